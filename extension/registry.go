@@ -1,0 +1,106 @@
+// Package extension is the registry of extensions: it maps the message type of a
+// configuration to the function that compiles it.
+//
+// There is no global registry and nothing registers itself: who makes a proxy
+// makes its registry (package builtin fills one with all that ginnel has), so two
+// proxies in one process never meet.
+package extension
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// A Kind is a category of extensions whose compiled form is F.
+type Kind[F any] struct{ name string }
+
+// Name returns the category as Envoy names it.
+func (k Kind[F]) Name() string { return k.name }
+
+// The categories. A terminal network filter is registered as such.
+var (
+	NetworkFilter   = Kind[filter.NetworkFactory]{"envoy.filters.network"}
+	TerminalFilter  = Kind[filter.TerminalFactory]{"envoy.filters.network (terminal)"}
+	ListenerFilter  = Kind[filter.ListenerFilterFactory]{"envoy.filters.listener"}
+	AccessLog       = Kind[filter.AccessLogFactory]{"envoy.access_loggers"}
+	UpstreamSocket  = Kind[UpstreamTransport]{"envoy.transport_sockets.upstream"}
+	AccessLogFilter = Kind[LogFilter]{"envoy.access_loggers.extension_filters"}
+)
+
+// A LogFilter decides whether an access log entry is written.
+type LogFilter func(*filter.Info, filter.AccessLogType) bool
+
+// An UpstreamTransport is a compiled upstream transport socket.
+type UpstreamTransport interface {
+	// Transparent reports whether the socket leaves the bytes as they are, so that
+	// a stream may be handed over instead of being copied through it.
+	Transparent() bool
+	// Passthrough returns the metadata sources that travel to internal hosts; ok is
+	// false for sockets that pass nothing, not even shared filter state.
+	Passthrough() (sources []MetadataSource, ok bool)
+}
+
+// A MetadataSource names a namespace of metadata and where it is read.
+type MetadataSource struct {
+	Kind MetadataKind
+	Name string
+}
+
+// MetadataKind is where passthrough metadata is read.
+type MetadataKind uint8
+
+// The kinds of envoy.type.metadata.v3.MetadataKind.
+const (
+	RequestMetadata MetadataKind = iota + 1
+	RouteMetadata
+	ClusterMetadata
+	HostMetadata
+)
+
+// A Registry holds extensions by category and message type. It is filled before
+// use and then only read.
+type Registry struct{ entries map[key]any }
+
+type key struct {
+	kind string
+	msg  protoreflect.FullName
+}
+
+// Register adds an extension: compile turns its message into its compiled form and
+// reports what is wrong to the scope. It is pure: nothing is started. Registering a
+// message type twice in a category panics, for it is a mistake in the program.
+func Register[M proto.Message, F any](r *Registry, k Kind[F], compile func(*Scope, M) F) {
+	var zero M
+	id := key{k.name, zero.ProtoReflect().Descriptor().FullName()}
+	if r.entries == nil {
+		r.entries = make(map[key]any)
+	}
+	if _, dup := r.entries[id]; dup {
+		panic(fmt.Sprintf("extension: %s registered twice for %s", id.msg, id.kind))
+	}
+	r.entries[id] = func(s *Scope, m proto.Message) F { return compile(s, m.(M)) }
+}
+
+// Lookup returns the compile function of a message type in a category.
+func Lookup[F any](r *Registry, k Kind[F], msg protoreflect.FullName) (func(*Scope, proto.Message) F, bool) {
+	f, ok := r.entries[key{k.name, msg}].(func(*Scope, proto.Message) F)
+	return f, ok
+}
+
+// Types returns the message types registered in a category, in order.
+func (r *Registry) Types(kind string) []string {
+	var out []string
+	for id := range maps.Keys(r.entries) {
+		if id.kind == kind {
+			out = append(out, string(id.msg))
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,47 @@
+package extension
+
+import (
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// Fields says what ginnel does with each field of a message. What is in neither
+// list is refused when it is set: a configuration is never half obeyed.
+type Fields struct {
+	Message proto.Message     // a value of the message, for its type
+	Obeyed  []string          // field names
+	Ignored map[string]string // field name -> why ignoring it changes nothing a user relies on
+	// Defaults lists fields that are refused unless they hold the value that ginnel
+	// behaves as, e.g. {"drain_type": "DEFAULT"}. The value is as protobuf prints it.
+	Defaults map[string]string
+}
+
+// Check reports an error for every set field of m that f neither obeys nor ignores.
+func (f *Fields) Check(s *Scope, m proto.Message) {
+	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		name := string(fd.Name())
+		if slices.Contains(f.Obeyed, name) {
+			return true
+		}
+		if _, ok := f.Ignored[name]; ok {
+			return true
+		}
+		if want, ok := f.Defaults[name]; ok && text(fd, v) == want {
+			return true
+		}
+		s.Field(name).Errorf("not supported yet: ginnel would not do what this field asks for")
+		return true
+	})
+}
+
+func text(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
+	if fd.Kind() == protoreflect.EnumKind && !fd.IsList() {
+		if ev := fd.Enum().Values().ByNumber(v.Enum()); ev != nil {
+			return string(ev.Name())
+		}
+	}
+	return fmt.Sprint(v.Interface())
+}

@@ -1,0 +1,188 @@
+package filter
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// A Stream is the bytes of a connection: a socket, or one end of an in-process
+// pipe. It has three distinct ends: CloseWrite ends one direction, Close ends both
+// after what was written has been delivered, Reset aborts at once.
+type Stream interface {
+	net.Conn
+	CloseWrite() error
+	Reset() error
+}
+
+// A Conn is a connection that a listener accepted, on its way through a filter
+// chain.
+type Conn struct {
+	Stream Stream // owned by who serves the Conn
+	Info   Info
+	// BufferBytes is the listener's per_connection_buffer_limit_bytes.
+	BufferBytes int
+	// Outer is the hop that handed Stream over, nil when the Stream is this
+	// connection's own. With an Outer the Stream is only borrowed until Accept.
+	Outer Outer
+
+	onData []func(*Conn) error
+	host   ConnHost
+	state  connState
+}
+
+type connState uint8
+
+const (
+	accepted connState = 1 << iota
+	detached
+	ended
+)
+
+// A ConnHost is the listener behind a Conn.
+type ConnHost interface {
+	Accepted(*Conn)
+	Ended(*Conn)
+	// Own registers the closer that ends the connection when the listener must
+	// (drain, removal, shutdown); nil takes it back. It reports false, and closes
+	// nothing, when the listener wants the connection ended right now.
+	Own(*Conn, Closer) bool
+}
+
+// A Closer ends what serves a connection, for a local reason.
+type Closer interface{ CloseLocal(reason string) }
+
+// Init prepares c for a filter chain; for listeners.
+func (c *Conn) Init(h ConnHost) { c.host = h }
+
+// Accept tells the dialler of an internal connection that it is connected. Who
+// serves a connection calls it before blocking for the first time; a return from
+// ServeConn before that is a refusal, which the dialler sees as a failed connect.
+// Further calls do nothing. On a socket it has no effect.
+func (c *Conn) Accept() {
+	if c.state&accepted == 0 {
+		c.state |= accepted
+		c.host.Accepted(c)
+	}
+}
+
+// Accepted reports whether Accept was called.
+func (c *Conn) Accepted() bool { return c.state&accepted != 0 }
+
+// Detach keeps the connection alive after ServeConn returns; End must follow.
+func (c *Conn) Detach() { c.state |= detached }
+
+// Detached reports whether Detach was called.
+func (c *Conn) Detached() bool { return c.state&detached != 0 }
+
+// End settles the connection: its listener writes logs and statistics. Info.Down
+// and Info.Flags must be set. The Stream is closed by whoever owns it. Further
+// calls do nothing.
+func (c *Conn) End() {
+	if c.state&ended == 0 {
+		c.state |= ended
+		c.host.Ended(c)
+	}
+}
+
+// Own lets the listener end the connection through x; see ConnHost.Own.
+func (c *Conn) Own(x Closer) bool { return c.host.Own(c, x) }
+
+// OnData registers a function that runs once, before the first downstream bytes,
+// or their end, pass the terminal filter. An error closes the connection without
+// passing anything. f must not block.
+func (c *Conn) OnData(f func(*Conn) error) { c.onData = append(c.onData, f) }
+
+// FirstData runs and forgets the functions of OnData.
+func (c *Conn) FirstData() error {
+	todo := c.onData
+	c.onData = nil
+	for _, f := range todo {
+		if err := f(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AwaitsData reports whether functions of OnData have not run yet.
+func (c *Conn) AwaitsData() bool { return len(c.onData) > 0 }
+
+// A ConnHandler serves connections.
+type ConnHandler interface {
+	// ServeConn serves c and, unless it called c.Detach, has closed c.Stream when
+	// it returns (a borrowed stream of a refused connection is left alone). The
+	// error is the reason of a refusal and only read before Accept. ctx ends when
+	// the listener is closed by force.
+	ServeConn(ctx context.Context, c *Conn) error
+}
+
+// A Network filter wraps the handler that follows it in the chain. Each is built
+// once for a filter chain and serves all its connections concurrently.
+type Network interface {
+	WrapConn(next ConnHandler) ConnHandler
+}
+
+// A Terminal filter ends a chain.
+type Terminal interface{ ConnHandler }
+
+// A Passive handler or filter neither reads nor writes the bytes itself: it only
+// decides, and leaves them to a pump. A chain of passive filters can take over the
+// stream of its dialler.
+type Passive interface{ Passive() bool }
+
+// An Outer is a hop as the pump sees it: an observer of the bytes between two ends
+// that belong to several hops. Its methods never block.
+type Outer interface {
+	// Outer returns the next hop outwards; nil at the outermost.
+	Outer() Outer
+	// Limits are read when the pump starts.
+	Limits() Limits
+	// Moved counts bytes that passed the hop since the last call: up towards the
+	// host, down towards the client. Calls do not overlap.
+	Moved(up, down uint64)
+	// Flow tells that reading from one side paused or resumed because the other
+	// side was full.
+	Flow(from Direction, paused bool)
+	// Ended is called exactly once, inner to outer, after the last Moved.
+	Ended(Ending)
+}
+
+// A Direction names a side by who sends.
+type Direction uint8
+
+// The two directions.
+const (
+	FromDownstream Direction = iota
+	FromUpstream
+)
+
+// Limits bound a pumped connection.
+type Limits struct {
+	Idle        time.Duration // without bytes in either direction; 0: none
+	IdleSince   time.Time     // the idle time before the pump counts from here; zero: from its start
+	Deadline    time.Time     // maximum duration; zero: none
+	BufferBytes int           // most bytes held for one direction; 0: the pump's own choice
+}
+
+// An Ending says how a pumped connection ended, as seen from one hop.
+type Ending struct {
+	Cause Cause
+	// Reason is set with LocalClose.
+	Reason string
+}
+
+// A Cause is why a pumped connection ended.
+type Cause uint8
+
+// The causes. DownstreamClosed and UpstreamClosed are orderly: both sides had
+// ended, or that side was gone as a whole.
+const (
+	DownstreamClosed Cause = iota + 1
+	UpstreamClosed
+	DownstreamReset
+	UpstreamReset
+	IdleTimeout
+	DurationReached
+	LocalClose
+)

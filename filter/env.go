@@ -1,0 +1,122 @@
+package filter
+
+import (
+	"log/slog"
+)
+
+// An AccessLogType is what %ACCESS_LOG_TYPE% prints.
+type AccessLogType uint8
+
+// The types that connections write; HTTP adds its own.
+const (
+	NotSet AccessLogType = iota
+	TCPUpstreamConnected
+	TCPPeriodic
+	TCPConnectionEnd
+	TCPConnectionStart
+)
+
+func (t AccessLogType) String() string {
+	return [...]string{"NotSet", "TcpUpstreamConnected", "TcpPeriodic", "TcpConnectionEnd", "TcpConnectionStart"}[t]
+}
+
+// An AccessLog writes one entry. It must not block for long nor keep info.
+type AccessLog interface {
+	Log(info *Info, t AccessLogType)
+}
+
+// An AccessLogFactory is a compiled access log configuration.
+type AccessLogFactory interface {
+	NewAccessLog(*Env) (AccessLog, error)
+}
+
+// A NetworkFactory is a compiled network filter configuration. NewNetwork is called
+// once for each filter chain that goes live and must not block.
+type NetworkFactory interface {
+	NewNetwork(*Env) (Network, error)
+}
+
+// A TerminalFactory is a compiled terminal network filter configuration.
+type TerminalFactory interface {
+	NewTerminal(*Env) (Terminal, error)
+}
+
+// A ListenerFilter looks at a new connection before its filter chain is chosen.
+type ListenerFilter interface {
+	// Inspect may change info. A filter that must wait for bytes reads them with p
+	// without consuming; p is nil when no filter of the listener asked for bytes.
+	Inspect(info *Info, p Peeker) error
+}
+
+// A Peeker looks at the first bytes of a connection without consuming them.
+type Peeker interface {
+	// Peek returns at least n bytes, or fewer with an error: io.EOF at the end of
+	// the stream, os.ErrDeadlineExceeded at the listener filters' timeout.
+	Peek(n int) ([]byte, error)
+}
+
+// A ListenerFilterFactory is a compiled listener filter configuration.
+type ListenerFilterFactory interface {
+	NewListenerFilter(*Env) (ListenerFilter, error)
+	// Peeks reports whether the filter needs bytes.
+	Peeks() bool
+}
+
+// Counter, Gauge and Histogram are the statistics that extensions may keep; all
+// methods are safe for concurrent use and never block.
+type (
+	Counter   interface{ Add(n uint64) }
+	Gauge     interface{ Add(n int64) }
+	Histogram interface{ Record(v uint64) }
+)
+
+// A Scope makes statistics below a prefix. The same name gives the same object.
+type Scope interface {
+	Scope(prefix string) Scope // prefix ends with a dot
+	Counter(name string) Counter
+	Gauge(name string) Gauge
+	Histogram(name string) Histogram
+}
+
+// Env is what a running filter may use.
+type Env struct {
+	Stats    Scope // of the server: names are whole
+	Listener *ListenerInfo
+	Clusters Clusters
+	Pumps    Pumps
+	Log      *slog.Logger
+	Runtime  Runtime
+	LogFiles LogFiles
+}
+
+// Pumps move bytes between two ends.
+type Pumps interface {
+	// Start takes over both streams; the observers are told of everything, hop
+	// and then those outside of it. It does not block. first, if not nil, runs
+	// before the first downstream bytes are passed on.
+	Start(down, up Stream, hop Outer, first func() error) Pump
+}
+
+// A Pump is a running pair of streams.
+type Pump interface {
+	// Settle reports the bytes moved so far to the observers.
+	Settle()
+	// CloseLocal ends the pair for a reason of the given hop: to the hops inside
+	// of it their downstream closed, to those outside their upstream.
+	CloseLocal(at Outer, reason string)
+}
+
+// Runtime gives the values of runtime keys.
+type Runtime interface {
+	// Enabled reports whether a fraction (of 1,000,000) hits.
+	Enabled(key string, perMillion uint32) bool
+	Uint(key string, def uint64) uint64
+}
+
+// LogFiles opens access log files; the same path gives the same file.
+type LogFiles interface {
+	Open(path string) (LogFile, error)
+}
+
+// A LogFile takes whole lines. Write never blocks on the disk and keeps no p.
+type LogFile interface{ Write(p []byte) (int, error) }

@@ -1,0 +1,177 @@
+package filter
+
+import (
+	"net"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+)
+
+// Info is what is known about one connection: the source of access logs, matchers
+// and formatters. It is written by whoever serves the connection and may be read
+// by others only after the connection has ended, but for the fields marked fixed.
+//
+// An idle connection keeps one Info per hop, so what few connections need stands
+// in Extra.
+type Info struct {
+	ID       uint64        // fixed: of this connection, unique in the process
+	ChainID  uint64        // fixed: the same for all connections of a chain of internal hops
+	Parent   *Info         // fixed: the connection whose hop led here; nil at the start of a chain
+	Listener *ListenerInfo // fixed
+	Start    time.Time     // fixed
+
+	Local, Remote net.Addr   // effective addresses; listener filters may restore others
+	Chain         *ChainInfo // nil until a filter chain was chosen
+	State         State
+	Metadata      Metadata
+	Extra         *Extra // nil: nothing of it is set; see Info.More
+
+	Up   Upstream
+	Down Side
+
+	Received, Sent uint64        // bytes from and to the downstream peer
+	Duration       time.Duration // set when the connection ended
+	Flags          Flags
+	Depth          int32 // fixed: internal hops passed so far
+	LocalRestored  bool  // a listener filter restored Local
+}
+
+// Extra is the part of an Info that few connections need.
+type Extra struct {
+	DirectLocal, DirectRemote net.Addr // nil: the same as Local, Remote
+	Inspected                 Inspected
+	Details                   string // %RESPONSE_CODE_DETAILS%; "" prints -
+	Termination               string // %CONNECTION_TERMINATION_DETAILS%; "" prints -
+
+	UpFailure string  // transport failure reason of the last failed attempt
+	UpTried   []*Host // in the order of the attempts; nil while there was only one
+	UpState   []Entry // %UPSTREAM_FILTER_STATE%: what was shared with the upstream connection
+}
+
+// ListenerInfo is what all connections of a listener share.
+type ListenerInfo struct {
+	Name      string
+	Metadata  *corev3.Metadata
+	Direction corev3.TrafficDirection
+}
+
+// ChainInfo is what all connections of a filter chain share.
+type ChainInfo struct {
+	Name     string
+	Metadata *corev3.Metadata
+}
+
+// Inspected is what listener filters found in the first bytes.
+type Inspected struct {
+	TransportProtocol    string // "" is raw_buffer
+	ServerName           string
+	ApplicationProtocols []string
+}
+
+// A Side is how one end of a proxied connection came to its close.
+type Side struct {
+	Reason string // local close reason; "" when the peer closed
+	Close  CloseType
+}
+
+// CloseType is what %..._DETECTED_CLOSE_TYPE% prints.
+type CloseType uint8
+
+// The close types of Envoy.
+const (
+	CloseNormal CloseType = iota
+	CloseLocalReset
+	CloseRemoteReset
+)
+
+func (t CloseType) String() string {
+	return [...]string{"Normal", "LocalReset", "RemoteReset"}[t]
+}
+
+// Upstream is what is known about the upstream side of a connection.
+type Upstream struct {
+	Cluster        string        // name; "" until a cluster was chosen
+	Host           *Host         // nil until one was chosen
+	Local, Remote  net.Addr      // nil until connected
+	ID             uint64        // of the upstream connection
+	Begun, Ready   time.Duration // since Info.Start: the last attempt began; it was connected
+	Received, Sent uint64        // bytes from and to the upstream host
+	Side
+	Attempts int32
+}
+
+// More returns i.Extra, made when it is nil.
+func (i *Info) More() *Extra {
+	if i.Extra == nil {
+		i.Extra = new(Extra)
+	}
+	return i.Extra
+}
+
+// Rest returns i.Extra for reading; what is not set is zero.
+func (i *Info) Rest() *Extra {
+	if i.Extra == nil {
+		return &noExtra
+	}
+	return i.Extra
+}
+
+var noExtra Extra // never written
+
+// DirectLocal returns the local address of the connection itself.
+func (i *Info) DirectLocal() net.Addr {
+	if a := i.Rest().DirectLocal; a != nil {
+		return a
+	}
+	return i.Local
+}
+
+// DirectRemote returns the address of the peer of the connection itself.
+func (i *Info) DirectRemote() net.Addr {
+	if a := i.Rest().DirectRemote; a != nil {
+		return a
+	}
+	return i.Remote
+}
+
+// RestoreLocal puts an original destination in place of the local address.
+func (i *Info) RestoreLocal(a net.Addr) {
+	if x := i.More(); x.DirectLocal == nil {
+		x.DirectLocal = i.Local
+	}
+	i.Local, i.LocalRestored = a, true
+}
+
+// RestoreRemote puts the real source in place of the remote address.
+func (i *Info) RestoreRemote(a net.Addr) {
+	if x := i.More(); x.DirectRemote == nil {
+		x.DirectRemote = i.Remote
+	}
+	i.Remote = a
+}
+
+// Path returns the names of the listeners that the chain of hops passed, the
+// outermost first.
+func (i *Info) Path() []string {
+	path := make([]string, i.Depth+1)
+	for n := i.Depth; i != nil && n >= 0; n-- {
+		if i.Listener != nil {
+			path[n] = i.Listener.Name
+		}
+		i = i.Parent
+	}
+	return path
+}
+
+// MergeMetadata puts whole namespaces in place of what they held.
+func (i *Info) MergeMetadata(m Metadata) {
+	if len(m) == 0 {
+		return
+	}
+	if i.Metadata == nil {
+		i.Metadata = make(Metadata, len(m))
+	}
+	for ns, s := range m {
+		i.Metadata[ns] = s
+	}
+}
