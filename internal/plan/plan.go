@@ -1,0 +1,213 @@
+// Package plan is a configuration as the proxy runs it: immutable values with
+// defaults applied and references resolved, and no protobuf left to test for nil.
+// The messages that are kept are for dumps only.
+package plan
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+)
+
+// A Server is a whole configuration.
+type Server struct {
+	Bootstrap *bootstrapv3.Bootstrap // for dumps
+	Node      *corev3.Node
+	Listeners []*Listener
+	Clusters  []*Cluster
+	Admin     *Admin // nil: no admin server
+	Runtime   []RuntimeLayer
+	Stats     Stats
+	// InternalBufferBytes bounds each direction of an in-process pipe
+	// (bootstrap extension, buffer_size_kb).
+	InternalBufferBytes int
+	FlushStatsEvery     time.Duration
+}
+
+// Admin is the admin server's configuration.
+type Admin struct {
+	Address    Address
+	AccessLogs []filter.AccessLogFactory
+}
+
+// A RuntimeLayer is one layer of runtime values; a later layer hides earlier ones.
+type RuntimeLayer struct {
+	Name   string
+	Values map[string]*structpb.Value // flattened: dotted keys
+	Admin  bool                       // the layer that the admin API may change
+}
+
+// Stats is how statistics are named.
+type Stats struct {
+	Config *bootstrapv3.Bootstrap // stats_config is read by package stats; nil: defaults
+}
+
+// A Listener accepts connections.
+type Listener struct {
+	Info       filter.ListenerInfo
+	StatPrefix string // "": from the address
+	Hash       uint64 // of the deterministic message: equal means unchanged
+	Proto      *listenerv3.Listener
+
+	Internal  bool // reached by name only
+	Addresses []Address
+	Bind      bool // false: reached by hand-off only
+
+	BufferBytes        int
+	Filters            []filter.ListenerFilterFactory
+	FiltersTimeout     time.Duration // 0: none
+	ContinueOnTimeout  bool
+	Chains             []*Chain
+	Default            *Chain // nil: none
+	AccessLogs         []filter.AccessLogFactory
+	MaxAcceptsPerEvent int // 0: until none is left
+}
+
+// An Address is what a listener or admin server binds.
+type Address struct {
+	Addr     netip.AddrPort // valid for TCP
+	Path     string         // Unix domain socket; "@" starts an abstract one
+	Mode     uint32         // of the Unix socket's file; 0: as umask says
+	V4Compat bool           // an IPv6 socket that also takes IPv4
+
+	ReusePort bool
+	Backlog   int // 0: the system's maximum
+	Keepalive *Keepalive
+}
+
+// Keepalive is TCP keep-alive; 0 leaves the system's value.
+type Keepalive struct {
+	Probes         int
+	Time, Interval time.Duration
+}
+
+// A Chain is one filter chain.
+type Chain struct {
+	Info     filter.ChainInfo
+	Hash     uint64
+	Match    ChainMatch
+	Filters  []filter.NetworkFactory
+	Terminal filter.TerminalFactory // nil: an empty chain, which closes connections
+	// ConnectTimeout bounds the downstream transport socket's handshake; 0: none.
+	ConnectTimeout time.Duration
+}
+
+// A ChainMatch is filter_chain_match; zero fields match anything.
+type ChainMatch struct {
+	DestinationPort      uint16
+	Destinations         []netip.Prefix
+	ServerNames          []string // lower case; "*.x" for suffixes
+	TransportProtocol    string
+	ApplicationProtocols []string
+	DirectSources        []netip.Prefix
+	SourceType           listenerv3.FilterChainMatch_ConnectionSourceType
+	Sources              []netip.Prefix
+	SourcePorts          []uint16
+}
+
+// A Cluster is a set of endpoints and how to reach them.
+type Cluster struct {
+	Name     string
+	StatName string // alt_stat_name or the name
+	Hash     uint64
+	Proto    *clusterv3.Cluster
+
+	ConnectTimeout time.Duration
+	BufferBytes    int
+	Metadata       *corev3.Metadata
+	Assignment     Assignment
+	LB             LB
+	Breakers       [2]Breaker // by routing priority: default, high
+	Transport      Transport  // for hosts that no match claims
+	Transports     []TransportMatch
+	Bind           *BindConfig
+	Keepalive      *Keepalive
+	Lookup         string // cluster type as Envoy names it: "STATIC"
+}
+
+// BindConfig is the source of upstream connections.
+type BindConfig struct{ Source netip.AddrPort }
+
+// A Transport is a named upstream transport socket.
+type Transport struct {
+	Name   string
+	Socket extension.UpstreamTransport
+}
+
+// A TransportMatch chooses a transport socket for hosts whose metadata contains all
+// of Match.
+type TransportMatch struct {
+	Transport
+	Match *structpb.Struct
+}
+
+// An Assignment is the endpoints of a cluster by locality, as configured.
+type Assignment struct {
+	Localities          []Locality
+	OverprovisionFactor uint32 // percent; 140 by default
+	WeightedPriorityOff bool
+}
+
+// A Locality is the endpoints of one place at one priority.
+type Locality struct {
+	Locality  *corev3.Locality
+	Priority  uint32
+	Weight    uint32 // 0: unset, which takes no traffic when localities are weighted
+	Metadata  *corev3.Metadata
+	Endpoints []Endpoint
+}
+
+// An Endpoint is one host as configured.
+type Endpoint struct {
+	Addr       net.Addr // filter.IPAddr, filter.UnixAddr or filter.InternalAddr
+	Additional []net.Addr
+	Hostname   string
+	Weight     uint32 // 1 by default
+	Health     corev3.HealthStatus
+	Metadata   *corev3.Metadata
+}
+
+// An LB is a load balancing policy.
+type LB struct {
+	Policy          Policy
+	PanicPercent    float64 // 50 by default; 0: never
+	LocalityWeights bool
+
+	ChoiceCount      uint32  // LEAST_REQUEST: 2 by default
+	ActiveBias       float64 // LEAST_REQUEST: 1 by default
+	MinRing, MaxRing uint64  // RING_HASH
+	Murmur           bool    // RING_HASH: MURMUR_HASH_2 instead of XX_HASH
+	MaglevSize       uint64  // 65537 by default
+	HashHostname     bool
+	BalanceFactor    uint32 // hash_balance_factor; 0: off
+	SlowStart        time.Duration
+}
+
+// A Policy is a load balancing algorithm.
+type Policy uint8
+
+// The policies.
+const (
+	RoundRobin Policy = iota
+	LeastRequest
+	Random
+	RingHash
+	Maglev
+)
+
+// A Breaker is a circuit breaker's thresholds.
+type Breaker struct {
+	MaxConnections, MaxPending, MaxRequests, MaxRetries uint32
+	MaxConnectionPools                                  uint32
+	TrackRemaining                                      bool
+	PerHostMaxConnections                               uint32 // 0: none
+}
