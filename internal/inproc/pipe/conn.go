@@ -1,0 +1,172 @@
+package pipe
+
+import (
+	"io"
+	"net"
+	"time"
+)
+
+// Conn is one end of a connection; it is a [net.Conn], an [io.WriterTo] and an
+// [io.ReaderFrom]. Every method may be called at any time from any goroutine.
+//
+// Errors: ErrReset and io.EOF as in the package doc, errors that are
+// syscall.EPIPE for writes after CloseWrite or to a closed peer, net.ErrClosed
+// after Close or Reset of this end, os.ErrDeadlineExceeded. A write that fails
+// after a part of its bytes was queued says how many.
+type Conn struct {
+	pair          *pair
+	in, out       *half
+	local, remote net.Addr
+
+	peerGone func(reset bool) // guarded by in.mu; nil once called
+}
+
+var (
+	_ net.Conn      = (*Conn)(nil)
+	_ io.WriterTo   = (*Conn)(nil)
+	_ io.ReaderFrom = (*Conn)(nil)
+)
+
+func (c *Conn) LocalAddr() net.Addr  { return c.local }
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// Read fills p with what is queued, and waits only when nothing is. An empty p
+// reads nothing and never fails.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return c.in.read(p)
+}
+
+// Write queues a copy of p, waiting for room as often as it must; the bytes of
+// concurrent writes do not mix. An empty p never fails, as in Envoy.
+func (c *Conn) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	return c.out.write(p)
+}
+
+// ReadChunk returns the next queued bytes without a copy. The caller owns the
+// chunk; it is never empty.
+func (c *Conn) ReadChunk() (*Chunk, error) { return c.in.take() }
+
+// WriteChunk queues k without a copy (but for one that is nearly empty, which
+// may be merged into the chunk before it). It takes k over, whatever it returns;
+// after an error none of its bytes was queued.
+func (c *Conn) WriteChunk(k *Chunk) error { return c.out.put(k) }
+
+// WaitReadable waits until a read would not: bytes, end of stream or a reset are
+// pending, which the read then reports. It consumes nothing, so that an idle
+// reader need not hold a buffer. Its own errors are net.ErrClosed and
+// os.ErrDeadlineExceeded.
+func (c *Conn) WaitReadable() error {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	err := c.in.awaitBytes(0)
+	if err == io.EOF || err == ErrReset {
+		return nil
+	}
+	return err
+}
+
+// Peek waits until more than seen bytes are queued and copies the first of them
+// into p, without consuming any; call it first with 0, then with what it
+// returned. The n bytes are good beside an error, too, which tells why there are
+// no more: as for Read, or io.ErrShortBuffer when p or the queue is full.
+func (c *Conn) Peek(p []byte, seen int) (n int, err error) { return c.in.peek(p, seen) }
+
+// Buffered returns how many bytes wait to be read here, and at the peer.
+func (c *Conn) Buffered() (in, out int) { return c.in.buffered(), c.out.buffered() }
+
+// CloseWrite ends the outgoing stream: the peer reads what is queued, then
+// io.EOF, and may go on writing. Writes that are blocked fail. Calling it again,
+// or when the peer has gone, is harmless; after Close it is net.ErrClosed.
+func (c *Conn) CloseWrite() error { return c.out.finish() }
+
+// Close ends both directions: the peer reads what is queued, then io.EOF, and
+// its blocked and later writes fail at once. What this end has not read is
+// discarded. The first Close or Reset counts, later ones do nothing.
+func (c *Conn) Close() error { return c.end(false) }
+
+// Reset aborts both directions at once: the peer reads what is queued, then
+// ErrReset, which its blocked and later writes return at once. What this end has
+// not read is discarded. The first Close or Reset counts, later ones do nothing.
+func (c *Conn) Reset() error { return c.end(true) }
+
+func (c *Conn) end(reset bool) error {
+	c.pair.lock()
+	if c.in.reader.closed {
+		c.pair.unlock()
+		return nil
+	}
+	unread := c.in.closeReader(reset)
+	c.out.closeWriter(reset)
+	peer := c.peer()
+	tell := peer.peerGone
+	c.peerGone, peer.peerGone = nil, nil
+	c.pair.unlock()
+
+	c.in.cond.Broadcast()
+	c.out.cond.Broadcast()
+	unread.freeAll()
+	if tell != nil {
+		tell(reset)
+	}
+	return nil
+}
+
+func (c *Conn) peer() *Conn {
+	if c == &c.pair.client {
+		return &c.pair.server
+	}
+	return &c.pair.client
+}
+
+// PeerClosed reports whether the peer called Close or Reset, at once and however
+// much is still to be read: it tells a full close from a half close, which both
+// read as io.EOF.
+func (c *Conn) PeerClosed() bool {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.writer.closed
+}
+
+// OnPeerGone has f called once when the peer calls Close or Reset: from the
+// goroutine that does, without locks held, so f must not block; at once when the
+// peer has gone already. There is one slot: a later f replaces an earlier one,
+// nil empties it. f is not called when this end was closed first, but a call
+// that is under way does not hold up Close.
+func (c *Conn) OnPeerGone(f func(reset bool)) {
+	c.in.mu.Lock()
+	if c.in.reader.closed {
+		c.in.mu.Unlock()
+		return
+	}
+	gone, reset := c.in.writer.closed, c.in.reset
+	if !gone {
+		c.peerGone = f
+	}
+	c.in.mu.Unlock()
+	if gone && f != nil {
+		f(reset)
+	}
+}
+
+// SetDeadline sets both deadlines. A deadline in the past fails blocked and later
+// calls at once, also where bytes or room are there, as on a socket; a zero t
+// means none. After Close it returns net.ErrClosed.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline sets the deadline of Read, ReadChunk, Peek, WaitReadable and
+// WriteTo's reads.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.in.setDeadline(&c.in.reader, t) }
+
+// SetWriteDeadline sets the deadline of Write, WriteChunk and ReadFrom's writes.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.out.setDeadline(&c.out.writer, t) }
