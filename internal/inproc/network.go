@@ -1,0 +1,197 @@
+// Package inproc is the in-process network: it connects clusters, and the Go
+// program around the proxy, to listeners of the same proxy by name.
+//
+// A connection is made in one of two ways. A hand-over passes the dialler's own
+// stream to the listener's filter chain; a pipe gives each side one end of an
+// in-memory connection. Which one it was shows in nothing but speed.
+package inproc
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
+)
+
+// DefaultMaxHops is the number of internal hops one chain of connections may pass.
+const DefaultMaxHops = 16
+
+// A Network is the names of one proxy and the way to them. Its methods are safe for
+// concurrent use.
+type Network struct {
+	opts Options
+
+	mu    sync.Mutex // serialises changes of names
+	names atomic.Pointer[map[string]*Registration]
+
+	serving              sync.WaitGroup // of goroutines that serve pipes
+	noListener, hopLimit atomic.Uint64
+}
+
+// Options of a network, fixed at its making.
+type Options struct {
+	BufferBytes int  // each direction of a pipe; 0: 1 MiB
+	MaxHops     int  // 0: DefaultMaxHops
+	ForcePipes  bool // for tests: never hand a stream over
+	// HopLimit is told of each dial refused because its chain is too long.
+	HopLimit func(from *filter.Info, to filter.InternalAddr)
+}
+
+// New returns a network without names.
+func New(o Options) *Network {
+	if o.MaxHops == 0 {
+		o.MaxHops = DefaultMaxHops
+	}
+	if o.BufferBytes == 0 {
+		o.BufferBytes = 1 << 20
+	}
+	n := &Network{opts: o}
+	n.names.Store(&map[string]*Registration{})
+	return n
+}
+
+// A Listener is what a name leads to.
+type Listener interface {
+	// ServeInternal serves a connection over d.Stream. A nil error means that it
+	// accepted: the stream is then the listener's, and the connection may go on
+	// after the call returns. On an error it did not accept; a pipe's end is closed
+	// by the network, a stream on offer stays the dialler's. It keeps no d.
+	ServeInternal(d *Dial) error
+	// TakesOver reports whether connections may be handed over: nothing in the
+	// listener's filters and chains needs the bytes themselves.
+	TakesOver() bool
+}
+
+// A Dial is a connection to a name in the making. The dialler fills in its fields
+// for Connect, the listener reads them.
+type Dial struct {
+	Addr filter.InternalAddr
+	// From is the connection that this one continues; nil: a Go program dials.
+	From        *filter.Info
+	Passthrough filter.Passthrough
+	// Stream and Outer offer a stream for hand-over; without them only a pipe will
+	// do. To the listener, Stream is what it serves and Outer is nil for a pipe.
+	Stream filter.Stream
+	Outer  filter.Outer
+	// Dialler is told when the listener has accepted, before Connect returns and
+	// before any byte moves. nil: nobody wants to know.
+	Dialler interface{ Accepted() }
+
+	registration *Registration
+	verdict      chan error // of a pipe: nil for accepted
+	accepted     bool
+}
+
+// Accept tells the dialler that it is connected. Further calls do nothing.
+func (d *Dial) Accept() {
+	if d.accepted {
+		return
+	}
+	d.accepted = true
+	if d.verdict != nil {
+		d.verdict <- nil
+		return
+	}
+	d.registration.counts.handedOver.Add(1)
+	if d.Dialler != nil {
+		d.Dialler.Accepted()
+	}
+}
+
+// Reasons of a refusal, to be found with errors.Is.
+var (
+	ErrNoListener = errors.New("no such internal listener")
+	ErrHopLimit   = errors.New("internal hop limit exceeded")
+	ErrClosed     = errors.New("internal listener closed the connection")
+)
+
+// A RefusedError says that a dial came to nothing.
+type RefusedError struct {
+	Addr   filter.InternalAddr
+	Reason error
+	// Late tells that the listener had begun to serve the connection and its own
+	// upstream refused at once.
+	Late bool
+}
+
+// Error gives Envoy's text, then the reason.
+func (e *RefusedError) Error() string {
+	if e.Late {
+		return fmt.Sprintf("delayed connect error: Invalid argument|remote address:%s|%v", e.Addr, e.Reason)
+	}
+	return fmt.Sprintf("immediate connect error: Invalid argument|remote address:%s|%v", e.Addr, e.Reason)
+}
+
+// Unwrap returns the reason.
+func (e *RefusedError) Unwrap() error { return e.Reason }
+
+// Connect makes a connection. It returns the dialler's end of a pipe, or nil when
+// d.Stream was handed over: that connection may have ended already. It blocks only
+// as long as the listener neither accepts nor refuses.
+func (n *Network) Connect(d *Dial) (filter.Stream, error) {
+	r := (*n.names.Load())[d.Addr.Listener]
+	if r == nil {
+		n.noListener.Add(1)
+		return nil, &RefusedError{Addr: d.Addr, Reason: ErrNoListener}
+	}
+	if d.From != nil && int(d.From.Depth) >= n.opts.MaxHops {
+		n.hopLimit.Add(1)
+		if n.opts.HopLimit != nil {
+			n.opts.HopLimit(d.From, d.Addr)
+		}
+		return nil, &RefusedError{Addr: d.Addr, Reason: ErrHopLimit}
+	}
+	d.registration = r
+	var s filter.Stream
+	var err error
+	if d.Stream != nil && !n.opts.ForcePipes && r.listener.TakesOver() {
+		err = r.listener.ServeInternal(d)
+	} else {
+		s, err = n.pipe(d)
+	}
+	if err != nil {
+		r.counts.refused.Add(1)
+		return nil, refusal(d.Addr, err)
+	}
+	return s, nil
+}
+
+// pipe runs the listener in a goroutine of its own and waits until it accepts or
+// refuses.
+func (n *Network) pipe(d *Dial) (filter.Stream, error) {
+	client, server := pipe.New(pipe.Options{
+		LimitBytes: n.opts.BufferBytes,
+		ClientAddr: filter.InternalClient,
+		ServerAddr: d.Addr,
+	})
+	d.Stream, d.Outer, d.verdict = server, nil, make(chan error, 1)
+	dialler, counts := d.Dialler, &d.registration.counts
+	n.serving.Add(1)
+	go n.serve(d, server, d.verdict)
+	if err := <-d.verdict; err != nil {
+		return nil, err
+	}
+	counts.piped.Add(1)
+	if dialler != nil {
+		dialler.Accepted()
+	}
+	return client, nil
+}
+
+func (n *Network) serve(d *Dial, server filter.Stream, verdict chan<- error) {
+	defer n.serving.Done()
+	if err := d.registration.listener.ServeInternal(d); err != nil {
+		server.Close()
+		verdict <- err
+	}
+}
+
+// refusal gives err the dialled address. What an inner hop was refused stays below
+// it as the reason.
+func refusal(a filter.InternalAddr, err error) error {
+	var late interface{ Late() bool }
+	return &RefusedError{Addr: a, Reason: err, Late: errors.As(err, &late) && late.Late()}
+}
