@@ -1,0 +1,25 @@
+//go:build unix
+
+package script
+
+import "syscall"
+
+// listenShort listens on a loopback port with the shortest queue there is.
+func listenShort(port int) (int, error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	syscall.CloseOnExec(fd)
+	at := &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
+	if err = syscall.Bind(fd, at); err == nil {
+		err = syscall.Listen(fd, 0)
+	}
+	if err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func closeSocket(fd int) { syscall.Close(fd) }

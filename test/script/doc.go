@@ -1,0 +1,70 @@
+// Package script runs acceptance scripts against a proxy process: ginnel with
+// hand-over, ginnel with pipes, or a real Envoy.
+//
+// A script is a txtar archive under testdata/script: a story told with the
+// commands below, and the configuration files it needs. One script runs
+// unchanged against every subject; where the subjects differ on purpose the
+// script says so with a condition, and names the row of docs/differences.md:
+//
+//	# differs: inner-close-is-fin
+//	[envoy] client c expect reset
+//	[ginnel] client c expect end
+//
+// Conditions are [envoy], [ginnel], [handover] and [pipes]. A comment line
+// "# hops: 1 2 8" runs the script once for each number, as $HOPS.
+//
+// # Stories
+//
+// Backends and clients follow steps, separated by the word "then":
+//
+//	backend up expect ping then send pong then close
+//	client c connect out then send ping then expect pong then expect end
+//
+// Each connection to a backend follows the whole story; what a client is told
+// later continues its connection. After its last step a backend reads and
+// remembers what still comes, and closes when its peer has ended.
+//
+//	connect NAME|ADDR    dial 127.0.0.1:$PORT_NAME, HOST:PORT or unix:PATH (clients only)
+//	send TEXT            Go escapes such as \n are understood
+//	send N bytes         the next N bytes of a fixed random pattern
+//	expect TEXT          exactly this comes next
+//	expect N bytes       the next N bytes of the pattern
+//	expect end           the peer's FIN, and nothing before it
+//	expect reset         the peer's RST, and nothing before it
+//	expect quiet         nothing comes for a fifth of a second
+//	exchange N bytes     send and expect N bytes at the same time
+//	drain                throw away what comes until the peer has ended
+//	echo                 send back what comes; a FIN for a FIN
+//	fin, close, reset    end the sending side; close; close with a RST
+//	wait                 until the script says "release NAME" (backends only)
+//	hold                 neither read nor write until the script ends (backends only)
+//
+// # Commands
+//
+//	backend [-at ADDR] NAME STORY    listen on $PORT_NAME, or on ADDR
+//	backend NAME got WHAT            conns N | bytes N | text T | end | reset | ends N | resets N | open
+//	release NAME                     let one waiting connection of a backend go on
+//	blackhole NAME                   a port that never answers a connection attempt
+//	client [-times N] NAME STORY     -times repeats the whole story, on a new connection each
+//	proxy start [FILE] [FLAG...]     with ! it must exit with a failure; then stdout and stderr ask what it said
+//	proxy validate [FLAG...] [FILE]  --mode validate, or ginnel's own "validate" where flags are given
+//	proxy run ARG...                 any other command line, to its end
+//	proxy stop [SIGNAL]              TERM unless said; it must exit with 0
+//	proxy signal SIGNAL
+//	proxy said REGEXP                something on its standard error
+//	proxy idle                       every gauge of open connections has come to 0
+//	stat NAME ==|>=|<= VALUE         also: stat NAME absent. Polls
+//	log NAME REGEXP                  a line of $WORK/NAME.log matches; with -count N exactly N do. Polls
+//	admin [-status N] [-private] GET|POST PATH    the body becomes stdout; -private: not compared with Envoy's
+//	replace FILE OLD NEW...          change a file of the script before its use
+//	modes stat|log REGEXP REASON     hand-over and pipes may differ here, and why
+//
+// The commands of testscript (stdout, stderr, cmp, env, exec, ...) are there too.
+//
+// # Configuration
+//
+// Files given to proxy are Go templates; see functions in template.go. The text
+// $PORT_name becomes a port that is free and stays the same in the script;
+// $WORK the script's folder. A script without an admin address gets one, as
+// --config-yaml; its port is $PORT_admin.
+package script

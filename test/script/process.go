@@ -1,0 +1,84 @@
+package script
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+const (
+	startTimeout = 30 * time.Second
+	exitTimeout  = 20 * time.Second
+)
+
+// A process is one run of the subject's binary.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr output
+	done           chan struct{} // closed after the process has ended
+}
+
+// output is a buffer that one goroutine fills while others look.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func launch(bin, dir string, args []string) (*process, error) {
+	p := &process{cmd: exec.Command(bin, args...), done: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.cmd.Wait() // its error is the exit code, which await reads
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// await waits for the end of the process and returns its exit code; a process
+// that does not end is killed, which is an error.
+func (p *process) await(limit time.Duration) (int, error) {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-time.After(limit):
+	}
+	p.cmd.Process.Kill()
+	<-p.done
+	return -1, fmt.Errorf("still running after %v: killed", limit)
+}
+
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (p *process) signal(sig os.Signal) error {
+	if !p.running() {
+		return errors.New("the proxy has ended by itself")
+	}
+	return p.cmd.Process.Signal(sig)
+}

@@ -1,0 +1,192 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// A Subject is a proxy that scripts can run against.
+type Subject struct {
+	Name string   // the condition that holds: handover, pipes or envoy
+	Bin  string   // path of the binary
+	Args []string // before the arguments of every start
+}
+
+// Envoy reports whether the subject is the oracle and not ginnel.
+func (s Subject) Envoy() bool { return s.Name == "envoy" }
+
+// A Case is one script with one number of hops.
+type Case struct {
+	Name string // of the script, with the hops where it names several
+	File string
+	Hops int // 1 unless the script names others
+}
+
+var hopsLine = regexp.MustCompile(`(?m)^# hops:((?: [0-9]+)+)$`)
+
+// Cases lists the scripts of a folder, once for each number of hops they name.
+func Cases(dir string) ([]Case, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("no scripts in %s", dir)
+	}
+	var cases []Case
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		m := hopsLine.FindSubmatch(text)
+		if m == nil {
+			cases = append(cases, Case{name, file, 1})
+			continue
+		}
+		for _, f := range strings.Fields(string(m[1])) {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			cases = append(cases, Case{fmt.Sprintf("%s.%d", name, n), file, n})
+		}
+	}
+	return cases, nil
+}
+
+// Run runs the case against the subject and fails t as the script fails.
+func (c Case) Run(t *testing.T, subject Subject) Outcome {
+	t.Helper()
+	var s *session
+	testscript.RunT(inPlace{t}, testscript.Params{
+		Files:               []string{c.File},
+		Cmds:                commands(),
+		RequireUniqueNames:  true,
+		RequireExplicitExec: true,
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "ginnel":
+				return !subject.Envoy(), nil
+			case "envoy", "handover", "pipes":
+				return subject.Name == cond, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Setup: func(env *testscript.Env) (err error) {
+			s, err = c.setup(t, subject, env)
+			return err
+		},
+	})
+	if s == nil {
+		return Outcome{}
+	}
+	return s.outcome
+}
+
+func (c Case) setup(t *testing.T, subject Subject, env *testscript.Env) (*session, error) {
+	s := &session{
+		subject:  subject,
+		hops:     c.Hops,
+		work:     env.WorkDir,
+		backends: make(map[string]*backend),
+		clients:  make(map[string]*actor),
+	}
+	env.Values[sessionKey{}] = s
+	env.Defer(func() {
+		if err := s.close(); err != nil {
+			t.Errorf("at the end of the script: %v", err)
+		}
+		if t.Failed() {
+			t.Log(s.trace())
+		}
+	})
+	env.Setenv("HOPS", strconv.Itoa(c.Hops))
+	return s, s.namePorts(c.File, env)
+}
+
+var portName = regexp.MustCompile(`\bPORT_([A-Za-z0-9_]+)|\bat "([A-Za-z0-9_]+)"`)
+
+// namePorts reserves the ports that the script names, so that its lines can use $PORT_name.
+func (s *session) namePorts(file string, env *testscript.Env) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	for _, m := range portName.FindAllStringSubmatch(string(text), -1) {
+		name := m[1] + m[2]
+		port, err := s.ports.get(name)
+		if err != nil {
+			return err
+		}
+		env.Setenv("PORT_"+name, strconv.Itoa(port))
+	}
+	return nil
+}
+
+func (s *session) logNames() []string {
+	files, err := filepath.Glob(filepath.Join(s.work, "*.log"))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(f), ".log"))
+	}
+	return names
+}
+
+// trace is what a reader of a failed test wants to see of the proxy.
+func (s *session) trace() string {
+	var b strings.Builder
+	for _, l := range s.outcome.logs {
+		fmt.Fprintln(&b, l)
+	}
+	if s.last != nil {
+		said := strings.Split(strings.TrimSpace(s.last.stderr.String()), "\n")
+		fmt.Fprintln(&b, "the proxy said at last:")
+		fmt.Fprintln(&b, strings.Join(said[max(0, len(said)-30):], "\n"))
+	}
+	return b.String()
+}
+
+// inPlace runs testscript's one sub-test within t itself.
+type inPlace struct{ *testing.T }
+
+func (t inPlace) Parallel()                            {}
+func (t inPlace) Run(_ string, f func(t testscript.T)) { f(t) }
+func (t inPlace) Verbose() bool                        { return false }
+
+// Slugs returns the rows of docs/differences.md that a script names, and an
+// error where a line under a subject's condition names none.
+func Slugs(script string) ([]string, error) {
+	var slugs []string
+	current := ""
+	story, _, _ := strings.Cut(script, "\n-- ")
+	for line := range strings.Lines(story) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "":
+			current = ""
+		case strings.HasPrefix(line, "# differs: "):
+			current = strings.TrimPrefix(line, "# differs: ")
+			slugs = append(slugs, current)
+		case subjectCondition.MatchString(line) && current == "":
+			return nil, errors.New("a condition without a \"# differs:\" line before it: " + line)
+		}
+	}
+	slices.Sort(slugs)
+	return slices.Compact(slugs), nil
+}
+
+var subjectCondition = regexp.MustCompile(`^\[!?(envoy|ginnel|handover|pipes)\]`)

@@ -1,0 +1,116 @@
+package script
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const (
+	scriptDir = "../../testdata/script"
+	answerDir = "../../testdata/envoy"
+	slugFile  = "../../docs/differences.md"
+)
+
+var only = flag.String("subject", "", "\"handover\" or \"pipes\": run only that (and compare nothing with the other)")
+
+// TestScripts runs every script with hand-over and with pipes. What they show
+// to the outside must be the same, and what Envoy answered to the same questions.
+func TestScripts(t *testing.T) {
+	bin := sync.OnceValues(func() (string, error) { return build(t) })
+	cases, err := Cases(scriptDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			path, err := bin()
+			if err != nil {
+				t.Fatal(err)
+			}
+			runBoth(t, c, path)
+		})
+	}
+}
+
+func runBoth(t *testing.T, c Case, bin string) {
+	outcomes := make(map[string]Outcome)
+	for _, s := range []Subject{
+		{Name: "handover", Bin: bin},
+		{Name: "pipes", Bin: bin, Args: []string{"--force-pipes"}},
+	} {
+		if *only != "" && *only != s.Name {
+			continue
+		}
+		if !t.Run(s.Name, func(t *testing.T) { outcomes[s.Name] = c.Run(t, s) }) {
+			return
+		}
+	}
+	if len(outcomes) < 2 {
+		return
+	}
+	for _, d := range ModeDifferences(outcomes["handover"], outcomes["pipes"]) {
+		t.Error(d)
+	}
+	recorded, err := os.ReadFile(filepath.Join(answerDir, c.Name+".golden"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	for _, d := range AnswerDifferences(ParseAnswers(recorded), outcomes["handover"].Answers) {
+		t.Error(d)
+	}
+}
+
+// build compiles ginnel into a folder that outlives every parallel script.
+func build(t *testing.T) (string, error) {
+	bin := filepath.Join(t.TempDir(), "ginnel")
+	cmd := exec.Command("go", "build", "-o", bin, "github.com/ginnel/ginnel/cmd/ginnel")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return "", &buildError{err, out.String()}
+	}
+	return bin, nil
+}
+
+type buildError struct {
+	err error
+	out string
+}
+
+func (e *buildError) Error() string { return "go build: " + e.err.Error() + "\n" + e.out }
+func (e *buildError) Unwrap() error { return e.err }
+
+// TestDifferencesAreDocumented: a script may treat Envoy and ginnel differently
+// only where docs/differences.md says why.
+func TestDifferencesAreDocumented(t *testing.T) {
+	table, err := os.ReadFile(slugFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(scriptDir, "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slugs, err := Slugs(string(text))
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(file), err)
+		}
+		for _, slug := range slugs {
+			if !strings.Contains(string(table), "| `"+slug+"` |") {
+				t.Errorf("%s: docs/differences.md has no row `%s`", filepath.Base(file), slug)
+			}
+		}
+	}
+}

@@ -1,0 +1,258 @@
+package script
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// A session is the state of one script on one subject. Its commands run one at
+// a time, in the script's goroutine.
+type session struct {
+	subject Subject
+	hops    int
+	work    string
+	ports   ports
+
+	proxy, last *process // the running one; the one before it
+	adminBase   string   // URL of the admin address
+	backends    map[string]*backend
+	clients     map[string]*actor
+	stops       []func()
+
+	outcome Outcome
+}
+
+type sessionKey struct{}
+
+type command func(*session, *testscript.TestScript, bool, []string) error
+
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	all := map[string]command{
+		"proxy":     (*session).cmdProxy,
+		"backend":   (*session).cmdBackend,
+		"blackhole": (*session).cmdBlackhole,
+		"release":   (*session).cmdRelease,
+		"client":    (*session).cmdClient,
+		"stat":      (*session).cmdStat,
+		"log":       (*session).cmdLog,
+		"admin":     (*session).cmdAdmin,
+		"modes":     (*session).cmdModes,
+		"replace":   (*session).cmdReplace,
+	}
+	out := make(map[string]func(*testscript.TestScript, bool, []string))
+	for name, c := range all {
+		out[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			s, ok := ts.Value(sessionKey{}).(*session)
+			if !ok {
+				ts.Fatalf("no session")
+			}
+			if err := c(s, ts, neg, args); err != nil {
+				ts.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	return out
+}
+
+func (s *session) cmdBackend(_ *testscript.TestScript, neg bool, args []string) error {
+	at := ""
+	if len(args) > 1 && args[0] == "-at" {
+		at, args = args[1], args[2:]
+	}
+	if neg || len(args) < 2 {
+		return errors.New("usage: backend [-at ADDR] NAME STORY, or backend NAME got WHAT")
+	}
+	name, args := args[0], args[1:]
+	if args[0] == "got" {
+		b := s.backends[name]
+		if b == nil {
+			return fmt.Errorf("no backend %s", name)
+		}
+		return poll(stepTimeout, func() error { return b.got(args[1:]) })
+	}
+	story, err := parseStory(args)
+	if err != nil {
+		return err
+	}
+	if at == "" {
+		port, err := s.ports.get(name)
+		if err != nil {
+			return err
+		}
+		at = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	if old := s.backends[name]; old != nil {
+		if err := old.stop(); err != nil {
+			return err
+		}
+	}
+	b, err := startBackend(name, at, story)
+	if err != nil {
+		return err
+	}
+	s.backends[name] = b
+	return nil
+}
+
+func (s *session) cmdBlackhole(_ *testscript.TestScript, neg bool, args []string) error {
+	if neg || len(args) != 1 {
+		return errors.New("usage: blackhole NAME")
+	}
+	port, err := s.ports.get(args[0])
+	if err != nil {
+		return err
+	}
+	stop, err := blackhole(port)
+	if err != nil {
+		return err
+	}
+	s.stops = append(s.stops, stop)
+	return nil
+}
+
+func (s *session) cmdRelease(_ *testscript.TestScript, neg bool, args []string) error {
+	if neg || len(args) != 1 || s.backends[args[0]] == nil {
+		return errors.New("usage: release BACKEND")
+	}
+	return s.backends[args[0]].release()
+}
+
+func (s *session) cmdClient(_ *testscript.TestScript, neg bool, args []string) error {
+	times := 1
+	if len(args) > 1 && args[0] == "-times" {
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		times, args = n, args[2:]
+	}
+	if len(args) < 2 {
+		return errors.New("usage: client [-times N] NAME STORY")
+	}
+	story, err := parseStory(args[1:])
+	if err != nil {
+		return err
+	}
+	err = s.tell(args[0], story, times)
+	if neg && err == nil {
+		return errors.New("nothing went wrong")
+	}
+	if neg {
+		return nil
+	}
+	return err
+}
+
+func (s *session) tell(name string, story []step, times int) error {
+	for i := range times {
+		if err := s.tellOnce(name, story); err != nil {
+			if times > 1 {
+				err = fmt.Errorf("time %d of %d: %w", i+1, times, err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) tellOnce(name string, story []step) error {
+	if story[0].verb == "connect" {
+		if err := s.connect(name, story[0].args); err != nil {
+			return err
+		}
+		story = story[1:]
+	}
+	a := s.clients[name]
+	if a == nil {
+		return fmt.Errorf("client %s is not connected", name)
+	}
+	return a.follow(story)
+}
+
+func (s *session) connect(name string, args []string) error {
+	if len(args) != 1 {
+		return errors.New("connect wants one address")
+	}
+	network, addr := "tcp", args[0]
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", path
+	} else if !strings.Contains(addr, ":") {
+		port, err := s.ports.get(addr)
+		if err != nil {
+			return err
+		}
+		addr = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	c, err := net.DialTimeout(network, addr, stepTimeout)
+	if err != nil {
+		return err
+	}
+	if old := s.clients[name]; old != nil {
+		old.conn.Close()
+	}
+	s.clients[name] = &actor{conn: c}
+	return nil
+}
+
+// cmdModes notes where hand-over and pipes may differ in this script.
+func (s *session) cmdModes(_ *testscript.TestScript, neg bool, args []string) error {
+	if neg || len(args) < 3 || !slices.Contains([]string{"stat", "log"}, args[0]) {
+		return errors.New("usage: modes stat|log REGEXP REASON")
+	}
+	re, err := regexp.Compile(args[1])
+	if err != nil {
+		return err
+	}
+	s.outcome.excepted = append(s.outcome.excepted, exception{args[0], re})
+	return nil
+}
+
+// cmdReplace changes a file of the script, so that a published sample can stand
+// in it word for word.
+func (s *session) cmdReplace(_ *testscript.TestScript, neg bool, args []string) error {
+	if neg || len(args) < 3 || len(args)%2 == 0 {
+		return errors.New("usage: replace FILE OLD NEW...")
+	}
+	file := filepath.Join(s.work, args[0])
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	out := string(text)
+	for pair := range slices.Chunk(args[1:], 2) {
+		if !strings.Contains(out, pair[0]) {
+			return fmt.Errorf("%s has no %q", args[0], pair[0])
+		}
+		out = strings.ReplaceAll(out, pair[0], pair[1])
+	}
+	return os.WriteFile(file, []byte(out), 0o644)
+}
+
+// close ends everything the script has started. What went wrong in a backend is
+// the script's failure.
+func (s *session) close() (err error) {
+	if s.proxy != nil {
+		err = s.stop(nil)
+	}
+	s.snapshotLogs()
+	for _, a := range s.clients {
+		a.conn.Close()
+	}
+	for _, b := range s.backends {
+		err = errors.Join(err, b.stop())
+	}
+	for _, stop := range s.stops {
+		stop()
+	}
+	s.ports.release()
+	return err
+}
