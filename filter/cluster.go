@@ -43,8 +43,6 @@ type ConnectRequest struct {
 	Info     *Info     // of the downstream connection
 	Hop      Hop       // who asks
 	Deadline time.Time // of the asker's own limits; zero: none. The cluster adds its connect timeout
-	// Cancel, if not nil, ends the attempt when it is closed.
-	Cancel <-chan struct{}
 	Hash   *uint64          // for hashing balancers; nil: random
 	Match  *structpb.Struct // subset criteria (envoy.lb); nil: none
 	// Metadata that the passthrough kinds "route" and "request" read; nil: none.
@@ -58,8 +56,9 @@ type ConnectRequest struct {
 // Cluster.Connect.
 type Hop interface {
 	// Waiting is called once before the attempt first blocks: from now on the hop
-	// counts as accepted by its own dialler.
-	Waiting()
+	// counts as accepted by its own dialler. The attempt ends with ErrCanceled when
+	// the channel is closed.
+	Waiting() (cancel <-chan struct{})
 	// Connected passes the connection, which the hop then owns. Its stream is nil
 	// when the downstream stream was handed over.
 	Connected(UpstreamConn)

@@ -1,7 +1,6 @@
 package filter
 
 import (
-	"context"
 	"net"
 	"time"
 )
@@ -22,12 +21,12 @@ type Conn struct {
 	Info   Info
 	// BufferBytes is the listener's per_connection_buffer_limit_bytes.
 	BufferBytes int
-	// Outer is the hop that handed Stream over, nil when the Stream is this
+	// Outer is the hop that handed Stream over; nil when the Stream is this
 	// connection's own. With an Outer the Stream is only borrowed until Accept.
 	Outer Outer
 
-	onData []func(*Conn) error
 	host   ConnHost
+	onData []func(*Conn) error
 	state  connState
 }
 
@@ -35,7 +34,6 @@ type connState uint8
 
 const (
 	accepted connState = 1 << iota
-	detached
 	ended
 )
 
@@ -43,9 +41,8 @@ const (
 type ConnHost interface {
 	Accepted(*Conn)
 	Ended(*Conn)
-	// Own registers the closer that ends the connection when the listener must
-	// (drain, removal, shutdown); nil takes it back. It reports false, and closes
-	// nothing, when the listener wants the connection ended right now.
+	// Own names what ends the connection when the listener must (removal, shutdown).
+	// It reports false when the listener wants the connection ended right now.
 	Own(*Conn, Closer) bool
 }
 
@@ -56,9 +53,9 @@ type Closer interface{ CloseLocal(reason string) }
 func (c *Conn) Init(h ConnHost) { c.host = h }
 
 // Accept tells the dialler of an internal connection that it is connected. Who
-// serves a connection calls it before blocking for the first time; a return from
-// ServeConn before that is a refusal, which the dialler sees as a failed connect.
-// Further calls do nothing. On a socket it has no effect.
+// serves a connection calls it before blocking for the first time; to end before
+// that is a refusal, which the dialler sees as a failed connect. Further calls do
+// nothing. On a socket it has no effect.
 func (c *Conn) Accept() {
 	if c.state&accepted == 0 {
 		c.state |= accepted
@@ -68,12 +65,6 @@ func (c *Conn) Accept() {
 
 // Accepted reports whether Accept was called.
 func (c *Conn) Accepted() bool { return c.state&accepted != 0 }
-
-// Detach keeps the connection alive after ServeConn returns; End must follow.
-func (c *Conn) Detach() { c.state |= detached }
-
-// Detached reports whether Detach was called.
-func (c *Conn) Detached() bool { return c.state&detached != 0 }
 
 // End settles the connection: its listener writes logs and statistics. Info.Down
 // and Info.Flags must be set. The Stream is closed by whoever owns it. Further
@@ -90,7 +81,7 @@ func (c *Conn) Own(x Closer) bool { return c.host.Own(c, x) }
 
 // OnData registers a function that runs once, before the first downstream bytes,
 // or their end, pass the terminal filter. An error closes the connection without
-// passing anything. f must not block.
+// passing anything; its text is the local close reason. f must not block.
 func (c *Conn) OnData(f func(*Conn) error) { c.onData = append(c.onData, f) }
 
 // FirstData runs and forgets the functions of OnData.
@@ -110,11 +101,11 @@ func (c *Conn) AwaitsData() bool { return len(c.onData) > 0 }
 
 // A ConnHandler serves connections.
 type ConnHandler interface {
-	// ServeConn serves c and, unless it called c.Detach, has closed c.Stream when
-	// it returns (a borrowed stream of a refused connection is left alone). The
-	// error is the reason of a refusal and only read before Accept. ctx ends when
-	// the listener is closed by force.
-	ServeConn(ctx context.Context, c *Conn) error
+	// ServeConn takes c over. It, or what it passes c on to, calls c.End exactly
+	// once and closes c.Stream, but for a borrowed stream that it refuses; this may
+	// happen after ServeConn has returned, so the caller does not touch c again. An
+	// error tells that c was refused: it has ended without c.Accept.
+	ServeConn(c *Conn) error
 }
 
 // A Network filter wraps the handler that follows it in the chain. Each is built
@@ -138,6 +129,9 @@ type Outer interface {
 	Outer() Outer
 	// Limits are read when the pump starts.
 	Limits() Limits
+	// Serves tells who moves the bytes from now on, before the first one moves: the
+	// pump, and before it whoever is still connecting.
+	Serves(Pump)
 	// Moved counts bytes that passed the hop since the last call: up towards the
 	// host, down towards the client. Calls do not overlap.
 	Moved(up, down uint64)
