@@ -4,12 +4,17 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
 
 // maxOverBytes is how far a Write may go over the limit. Envoy: one slice.
 const maxOverBytes = 16 << 10
+
+// yieldBytes is where a writer lets the reader run before it goes on: past it
+// the queue leaves a core's own cache, and copying takes 1.7 times as long.
+const yieldBytes = 256 << 10
 
 // half is one direction: a queue that one end writes and the other one reads.
 //
@@ -84,8 +89,8 @@ func (h *half) writeErr() error {
 	return nil
 }
 
-// beginWrite waits, with mu held, for its turn: bytes of one write stay
-// together. endWrite must follow unless it returns an error.
+// beginWrite waits, with mu held, for its turn: the bytes of one write stay
+// together. Without an error the caller has to clear writing, and broadcast.
 func (h *half) beginWrite() error {
 	for {
 		if err := h.writeErr(); err != nil {
@@ -129,8 +134,12 @@ func (h *half) write(p []byte) (n int, err error) {
 		h.cond.Broadcast()
 	}
 	h.writing = false
+	yield := h.bytes >= yieldBytes && h.bytes-n < yieldBytes
 	h.mu.Unlock()
 	h.cond.Broadcast()
+	if yield {
+		runtime.Gosched()
+	}
 	return n, err
 }
 
@@ -150,8 +159,8 @@ func (h *half) copyIn(p []byte) (n int) {
 	return n
 }
 
-// chunkSize is the size of chunk to take for n bytes: only small ones where
-// two large ones would be over the limit.
+// chunkSize is the size of chunk to take for n bytes: only small ones where a
+// large one would be over the limit.
 func (h *half) chunkSize(n int) int {
 	if h.limit < LargeChunkBytes {
 		return SmallChunkBytes
@@ -200,25 +209,17 @@ func (h *half) read(p []byte) (int, error) {
 		h.mu.Unlock()
 		return 0, err
 	}
-	var whole list // chunks that fit into p: copied without the lock
 	n := 0
-	for h.queue.head != nil && h.queue.head.Len() <= len(p)-n {
-		k := h.queue.pop()
-		n += k.Len()
-		whole.push(k)
-	}
-	if h.queue.head != nil {
-		m := copy(p[n:], h.queue.head.Bytes())
-		h.queue.head.Consume(m)
+	for h.queue.head != nil && n < len(p) {
+		k := h.queue.head
+		m := copy(p[n:], k.Bytes())
+		k.Consume(m)
 		n += m
+		if k.Len() == 0 {
+			h.queue.pop().Free()
+		}
 	}
 	h.drained(n)
-
-	for whole.head != nil {
-		k := whole.pop()
-		p = p[copy(p, k.Bytes()):]
-		k.Free()
-	}
 	return n, nil
 }
 

@@ -18,9 +18,8 @@
 //
 // Flow control is per direction: a write goes on while fewer bytes than the
 // limit are queued, so the queue ends up over it by less than 16 KiB after a
-// Write (4 KiB where the limit is under 64 KiB) and less than one chunk
-// (64 KiB) after a WriteChunk. Blocked writers go on when the reader has
-// drained the queue to half the limit.
+// Write (as in Envoy) and by less than one chunk (64 KiB) after a WriteChunk.
+// Blocked writers go on when the reader has drained the queue to half the limit.
 package pipe
 
 import (
