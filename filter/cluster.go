@@ -36,6 +36,8 @@ type Cluster interface {
 	// over, when nothing is left to do; the caller then no longer owns r.Hop (its
 	// connection may already have ended). On an error r.Hop is the caller's again.
 	Connect(r *ConnectRequest) error
+	// AttemptsExceeded counts a connection whose attempts are used up.
+	AttemptsExceeded()
 }
 
 // A ConnectRequest is one attempt of a filter to reach a cluster.

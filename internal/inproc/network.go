@@ -55,10 +55,10 @@ func New(o Options) *Network {
 
 // A Listener is what a name leads to.
 type Listener interface {
-	// ServeInternal serves a connection over d.Stream. A nil error means that it
-	// accepted: the stream is then the listener's, and the connection may go on
-	// after the call returns. On an error it did not accept; a pipe's end is closed
-	// by the network, a stream on offer stays the dialler's. It keeps no d.
+	// ServeInternal serves a connection over d.Stream. Once it has called d.Accept
+	// the stream is the listener's, and the connection may go on after the call
+	// returns. An error without that is a refusal: a pipe's end is then closed by
+	// the network, a stream on offer stays the dialler's. It keeps no d.
 	ServeInternal(d *Dial) error
 	// TakesOver reports whether connections may be handed over: nothing in the
 	// listener's filters and chains needs the bytes themselves.
@@ -148,7 +148,9 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 	var s filter.Stream
 	var err error
 	if d.Stream != nil && !n.opts.ForcePipes && r.listener.TakesOver() {
-		err = r.listener.ServeInternal(d)
+		if err = r.listener.ServeInternal(d); d.accepted {
+			err = nil
+		}
 	} else {
 		s, err = n.pipe(d)
 	}
@@ -183,7 +185,7 @@ func (n *Network) pipe(d *Dial) (filter.Stream, error) {
 
 func (n *Network) serve(d *Dial, server filter.Stream, verdict chan<- error) {
 	defer n.serving.Done()
-	if err := d.registration.listener.ServeInternal(d); err != nil {
+	if err := d.registration.listener.ServeInternal(d); err != nil && !d.accepted {
 		server.Close()
 		verdict <- err
 	}
