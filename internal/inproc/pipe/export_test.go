@@ -1,0 +1,5 @@
+package pipe
+
+import "unsafe"
+
+const PairBytes = unsafe.Sizeof(pair{})
