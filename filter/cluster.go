@@ -42,11 +42,11 @@ type Cluster interface {
 
 // A ConnectRequest is one attempt of a filter to reach a cluster.
 type ConnectRequest struct {
-	Info     *Info     // of the downstream connection
-	Hop      Hop       // who asks
-	Deadline time.Time // of the asker's own limits; zero: none. The cluster adds its connect timeout
-	Hash   *uint64          // for hashing balancers; nil: random
-	Match  *structpb.Struct // subset criteria (envoy.lb); nil: none
+	Info     *Info            // of the downstream connection
+	Hop      Hop              // who asks
+	Deadline time.Time        // of the asker's own limits; zero: none. The cluster adds its connect timeout
+	Hash     *uint64          // for hashing balancers; nil: random
+	Match    *structpb.Struct // subset criteria (envoy.lb); nil: none
 	// Metadata that the passthrough kinds "route" and "request" read; nil: none.
 	Route *corev3.Metadata
 	// Stream is offered for hand-over to an internal listener; nil: only a pipe will do.
