@@ -177,7 +177,10 @@ func (s *session) logLines(name string) []string {
 }
 
 func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) error {
-	count := -1
+	count, private := -1, false
+	if len(args) > 1 && args[0] == "-private" {
+		private, args = true, args[1:]
+	}
 	if len(args) > 2 && args[0] == "-count" {
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
@@ -186,7 +189,7 @@ func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) erro
 		count, args = n, args[2:]
 	}
 	if len(args) != 2 {
-		return errors.New("usage: log [-count N] NAME REGEXP")
+		return errors.New("usage: log [-private] [-count N] NAME REGEXP")
 	}
 	re, err := regexp.Compile(args[1])
 	if err != nil {
@@ -196,7 +199,7 @@ func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) erro
 		count = 0
 	}
 	found, err := s.logMatches(args[0], re, count)
-	if err == nil && !neg {
+	if err == nil && !neg && !private {
 		s.answer("log "+strings.Join(args, " "), strings.Join(found, "\n"))
 	}
 	return err

@@ -54,10 +54,13 @@
 //	proxy said REGEXP                something on its standard error
 //	proxy idle                       every gauge of open connections has come to 0
 //	stat NAME ==|>=|<= VALUE         also: stat NAME absent. Polls
-//	log NAME REGEXP                  a line of $WORK/NAME.log matches; with -count N exactly N do. Polls
-//	admin [-status N] [-private] GET|POST PATH    the body becomes stdout; -private: not compared with Envoy's
+//	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
+//	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
 //	modes stat|log REGEXP REASON     hand-over and pipes may differ here, and why
+//
+// What log and admin find is an answer, which is compared with the one recorded
+// from Envoy; -private keeps it out of that.
 //
 // The commands of testscript (stdout, stderr, cmp, env, exec, ...) are there too.
 //

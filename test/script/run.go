@@ -153,9 +153,14 @@ func (s *session) trace() string {
 		fmt.Fprintln(&b, l)
 	}
 	if s.last != nil {
-		said := strings.Split(strings.TrimSpace(s.last.stderr.String()), "\n")
 		fmt.Fprintln(&b, "the proxy said at last:")
-		fmt.Fprintln(&b, strings.Join(said[max(0, len(said)-30):], "\n"))
+		var said []string
+		for line := range strings.Lines(s.last.stderr.String()) {
+			if !strings.Contains(line, "[info]") { // Envoy begins with pages of them
+				said = append(said, line[:min(len(line), 400)])
+			}
+		}
+		fmt.Fprintln(&b, strings.Join(said[max(0, len(said)-30):], ""))
 	}
 	return b.String()
 }

@@ -16,10 +16,18 @@ import (
 )
 
 const (
-	stepTimeout = 20 * time.Second       // one step of a story, on a loaded machine
-	quietFor    = 200 * time.Millisecond // what "expect quiet" waits
-	headSize    = 64 << 10               // of the received bytes a record keeps
+	quietFor = 200 * time.Millisecond // what "expect quiet" waits
+	headSize = 64 << 10               // of the received bytes a record keeps
 )
+
+// stepTimeout is how long one step or question waits for what it expects. The
+// default is for loaded machines; SCRIPT_PATIENCE=1s suits the writing of scripts.
+var stepTimeout = func() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("SCRIPT_PATIENCE")); err == nil && d > 0 {
+		return d
+	}
+	return 20 * time.Second
+}()
 
 // A step is one verb of a story with its arguments.
 type step struct {

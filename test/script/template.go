@@ -26,6 +26,7 @@ import (
 //	hops                        1 2 .. $HOPS
 //	hop I                       "hopI"; "up" after the last
 //	first                       hop 1
+//	last I YAML                 YAML where I is the last hop, nothing elsewhere
 func (s *session) functions() template.FuncMap {
 	return template.FuncMap{
 		"at":       s.at,
@@ -40,6 +41,7 @@ func (s *session) functions() template.FuncMap {
 		"hops":     s.hopNumbers,
 		"hop":      s.hop,
 		"first":    func() string { return s.hop(1) },
+		"last":     s.lastOnly,
 		"add":      func(a, b int) int { return a + b },
 	}
 }
@@ -86,7 +88,12 @@ func named(name, typ, yaml string) string {
 }
 
 func tcp(cluster string, yaml ...string) string {
-	all := append([]string{"stat_prefix: " + quote(cluster), "cluster: " + quote(cluster)}, yaml...)
+	all := []string{"stat_prefix: " + quote(cluster), "cluster: " + quote(cluster)}
+	for _, y := range yaml {
+		if y != "" {
+			all = append(all, y)
+		}
+	}
 	return named("envoy.filters.network.tcp_proxy", "filters.network.tcp_proxy.v3.TcpProxy", strings.Join(all, ", "))
 }
 
@@ -162,6 +169,13 @@ func (s *session) hop(i int) string {
 		return "up"
 	}
 	return fmt.Sprintf("hop%d", i)
+}
+
+func (s *session) lastOnly(i int, yaml string) string {
+	if i != s.hops {
+		return ""
+	}
+	return yaml
 }
 
 var placeholder = regexp.MustCompile(`\$PORT_[A-Za-z0-9_]+|\$WORK\b|\$HOPS\b`)
