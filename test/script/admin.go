@@ -1,6 +1,7 @@
 package script
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,12 +61,26 @@ func (s *session) cmdAdmin(ts *testscript.TestScript, neg bool, args []string) e
 	body = s.hide(body)
 	fmt.Fprint(ts.Stdout(), body)
 	if !private {
-		s.answer("admin "+strings.Join(args, " "), fmt.Sprintf("%d\n%s", status, body))
+		s.answer("admin "+strings.Join(args, " "), fmt.Sprintf("%d\n%s", status, sameJSON(body)))
 	}
 	if status != want {
 		return fmt.Errorf("status %d", status)
 	}
 	return nil
+}
+
+// sameJSON writes JSON in one way only, whatever blanks and order a proxy
+// prefers; other text it leaves alone.
+func sameJSON(text string) string {
+	var v any
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return text
+	}
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return text
+	}
+	return string(b)
 }
 
 // stat returns the value of one counter or gauge; ok is false where the proxy has none such.

@@ -36,7 +36,7 @@ func (s *session) answer(command, text string) {
 }
 
 var (
-	otherPort  = regexp.MustCompile(`\b(127\.0\.0\.\d+|\[::1\]):[0-9]{4,5}\b`)
+	otherPort  = regexp.MustCompile(`\b(127\.0\.0\.\d+|\[::1\]):[0-9]{5}\b`)
 	timestamp  = regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[0-9.]*Z?`)
 	aDuration  = regexp.MustCompile(`\b(ms|id)=[0-9]+\b`)
 	manyBlanks = regexp.MustCompile(`[ \t]{2,}`)

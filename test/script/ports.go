@@ -86,7 +86,7 @@ func (p *ports) release() {
 	p.locks = nil
 }
 
-var fiveDigits = regexp.MustCompile(`\b[0-9]{5}\b`)
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // hide writes the names of the ports in place of their numbers.
 func (p *ports) hide(text string) string {
@@ -96,7 +96,7 @@ func (p *ports) hide(text string) string {
 	for name, port := range p.byName {
 		names[strconv.Itoa(port)] = "PORT_" + name
 	}
-	return fiveDigits.ReplaceAllStringFunc(text, func(n string) string {
+	return digits.ReplaceAllStringFunc(text, func(n string) string {
 		if name, ok := names[n]; ok {
 			return name
 		}

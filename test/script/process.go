@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 )
@@ -65,6 +66,18 @@ func (p *process) await(limit time.Duration) (int, error) {
 	p.cmd.Process.Kill()
 	<-p.done
 	return -1, fmt.Errorf("still running after %v: killed", limit)
+}
+
+// lastWords is the end of what p has written, without the pages of information
+// that Envoy begins with.
+func (p *process) lastWords() string {
+	var said []string
+	for line := range strings.Lines(p.stdout.String() + p.stderr.String()) {
+		if !strings.Contains(line, "[info]") {
+			said = append(said, line[:min(len(line), 400)])
+		}
+	}
+	return strings.Join(said[max(0, len(said)-30):], "")
 }
 
 func (p *process) running() bool {

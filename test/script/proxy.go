@@ -107,7 +107,7 @@ func (s *session) startTried(line []string) error {
 			<-p.done
 		}
 		if try == 3 || !strings.Contains(strings.ToLower(p.stderr.String()), "address already in use") {
-			return fmt.Errorf("%w\n%s%s", err, p.stdout.String(), p.stderr.String())
+			return fmt.Errorf("%w\n%s", err, p.lastWords())
 		}
 	}
 }
@@ -190,7 +190,7 @@ func (s *session) finish(ts *testscript.TestScript, neg bool, line []string) err
 	case err != nil:
 		return err
 	case neg && code <= 0:
-		return fmt.Errorf("exit code %d: %s", code, p.stderr.String())
+		return fmt.Errorf("exit code %d: %s", code, p.lastWords())
 	case !neg && code != 0:
 		return fmt.Errorf("exit code %d", code)
 	}
@@ -231,7 +231,7 @@ func (s *session) stop(args []string) error {
 	s.proxy, s.last = nil, p
 	code, err := p.await(exitTimeout)
 	if err == nil && code != 0 {
-		err = fmt.Errorf("exit code %d\n%s", code, p.stderr.String())
+		err = fmt.Errorf("exit code %d\n%s", code, p.lastWords())
 	}
 	return err
 }
@@ -262,7 +262,7 @@ func (s *session) said(neg bool, args []string) error {
 	}
 	return poll(stepTimeout, func() error {
 		if !found() {
-			return fmt.Errorf("it has not said so:\n%s", p.stderr.String())
+			return fmt.Errorf("it has not said so:\n%s", p.lastWords())
 		}
 		return nil
 	})

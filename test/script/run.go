@@ -153,14 +153,7 @@ func (s *session) trace() string {
 		fmt.Fprintln(&b, l)
 	}
 	if s.last != nil {
-		fmt.Fprintln(&b, "the proxy said at last:")
-		var said []string
-		for line := range strings.Lines(s.last.stderr.String()) {
-			if !strings.Contains(line, "[info]") { // Envoy begins with pages of them
-				said = append(said, line[:min(len(line), 400)])
-			}
-		}
-		fmt.Fprintln(&b, strings.Join(said[max(0, len(said)-30):], ""))
+		fmt.Fprintf(&b, "the proxy said at last:\n%s", s.last.lastWords())
 	}
 	return b.String()
 }
