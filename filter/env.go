@@ -76,6 +76,9 @@ type Scope interface {
 	Counter(name string) Counter
 	Gauge(name string) Gauge
 	Histogram(name string) Histogram
+	// Close gives the scope, and those made from it, back: when no scope of a prefix
+	// is open any more its statistics are no longer listed.
+	Close()
 }
 
 // Env is what a running filter may use.
