@@ -1,0 +1,135 @@
+package netconn
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// full returns a listener whose queue has no room: SYNs to it are dropped.
+func full(t *testing.T) *Listener {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{Backlog: 1})
+	for range 10 {
+		c, err := Dial(l.Addr(), time.Now().Add(50*time.Millisecond), nil, nil, DialOptions{})
+		if err != nil {
+			return l
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("the queue never fills")
+	return nil
+}
+
+func never(t *testing.T) func() { return func() { t.Error("waiting was called") } }
+
+func TestDialAtOnce(t *testing.T) {
+	for name, a := range families(t) {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t, a, ListenOptions{})
+			for range 200 {
+				c, err := Dial(l.Addr(), time.Time{}, make(chan struct{}), never(t), DialOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Reset()
+			}
+		})
+	}
+}
+
+func TestDialRefusedAtOnce(t *testing.T) {
+	for name, a := range families(t) {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t, a, ListenOptions{})
+			l.Close()
+			before := openFDs(t)
+			for range 200 {
+				_, err := Dial(l.Addr(), time.Time{}, nil, never(t), DialOptions{})
+				if !errors.Is(err, syscall.ECONNREFUSED) || Text(err) != "Connection refused" {
+					t.Fatal(err)
+				}
+			}
+			if n := openFDs(t); n != before {
+				t.Errorf("%d descriptors before, %d after", before, n)
+			}
+		})
+	}
+}
+
+func TestDialDeadline(t *testing.T) {
+	l := full(t)
+	before := openFDs(t)
+	waits := 0
+	_, err := Dial(l.Addr(), time.Now().Add(20*time.Millisecond), make(chan struct{}), func() { waits++ }, DialOptions{})
+	if !errors.Is(err, os.ErrDeadlineExceeded) || waits != 1 {
+		t.Errorf("%v; waiting called %d times", err, waits)
+	}
+	if n := openFDs(t); n != before {
+		t.Errorf("%d descriptors before, %d after", before, n)
+	}
+}
+
+func TestDialCancel(t *testing.T) {
+	l := full(t)
+	before := openFDs(t)
+	cancel := make(chan struct{})
+	_, err := Dial(l.Addr(), time.Time{}, cancel, func() { close(cancel) }, DialOptions{})
+	if !errors.Is(err, filter.ErrCanceled) {
+		t.Error(err)
+	}
+	if n := openFDs(t); n != before {
+		t.Errorf("%d descriptors before, %d after", before, n)
+	}
+}
+
+func TestDialWaits(t *testing.T) {
+	l := full(t)
+	waiting := make(chan struct{})
+	done := make(chan error)
+	go func() {
+		c, err := Dial(l.Addr(), time.Now().Add(time.Minute), nil, func() { close(waiting) }, DialOptions{})
+		if err == nil {
+			c.SetReadDeadline(time.Now().Add(-time.Second))
+			_, err = c.Write([]byte("x")) // no deadline is left over
+			c.Close()
+		}
+		done <- err
+	}()
+	<-waiting
+	go l.Serve(func(s *Socket) { s.Close() }, nil)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDialSource(t *testing.T) {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+	c, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{Source: ip("127.0.0.2:0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ap, _ := filter.IP(c.LocalAddr())
+	if ap.Addr().String() != "127.0.0.2" || ap.Port() == 0 {
+		t.Errorf("connected from %v", ap)
+	}
+	_, err = Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{Source: ip("192.0.2.1:0")})
+	if Text(err) != "Cannot assign requested address" {
+		t.Error(err)
+	}
+}
+
+func TestDialBadAddress(t *testing.T) {
+	for _, a := range []any{filter.InternalAddr{Listener: "x"}, filter.UnixAddr{}, filter.IPAddr{}} {
+		if _, err := Dial(a.(interface {
+			Network() string
+			String() string
+		}), time.Time{}, nil, never(t), DialOptions{}); err == nil {
+			t.Errorf("%v can be dialled", a)
+		}
+	}
+}

@@ -1,0 +1,61 @@
+package netconn
+
+import (
+	"errors"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// newFD returns a non-blocking stream socket that children do not inherit.
+func newFD(family int) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	unix.CloseOnExec(fd)
+	return fd, unix.SetNonblock(fd, true)
+}
+
+// acceptFD takes a connection from the queue.
+func acceptFD(fd int) (int, unix.Sockaddr, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	n, sa, err := unix.Accept(fd)
+	if err != nil {
+		return -1, nil, err
+	}
+	unix.CloseOnExec(n)
+	if _, isUnix := sa.(*unix.SockaddrUnix); !isUnix {
+		_ = setNoDelay(n)
+	}
+	return n, sa, unix.SetNonblock(n, true)
+}
+
+func discard(fd int) int { return discardCopying(fd) }
+
+func unsent(fd int) (int, error) {
+	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE)
+}
+
+const inqueue = 0x4004667f // FIONREAD
+
+const pollFIN = unix.POLLHUP // poll is made of kqueue, whose EV_EOF it shows as this
+
+func setKeepAlive(fd int, k *KeepAlive) error {
+	return errors.Join(
+		setInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		setPositive(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, k.Probes),
+		setPositive(fd, unix.IPPROTO_TCP, unix.TCP_KEEPALIVE, seconds(k.Idle)),
+		setPositive(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(k.Interval)))
+}
+
+func setTransparent(int, int) error { return unix.ENOPROTOOPT }
+func setFreeBind(int, int) error    { return unix.ENOPROTOOPT }
+func setFastOpen(fd, queue int) error {
+	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, min(queue, 1))
+}
+
+func latePort(int) {}
