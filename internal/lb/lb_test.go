@@ -183,9 +183,11 @@ func TestBoundedLoad(t *testing.T) {
 	}
 }
 
-// A hash keeps its host when another host leaves.
+// Nearly all hashes keep their host when another host leaves. (A modulus would move
+// 4 of 5. On the ring a few move because each host gets more points then.)
 func TestAffinity(t *testing.T) {
-	for policy, most := range map[plan.Policy]int{plan.RingHash: 0, plan.Maglev: 600} {
+	for _, policy := range []plan.Policy{plan.RingHash, plan.Maglev} {
+		const most = 600
 		e := ports(1, 1, 1, 1, 1, 1)
 		p := plan.LB{Policy: policy}
 		before := lb.New(p, lb.Hosts{Localities: one(e)}, 0)
