@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
 )
@@ -133,12 +135,57 @@ func TestDeadlinesAreOfOneDirection(t *testing.T) {
 	}
 }
 
+// A deadline that comes in the moment it is moved must not count any more.
+func TestDeadlineMovedAsItComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPair(t, pipe.Options{})
+		write(t, b, "x")
+		for range 300 {
+			a.SetReadDeadline(time.Now().Add(time.Second))
+			time.Sleep(time.Second) // both wake in one instant, in either order
+			a.SetReadDeadline(time.Now().Add(time.Hour))
+			synctest.Wait()
+			if err := a.WaitReadable(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// Far deadlines do not keep closed connections in memory. The runtime forgets
+// stopped timers lazily, a few of them not at all, hence the many.
+func TestClosedPairsAreCollected(t *testing.T) {
+	const pairs = 1000
+	var closed [pairs]weak.Pointer[pipe.Conn]
+	for i := range closed {
+		a, b := pipe.New(pipe.Options{})
+		a.SetDeadline(time.Now().Add(time.Hour))
+		b.SetDeadline(time.Now().Add(time.Hour))
+		a.Close()
+		b.Close()
+		closed[i] = weak.Make(a)
+	}
+	alive := pairs
+	for range 100 {
+		runtime.GC()
+		alive = 0
+		for _, c := range closed {
+			if c.Value() != nil {
+				alive++
+			}
+		}
+		if alive < pairs/2 {
+			return
+		}
+	}
+	t.Errorf("%d of %d are still in memory", alive, pairs)
+}
+
 func TestDeadlineAfterClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newPair(t, pipe.Options{})
 		a.SetDeadline(time.Now().Add(time.Second))
 		a.Close()
-		time.Sleep(time.Minute) // the timers are gone: the bubble would see a late write to a
 		for _, set := range []func(time.Time) error{a.SetDeadline, a.SetReadDeadline, a.SetWriteDeadline} {
 			mustBe(t, "set", set(time.Now()), net.ErrClosed)
 		}

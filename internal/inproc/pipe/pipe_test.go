@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,28 @@ func TestOvershoot(t *testing.T) {
 			t.Errorf("%d queued", out)
 		}
 	})
+}
+
+// A listener that asks for a small buffer does not get 64 KiB of storage.
+func TestLowLimitTakesSmallChunks(t *testing.T) {
+	sends := map[string]func(*pipe.Conn){
+		"Write":    func(c *pipe.Conn) { c.Write(make([]byte, 20<<10)) },
+		"ReadFrom": func(c *pipe.Conn) { c.ReadFrom(io.LimitReader(zeros{}, 20<<10)) },
+	}
+	for name, send := range sends {
+		a, b := newPair(t, pipe.Options{LimitBytes: 1 << 10})
+		go func() { send(a); a.Close() }()
+		for {
+			k, err := b.ReadChunk()
+			if err != nil {
+				break
+			}
+			if n := k.Len() + len(k.Room()); n > pipe.SmallChunkBytes {
+				t.Errorf("%s: a chunk of %d bytes", name, n)
+			}
+			k.Free()
+		}
+	}
 }
 
 func TestBlockedWriterGoesOnAtHalfTheLimit(t *testing.T) {
@@ -361,6 +384,10 @@ type failing struct {
 func (f failing) Write(p []byte) (int, error)    { return min(f.accept, len(p)), f.err }
 func (f failing) Read(p []byte) (n int, e error) { return f.accept, f.err }
 
+type closing struct{ io.Closer }
+
+func (c closing) Read(p []byte) (int, error) { return len(p), c.Close() }
+
 func TestCopyErrors(t *testing.T) {
 	broken := errors.New("broken")
 	for _, tt := range []struct {
@@ -386,6 +413,13 @@ func TestCopyErrors(t *testing.T) {
 	mustBe(t, "WriteTo a pipe whose peer is closed", err, c.WriteChunk(chunkOf("x")))
 	if n != 0 {
 		t.Errorf("WriteTo = %d", n)
+	}
+
+	e, f := newPair(t, pipe.Options{})
+	n, err = e.ReadFrom(closing{f}) // the peer goes while the source is read
+	mustBe(t, "ReadFrom", err, syscall.EPIPE)
+	if n != 0 {
+		t.Errorf("ReadFrom = %d", n)
 	}
 
 	n, err = a.ReadFrom(failing{3, broken}) // bytes beside the error count
