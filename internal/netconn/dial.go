@@ -23,17 +23,17 @@ type DialOptions struct {
 // Dial connects to an IPAddr or UnixAddr. waiting, if not nil, is called once before
 // Dial first waits for the network: a connection that is made or refused at once,
 // as on the loopback interface, never calls it. Dial ends early at the deadline
-// (zero: none) with os.ErrDeadlineExceeded, and with filter.ErrCanceled when cancel
-// (nil: never) is closed.
-func Dial(addr net.Addr, deadline time.Time, cancel <-chan struct{}, waiting func(), o DialOptions) (*Socket, error) {
-	s, err := dial(addr, deadline, cancel, waiting, &o)
+// (zero: none) with os.ErrDeadlineExceeded, and with filter.ErrCanceled when the
+// channel that waiting returned (nil: never) is closed.
+func Dial(addr net.Addr, deadline time.Time, waiting func() (cancel <-chan struct{}), o DialOptions) (*Socket, error) {
+	s, err := dial(addr, deadline, waiting, &o)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: addr.Network(), Source: o.Source, Addr: addr, Err: err}
 	}
 	return s, nil
 }
 
-func dial(addr net.Addr, deadline time.Time, cancel <-chan struct{}, waiting func(), o *DialOptions) (*Socket, error) {
+func dial(addr net.Addr, deadline time.Time, waiting func() <-chan struct{}, o *DialOptions) (*Socket, error) {
 	fam, err := family(addr)
 	if err != nil {
 		return nil, err
@@ -49,8 +49,9 @@ func dial(addr net.Addr, deadline time.Time, cancel <-chan struct{}, waiting fun
 	}
 	if err == unix.EINPROGRESS {
 		if err = outcome(fd, patience(addr)); err == unix.EINPROGRESS {
+			var cancel <-chan struct{}
 			if waiting != nil {
-				waiting()
+				cancel = waiting()
 			}
 			err = s.awaitConnect(deadline, cancel)
 		}

@@ -14,7 +14,7 @@ import (
 func full(t *testing.T) *Listener {
 	l := listen(t, ip("127.0.0.1:0"), ListenOptions{Backlog: 1})
 	for range 10 {
-		c, err := Dial(l.Addr(), time.Now().Add(50*time.Millisecond), nil, nil, DialOptions{})
+		c, err := Dial(l.Addr(), time.Now().Add(50*time.Millisecond), nil, DialOptions{})
 		if err != nil {
 			return l
 		}
@@ -24,14 +24,19 @@ func full(t *testing.T) *Listener {
 	return nil
 }
 
-func never(t *testing.T) func() { return func() { t.Error("waiting was called") } }
+func never(t *testing.T) func() <-chan struct{} {
+	return func() <-chan struct{} {
+		t.Error("waiting was called")
+		return nil
+	}
+}
 
 func TestDialAtOnce(t *testing.T) {
 	for name, a := range families(t) {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, a, ListenOptions{})
 			for range 200 {
-				c, err := Dial(l.Addr(), time.Time{}, make(chan struct{}), never(t), DialOptions{})
+				c, err := Dial(l.Addr(), time.Time{}, never(t), DialOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -48,7 +53,7 @@ func TestDialRefusedAtOnce(t *testing.T) {
 			l.Close()
 			before := openFDs(t)
 			for range 200 {
-				_, err := Dial(l.Addr(), time.Time{}, nil, never(t), DialOptions{})
+				_, err := Dial(l.Addr(), time.Time{}, never(t), DialOptions{})
 				if !errors.Is(err, syscall.ECONNREFUSED) || Text(err) != "Connection refused" {
 					t.Fatal(err)
 				}
@@ -64,7 +69,8 @@ func TestDialDeadline(t *testing.T) {
 	l := full(t)
 	before := openFDs(t)
 	waits := 0
-	_, err := Dial(l.Addr(), time.Now().Add(20*time.Millisecond), make(chan struct{}), func() { waits++ }, DialOptions{})
+	wait := func() <-chan struct{} { waits++; return make(chan struct{}) }
+	_, err := Dial(l.Addr(), time.Now().Add(20*time.Millisecond), wait, DialOptions{})
 	if !errors.Is(err, os.ErrDeadlineExceeded) || waits != 1 {
 		t.Errorf("%v; waiting called %d times", err, waits)
 	}
@@ -77,7 +83,8 @@ func TestDialCancel(t *testing.T) {
 	l := full(t)
 	before := openFDs(t)
 	cancel := make(chan struct{})
-	_, err := Dial(l.Addr(), time.Time{}, cancel, func() { close(cancel) }, DialOptions{})
+	wait := func() <-chan struct{} { close(cancel); return cancel }
+	_, err := Dial(l.Addr(), time.Time{}, wait, DialOptions{})
 	if !errors.Is(err, filter.ErrCanceled) {
 		t.Error(err)
 	}
@@ -91,7 +98,8 @@ func TestDialWaits(t *testing.T) {
 	waiting := make(chan struct{})
 	done := make(chan error)
 	go func() {
-		c, err := Dial(l.Addr(), time.Now().Add(time.Minute), nil, func() { close(waiting) }, DialOptions{})
+		wait := func() <-chan struct{} { close(waiting); return nil }
+		c, err := Dial(l.Addr(), time.Now().Add(time.Minute), wait, DialOptions{})
 		if err == nil {
 			c.SetReadDeadline(time.Now().Add(-time.Second))
 			_, err = c.Write([]byte("x")) // no deadline is left over
@@ -108,7 +116,7 @@ func TestDialWaits(t *testing.T) {
 
 func TestDialSource(t *testing.T) {
 	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
-	c, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{Source: ip("127.0.0.2:0")})
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{Source: ip("127.0.0.2:0")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +125,7 @@ func TestDialSource(t *testing.T) {
 	if ap.Addr().String() != "127.0.0.2" || ap.Port() == 0 {
 		t.Errorf("connected from %v", ap)
 	}
-	_, err = Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{Source: ip("192.0.2.1:0")})
+	_, err = Dial(l.Addr(), time.Time{}, nil, DialOptions{Source: ip("192.0.2.1:0")})
 	if Text(err) != "Cannot assign requested address" {
 		t.Error(err)
 	}
@@ -128,7 +136,7 @@ func TestDialBadAddress(t *testing.T) {
 		if _, err := Dial(a.(interface {
 			Network() string
 			String() string
-		}), time.Time{}, nil, never(t), DialOptions{}); err == nil {
+		}), time.Time{}, never(t), DialOptions{}); err == nil {
 			t.Errorf("%v can be dialled", a)
 		}
 	}

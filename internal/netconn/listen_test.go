@@ -52,7 +52,7 @@ func TestBoundIsNotListening(t *testing.T) {
 	if ap, _ := filter.IP(l.Addr()); ap.Port() == 0 {
 		t.Error("port 0 was not resolved")
 	}
-	if _, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{}); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{}); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dial before Listen: %v", err)
 	}
 	if _, err := l.Accept(); err == nil {
@@ -63,7 +63,7 @@ func TestBoundIsNotListening(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{})
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestAbstractUnix(t *testing.T) {
 	if _, err := Bind(a, ListenOptions{}); err == nil || err.Error() != "cannot bind '"+a.Path+"': Address already in use" {
 		t.Errorf("second bind: %v", err)
 	}
-	c, err := Dial(a, time.Time{}, nil, nil, DialOptions{})
+	c, err := Dial(a, time.Time{}, nil, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestSocketOptions(t *testing.T) {
 			{Level: unix.SOL_SOCKET, Name: unix.SO_RCVBUF, Int: 70_000},
 			{Level: unix.SOL_SOCKET, Name: unix.SO_RCVTIMEO, Bytes: make([]byte, 16), When: Listening},
 		}})
-		c, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{KeepAlive: keep})
+		c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{KeepAlive: keep})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestServeEndsWithClose(t *testing.T) {
 	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
 	got, end := make(chan *Socket), make(chan error)
 	go func() { end <- l.Serve(func(s *Socket) { got <- s }, nil) }()
-	c, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{})
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestServeEndsWithClose(t *testing.T) {
 
 func TestServeOutlivesLackOfDescriptors(t *testing.T) {
 	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
-	c, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{})
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

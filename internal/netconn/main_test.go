@@ -29,7 +29,7 @@ func listen(t *testing.T, a net.Addr, o ListenOptions) *Listener {
 func pair(t *testing.T, a net.Addr) (client, server *Socket) {
 	t.Helper()
 	l := listen(t, a, ListenOptions{})
-	client, err := Dial(l.Addr(), time.Time{}, nil, nil, DialOptions{})
+	client, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

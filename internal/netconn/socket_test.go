@@ -64,7 +64,7 @@ func TestMappedAddressPrintsAsIPv4(t *testing.T) {
 	to := ip("127.0.0.1:0")
 	ap, _ := filter.IP(l.Addr())
 	to.AddrPort = netipPort(to, ap.Port())
-	c, err := Dial(to, time.Time{}, nil, nil, DialOptions{})
+	c, err := Dial(to, time.Time{}, nil, DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
