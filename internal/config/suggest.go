@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// nearest returns the candidate that is a near miss of word, or "".
+func nearest(word string, candidates []string) string {
+	const longest = 64
+	if word == "" || len(word) > longest {
+		return ""
+	}
+	best, least := "", 1+max(1, len(word)/3)
+	for _, c := range candidates {
+		if n := distance(word, c, least); n < least {
+			best, least = c, n
+		}
+	}
+	return best
+}
+
+// distance is the number of insertions, deletions, replacements and swaps of
+// neighbours between two words; limit or more is not told apart.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		least := i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+			least = min(least, row[j])
+		}
+		if least >= limit {
+			return limit
+		}
+		before, last, row = last, row, before
+	}
+	return min(last[len(b)], limit)
+}
+
+// gone tells what became of fields that old configurations still have, by
+// message and field, or by field alone.
+var gone = map[string]string{
+	"envoy.config.cluster.v3.Cluster.hosts":              "removed from the API; use load_assignment",
+	"envoy.config.cluster.v3.Cluster.tls_context":        "removed from the API; use transport_socket",
+	"envoy.config.cluster.v3.Cluster.lb_type":            "never part of the API; use lb_policy",
+	"envoy.config.listener.v3.FilterChain.tls_context":   "removed from the API; use transport_socket",
+	"envoy.config.listener.v3.Listener.use_original_dst": "removed from the API; use the original_dst listener filter",
+	"envoy.config.bootstrap.v3.Bootstrap.runtime":        "removed from the API; use layered_runtime",
+	"config": "removed from the API; use typed_config with an \"@type\"",
+	"<<":     "YAML merge keys are not expanded, neither by Envoy",
+	"@type":  "only a google.protobuf.Any, such as typed_config, has an \"@type\"",
+}
+
+// unknownField reports a member that its message has no field for.
+func (d *decoder) unknownField(p pair, m protoreflect.Message, at *place) {
+	md, name := m.Descriptor(), p.key.value
+	names := fieldNames(md)
+	i := Issue{Severity: d.unknown, Message: fmt.Sprintf("unknown field %s in %s", quote(name), md.FullName())}
+	if i.Suggestion = nearest(snakeCase(name), names); i.Suggestion != "" {
+		d.meant(p, i.Suggestion, m, at)
+	} else if len(names) == 0 {
+		i.Expected = "no fields"
+	} else {
+		i.Expected = oneOf(names)
+	}
+	if hint := d.hint(md, name); hint != "" {
+		i.Message, i.Expected = i.Message+": "+hint, ""
+	}
+	d.fault(p.key, at, i)
+}
+
+// meant marks the field that was probably meant as not readable, so that its
+// absence is not reported as well.
+func (d *decoder) meant(p pair, name string, m protoreflect.Message, at *place) {
+	s := step{kind: byField, name: name}
+	if fd := m.Descriptor().Fields().ByName(protoreflect.Name(name)); fd != nil && !m.Has(fd) && at.get(s) == nil {
+		at.child(s, d.pos(p.key)).failed = true
+	}
+}
+
+func fieldNames(md protoreflect.MessageDescriptor) []string {
+	names := make([]string, 0, md.Fields().Len())
+	for i := range md.Fields().Len() {
+		if name := string(md.Fields().Get(i).Name()); !strings.HasPrefix(name, "hidden_envoy_deprecated") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// hint explains an unknown field that is known elsewhere.
+func (d *decoder) hint(md protoreflect.MessageDescriptor, name string) string {
+	if why, ok := gone[string(md.FullName())+"."+name]; ok {
+		return why
+	}
+	if why, ok := gone[name]; ok && (name != "config" || md.Fields().ByName("typed_config") != nil) {
+		return why
+	}
+	for i := len(d.enclosing) - 2; i >= 0; i-- {
+		if fieldByName(d.enclosing[i], name) != nil {
+			return fmt.Sprintf("it is a field of the %s around it; is it indented too far?", d.enclosing[i].Name())
+		}
+	}
+	for i := range md.Fields().Len() {
+		inner := md.Fields().Get(i)
+		if inner.Message() != nil && !inner.IsMap() && fieldByName(inner.Message(), name) != nil {
+			return fmt.Sprintf("it is a field of %s, which is one here", inner.Name())
+		}
+	}
+	return ""
+}
