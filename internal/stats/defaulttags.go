@@ -27,7 +27,6 @@ var expandTagRegex = strings.NewReplacer(
 var defaultTagRules = []tagRule{
 	{tag: "envoy.response_code", regex: `_rq(_(\d{3}))$`, needs: "_rq_"},
 	{tag: "envoy.response_code_class", regex: `_rq_((\d))xx$`, needs: "_rq_"},
-	{tag: "envoy.response_code", regex: `_rq_status(_(\d{3}))$`, needs: "_rq_status_"},
 	{tag: "envoy.dynamo_partition_id", regex: `^http\.<VALUE>\.dynamodb\.table\.<VALUE>\.capacity\.<VALUE>(\.__partition_id=(\w{7}))$`, needs: ".dynamodb.table."},
 	{tag: "envoy.dynamo_operation", regex: `^http\.<VALUE>\.dynamodb.(?:operation|table\.<VALUE>\.capacity)(\.(<VALUE>))(?:\.|$)`, needs: ".dynamodb."},
 	{tag: "envoy.dynamo_table", regex: `^http\.<VALUE>\.dynamodb.(?:table|error)\.((<VALUE>)\.)`, needs: ".dynamodb."},

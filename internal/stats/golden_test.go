@@ -95,3 +95,44 @@ func TestAnswersAreEnvoys(t *testing.T) {
 		})
 	}
 }
+
+// TestTagsAreEnvoys builds stats of the names that a large Envoy had and
+// compares families, labels and order.
+func TestTagsAreEnvoys(t *testing.T) {
+	a, err := txtar.ParseFile("testdata/tags-1.40.0.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := stats.New(stats.Options{})
+	sc := root.Scope("")
+	want := ""
+	for _, f := range a.Files {
+		if f.Name == "prometheus" {
+			want = string(f.Data)
+			continue
+		}
+		for name := range strings.Lines(string(f.Data)) {
+			switch name = strings.TrimSuffix(name, "\n"); f.Name {
+			case "Counters":
+				sc.Counter(name)
+			case "Gauges":
+				sc.Gauge(name)
+			case "Histograms":
+				sc.Histogram(name, stats.Milliseconds)
+			}
+		}
+	}
+	var got strings.Builder
+	for line := range strings.Lines(get(root, "/stats/prometheus").Body.String()) {
+		if strings.Contains(line, "_bucket{") {
+			continue
+		}
+		if !strings.HasPrefix(line, "#") {
+			line = line[:strings.LastIndexByte(line, ' ')] + "\n"
+		}
+		got.WriteString(line)
+	}
+	if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(got.String(), "\n")); diff != "" {
+		t.Errorf("-envoy +ginnel:\n%s", diff)
+	}
+}
