@@ -12,7 +12,10 @@ func listenShort(port int) (int, error) {
 	}
 	syscall.CloseOnExec(fd)
 	at := &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}
-	if err = syscall.Bind(fd, at); err == nil {
+	if err = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err == nil {
+		err = syscall.Bind(fd, at)
+	}
+	if err == nil {
 		err = syscall.Listen(fd, 0)
 	}
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -193,6 +195,9 @@ func (s *session) connect(name string, args []string) error {
 		addr = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	c, err := net.DialTimeout(network, addr, stepTimeout)
+	if errors.Is(err, syscall.ECONNRESET) {
+		c, err = resetConn{}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -202,6 +207,18 @@ func (s *session) connect(name string, args []string) error {
 	s.clients[name] = &actor{conn: c}
 	return nil
 }
+
+// A resetConn is a connection that was accepted and reset before connect had
+// returned, which the kernel reports as the error of the connect.
+type resetConn struct{ net.Conn }
+
+func (resetConn) Read([]byte) (int, error)         { return 0, syscall.ECONNRESET }
+func (resetConn) Write([]byte) (int, error)        { return 0, syscall.EPIPE }
+func (resetConn) CloseWrite() error                { return nil }
+func (resetConn) Close() error                     { return nil }
+func (resetConn) SetDeadline(time.Time) error      { return nil }
+func (resetConn) SetReadDeadline(time.Time) error  { return nil }
+func (resetConn) SetWriteDeadline(time.Time) error { return nil }
 
 // cmdModes notes where hand-over and pipes may differ in this script.
 func (s *session) cmdModes(_ *testscript.TestScript, neg bool, args []string) error {
