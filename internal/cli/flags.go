@@ -31,6 +31,7 @@ type Flags struct {
 	AdminAddressPath                         string
 	StatsTags                                []string // tag:value
 	LocalAddressIPVersion                    string   // "v4" (default) or "v6"
+	AllowUnknown                             bool     // fields of the static configuration
 
 	// Ours.
 	DrainOnSIGTERM  time.Duration // 0: end at once
@@ -125,10 +126,10 @@ var flags = []flag{
 	{"disable-hot-restart", "", "", "there is no hot restart: always the case", func(*Flags, string) error { return nil }},
 	{"socket-path", "", "string", "(no effect) there is no hot restart", nil},
 	{"socket-mode", "", "string", "(no effect) there is no hot restart", nil},
-	{"allow-unknown-fields", "", "", "(no effect) unknown fields are always errors", nil},
-	{"allow-unknown-static-fields", "", "", "(no effect) unknown fields are always errors", nil},
-	{"reject-unknown-dynamic-fields", "", "", "unknown fields are always errors", func(*Flags, string) error { return nil }},
-	{"ignore-unknown-dynamic-fields", "", "", "(no effect) unknown fields are always errors", nil},
+	{"allow-unknown-fields", "", "", "Allow unknown fields in static configuration, with a warning", set(func(f *Flags) *bool { return &f.AllowUnknown })},
+	{"allow-unknown-static-fields", "", "", "Allow unknown fields in static configuration, with a warning", set(func(f *Flags) *bool { return &f.AllowUnknown })},
+	{"reject-unknown-dynamic-fields", "", "", "always the case", func(*Flags, string) error { return nil }},
+	{"ignore-unknown-dynamic-fields", "", "", "(no effect) there is no dynamic configuration yet", nil},
 	{"skip-deprecated-logs", "", "", "(no effect)", nil},
 	{"log-stacktrace-single-entry", "", "", "(no effect)", nil},
 	{"enable-fine-grain-logging", "", "", "(no effect)", nil},

@@ -63,6 +63,8 @@ type Listener interface {
 	// TakesOver reports whether connections may be handed over: nothing in the
 	// listener's filters and chains needs the bytes themselves.
 	TakesOver() bool
+	// BufferBytes lowers the limit of pipes towards the listener; 0: it does not.
+	BufferBytes() int
 }
 
 // A Dial is a connection to a name in the making. The dialler fills in its fields
@@ -164,16 +166,19 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 // pipe runs the listener in a goroutine of its own and waits until it accepts or
 // refuses.
 func (n *Network) pipe(d *Dial) (filter.Stream, error) {
+	r := d.registration
 	client, server := pipe.New(pipe.Options{
-		LimitBytes: n.opts.BufferBytes,
-		ClientAddr: filter.InternalClient,
-		ServerAddr: d.Addr,
+		LimitBytes:         n.opts.BufferBytes,
+		ToServerLimitBytes: lower(n.opts.BufferBytes, r.listener.BufferBytes()),
+		ClientAddr:         filter.InternalClient,
+		ServerAddr:         d.Addr,
 	})
 	d.Stream, d.Outer, d.verdict = server, nil, make(chan error, 1)
-	dialler, counts := d.Dialler, &d.registration.counts
+	dialler, counts := d.Dialler, &r.counts
 	n.serving.Add(1)
 	go n.serve(d, server, d.verdict)
 	if err := <-d.verdict; err != nil {
+		client.Close()
 		return nil, err
 	}
 	counts.piped.Add(1)
@@ -181,6 +186,14 @@ func (n *Network) pipe(d *Dial) (filter.Stream, error) {
 		dialler.Accepted()
 	}
 	return client, nil
+}
+
+// lower returns the lower one of a limit and a listener's own; 0 is none.
+func lower(limit, own int) int {
+	if own > 0 {
+		return min(limit, own)
+	}
+	return limit
 }
 
 func (n *Network) serve(d *Dial, server filter.Stream, verdict chan<- error) {
