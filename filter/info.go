@@ -98,6 +98,14 @@ type Upstream struct {
 	Received, Sent uint64        // bytes from and to the upstream host
 	Side
 	Attempts int32
+	// ClusterInfo is set by the cluster when it is asked for a host; nil: not asked.
+	ClusterInfo *ClusterInfo
+}
+
+// ClusterInfo is what all connections to a cluster share.
+type ClusterInfo struct {
+	StatName string // alt_stat_name; "" is the name
+	Metadata *corev3.Metadata
 }
 
 // More returns i.Extra, made when it is nil.

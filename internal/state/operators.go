@@ -1,0 +1,396 @@
+package state
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// commands are Envoy 1.40.0's operators but COALESCE, and ginnel's own. What TLS or
+// HTTP would know prints on a plain TCP connection what Envoy prints there.
+var commands = map[string]commandSpec{
+	// ginnel's own; LISTENER_NAME is Envoy's too. The listener names from the outside
+	// in, joined by >; the id that all lines of one chain of hops share; the number of
+	// internal hops before this connection.
+	"HOP_PATH":      {bare, text(appendPath)},
+	"CHAIN_ID":      {bare, text(func(dst []byte, m moment) []byte { return hex16(dst, m.ChainID) })},
+	"HOPS":          {bare, number64(func(m moment) uint64 { return uint64(m.Depth) })},
+	"LISTENER_NAME": {bare, textOf(listenerName)},
+
+	"START_TIME":       {argsOptional, clockOf(startTime, false)},
+	"START_TIME_LOCAL": {argsOptional, clockOf(startTime, true)},
+	"EMIT_TIME":        {argsOptional, clockOf(emitTime, false)},
+	"EMIT_TIME_LOCAL":  {argsOptional, clockOf(emitTime, true)},
+	"DURATION":         {bare, millis(func(m moment) (time.Duration, bool) { return m.elapsed(), true })},
+	"COMMON_DURATION":  {argsRequired, commonDuration},
+
+	"UPSTREAM_CONNECTION_POOL_READY_DURATION": {bare, millis(readyDuration)},
+
+	"BYTES_RECEIVED":                 {bare, number64(received)},
+	"BYTES_SENT":                     {bare, number64(sent)},
+	"DOWNSTREAM_WIRE_BYTES_RECEIVED": {bare, number64(received)},
+	"DOWNSTREAM_WIRE_BYTES_SENT":     {bare, number64(sent)},
+	"UPSTREAM_WIRE_BYTES_RECEIVED":   {bare, number64(func(m moment) uint64 { return m.Up.Received })},
+	"UPSTREAM_WIRE_BYTES_SENT":       {bare, number64(func(m moment) uint64 { return m.Up.Sent })},
+
+	"RESPONSE_FLAGS":                 {bare, text(func(dst []byte, m moment) []byte { return append(dst, m.Flags.String()...) })},
+	"RESPONSE_FLAGS_LONG":            {bare, text(func(dst []byte, m moment) []byte { return append(dst, m.Flags.Long()...) })},
+	"RESPONSE_CODE_DETAILS":          {argsOptional, codeDetails},
+	"CONNECTION_TERMINATION_DETAILS": {bare, textOf(func(m moment) string { return m.Rest().Termination })},
+	"ACCESS_LOG_TYPE":                {bare, textOf(func(m moment) string { return m.t.String() })},
+
+	"CONNECTION_ID":         {bare, number64(func(m moment) uint64 { return m.ID })},
+	"STREAM_ID":             {bare, text(streamID)},
+	"UNIQUE_ID":             {bare, text(func(dst []byte, _ moment) []byte { return uuid(dst, rand.Uint64(), rand.Uint64()) })},
+	"FILTER_CHAIN_NAME":     {bare, textOf(chainName)},
+	"REQUESTED_SERVER_NAME": {argsOptional, serverName},
+	"HOSTNAME":              {bare, hostname},
+	"ENVIRONMENT":           {argsRequired | lengthAllowed, environment},
+
+	"DOWNSTREAM_LOCAL_ADDRESS":                     {bare, address(local)},
+	"DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":        {argsOptional, withoutPort(local)},
+	"DOWNSTREAM_LOCAL_PORT":                        {bare, port(local)},
+	"DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID":         {bare, endpointID(local)},
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS":              {bare, address(directLocal)},
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": {argsOptional, withoutPort(directLocal)},
+	"DOWNSTREAM_DIRECT_LOCAL_PORT":                 {bare, port(directLocal)},
+	"DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID":  {bare, endpointID(directLocal)},
+
+	"DOWNSTREAM_REMOTE_ADDRESS":                     {bare, address(remote)},
+	"DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT":        {argsOptional, withoutPort(remote)},
+	"DOWNSTREAM_REMOTE_PORT":                        {bare, port(remote)},
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS":              {bare, address(directRemote)},
+	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": {argsOptional, withoutPort(directRemote)},
+	"DOWNSTREAM_DIRECT_REMOTE_PORT":                 {bare, port(directRemote)},
+
+	"DOWNSTREAM_DETECTED_CLOSE_TYPE": {bare, textOf(func(m moment) string { return m.Down.Close.String() })},
+	"DOWNSTREAM_LOCAL_CLOSE_REASON":  {bare, textOf(func(m moment) string { return m.Down.Reason })},
+	"UPSTREAM_DETECTED_CLOSE_TYPE":   {bare, textOf(func(m moment) string { return m.Up.Close.String() })},
+	"UPSTREAM_LOCAL_CLOSE_REASON":    {bare, textOf(func(m moment) string { return m.Up.Reason })},
+
+	"UPSTREAM_CLUSTER":                     {bare, textOf(clusterName)},
+	"UPSTREAM_CLUSTER_RAW":                 {bare, textOf(func(m moment) string { return m.Up.Cluster })},
+	"UPSTREAM_LOCAL_ADDRESS":               {bare, address(upLocal)},
+	"UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":  {argsOptional, withoutPort(upLocal)},
+	"UPSTREAM_LOCAL_PORT":                  {bare, port(upLocal)},
+	"UPSTREAM_REMOTE_ADDRESS":              {bare, address(upRemote)},
+	"UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": {argsOptional, withoutPort(upRemote)},
+	"UPSTREAM_REMOTE_PORT":                 {bare, port(upRemote)},
+	"UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID":  {bare, endpointID(upRemote)},
+	"UPSTREAM_CONNECTION_ID":               {bare, number64(func(m moment) uint64 { return m.Up.ID })},
+	"UPSTREAM_CONNECTION_IDS_ATTEMPTED":    {bare, optional(upstreamID)},
+	"UPSTREAM_REQUEST_ATTEMPT_COUNT":       {bare, number64(func(m moment) uint64 { return uint64(m.Up.Attempts) })},
+	"UPSTREAM_TRANSPORT_FAILURE_REASON": {bare, textOf(func(m moment) string {
+		return strings.ReplaceAll(m.Rest().UpFailure, " ", "_")
+	})},
+
+	"UPSTREAM_HOST":                              {bare, hosts(false, hostAddress)},
+	"UPSTREAM_HOST_NAME":                         {bare, hosts(false, hostName)},
+	"UPSTREAM_HOST_NAME_WITHOUT_PORT":            {bare, hosts(false, hostNameNoPort)},
+	"UPSTREAM_HOSTS_ATTEMPTED":                   {bare, hosts(true, hostAddress)},
+	"UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT":      {bare, hosts(true, hostAddressNoPort)},
+	"UPSTREAM_HOST_NAMES_ATTEMPTED":              {bare, hosts(true, hostName)},
+	"UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT": {bare, hosts(true, hostNameNoPort)},
+
+	"FILTER_STATE":          {argsOptional | lengthAllowed, filterState(downState)},
+	"UPSTREAM_FILTER_STATE": {argsOptional | lengthAllowed, filterState(upState)},
+	"DYNAMIC_METADATA":      {argsRequired | lengthAllowed, metadataOf(dynamicMetadata)},
+	"CLUSTER_METADATA":      {argsRequired, metadataOf(clusterMetadata)},
+	"UPSTREAM_METADATA":     {argsRequired, metadataOf(hostMetadata)},
+	"METADATA":              {unchecked, anyMetadata},
+
+	// not known without HTTP
+	"REQ": {argsRequired | lengthAllowed, header}, "RESP": {argsRequired | lengthAllowed, header},
+	"TRAILER": {argsRequired | lengthAllowed, header}, "REQUEST_HEADER": {argsRequired | lengthAllowed, header},
+	"RESPONSE_HEADER": {argsRequired | lengthAllowed, header}, "RESPONSE_TRAILER": {argsRequired | lengthAllowed, header},
+	"STREAM_INFO_REQ":   {argsRequired | lengthAllowed, header},
+	"REQ_WITHOUT_QUERY": {argsRequired | lengthAllowed, header},
+	"QUERY_PARAM":       {argsRequired | lengthAllowed, nothing},
+	"QUERY_PARAMS":      {argsOptional | lengthAllowed, choice("ORIG", "DECODED")},
+	"PATH":              {argsOptional | lengthAllowed, path},
+	"GRPC_STATUS":       {argsOptional, grpcStatus}, "GRPC_STATUS_NUMBER": {bare, nothing},
+	"PROTOCOL": {bare, nothing}, "UPSTREAM_PROTOCOL": {bare, nothing},
+	"RESPONSE_CODE": {bare, zero}, "ROUTE_NAME": {bare, nothing}, "VIRTUAL_CLUSTER_NAME": {bare, nothing},
+	"REQUEST_HEADERS_BYTES": {bare, zero}, "RESPONSE_HEADERS_BYTES": {bare, zero}, "RESPONSE_TRAILERS_BYTES": {bare, zero},
+	"DOWNSTREAM_HEADER_BYTES_RECEIVED": {bare, zero}, "DOWNSTREAM_HEADER_BYTES_SENT": {bare, zero},
+	"UPSTREAM_HEADER_BYTES_RECEIVED": {bare, zero}, "UPSTREAM_HEADER_BYTES_SENT": {bare, zero},
+	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, zero}, "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": {bare, zero},
+	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, zero}, "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": {bare, zero},
+	"REQUEST_DURATION": {bare, nothing}, "REQUEST_TX_DURATION": {bare, nothing},
+	"RESPONSE_DURATION": {bare, nothing}, "RESPONSE_TX_DURATION": {bare, nothing},
+	"ROUTE_RESOLUTION_COUNT": {bare, zero}, "ROUTE_RESOLUTION_TIME_US": {bare, nothing},
+	"TRACE_ID": {bare, nothing}, "SPAN_ID": {bare, nothing},
+	"LOCAL_REPLY_BODY": {bare, emptyText}, "CUSTOM_FLAGS": {bare, emptyText},
+
+	// not known without QUIC
+	"BYTES_RETRANSMITTED": {bare, zero}, "PACKETS_RETRANSMITTED": {bare, zero}, "ROUNDTRIP_DURATION": {bare, nothing},
+	// Envoy reads it from the socket
+	"DOWNSTREAM_CX_RTT": {bare, unsupported}, "CEL": {unchecked, unsupported},
+
+	// not known without TLS
+	"DOWNSTREAM_HANDSHAKE_DURATION": {bare, nothing}, "DOWNSTREAM_TRANSPORT_FAILURE_REASON": {bare, nothing},
+	"DOWNSTREAM_TLS_VERSION": {bare, nothing}, "DOWNSTREAM_TLS_CIPHER": {bare, nothing},
+	"DOWNSTREAM_TLS_GROUP": {bare, nothing}, "DOWNSTREAM_TLS_SESSION_ID": {bare, nothing},
+	"DOWNSTREAM_LOCAL_SUBJECT": {bare, nothing}, "DOWNSTREAM_LOCAL_URI_SAN": {bare, nothing},
+	"DOWNSTREAM_LOCAL_DNS_SAN": {bare, nothing}, "DOWNSTREAM_LOCAL_IP_SAN": {bare, nothing},
+	"DOWNSTREAM_LOCAL_EMAIL_SAN": {bare, nothing}, "DOWNSTREAM_LOCAL_OTHERNAME_SAN": {bare, nothing},
+	"DOWNSTREAM_PEER_SUBJECT": {bare, nothing}, "DOWNSTREAM_PEER_ISSUER": {bare, nothing},
+	"DOWNSTREAM_PEER_URI_SAN": {bare, nothing}, "DOWNSTREAM_PEER_DNS_SAN": {bare, nothing},
+	"DOWNSTREAM_PEER_IP_SAN": {bare, nothing}, "DOWNSTREAM_PEER_EMAIL_SAN": {bare, nothing},
+	"DOWNSTREAM_PEER_OTHERNAME_SAN": {bare, nothing}, "DOWNSTREAM_PEER_SERIAL": {bare, nothing},
+	"DOWNSTREAM_PEER_CERT": {bare, nothing}, "DOWNSTREAM_PEER_CERT_V_START": {argsOptional, noClock},
+	"DOWNSTREAM_PEER_CERT_V_END": {argsOptional, noClock}, "DOWNSTREAM_PEER_FINGERPRINT_1": {bare, nothing},
+	"DOWNSTREAM_PEER_FINGERPRINT_256": {bare, nothing}, "DOWNSTREAM_PEER_CHAIN_SERIALS": {bare, nothing},
+	"DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1": {bare, nothing}, "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256": {bare, nothing},
+	"DOWNSTREAM_PEER_ISSUER_SERIAL": {bare, nothing}, "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256": {bare, nothing},
+	"TLS_JA3_FINGERPRINT": {bare, nothing}, "TLS_JA4_FINGERPRINT": {bare, nothing},
+	"UPSTREAM_SERVER_NAME": {bare, nothing}, "UPSTREAM_TLS_VERSION": {bare, nothing},
+	"UPSTREAM_TLS_CIPHER": {bare, nothing}, "UPSTREAM_TLS_GROUP": {bare, nothing}, "UPSTREAM_TLS_SESSION_ID": {bare, nothing},
+	"UPSTREAM_LOCAL_URI_SAN": {bare, nothing}, "UPSTREAM_LOCAL_DNS_SAN": {bare, nothing}, "UPSTREAM_LOCAL_IP_SAN": {bare, nothing},
+	"UPSTREAM_PEER_SUBJECT": {bare, nothing}, "UPSTREAM_PEER_ISSUER": {bare, nothing},
+	"UPSTREAM_PEER_URI_SAN": {bare, nothing}, "UPSTREAM_PEER_DNS_SAN": {bare, nothing}, "UPSTREAM_PEER_IP_SAN": {bare, nothing},
+	"UPSTREAM_PEER_CERT": {bare, nothing}, "UPSTREAM_PEER_CERT_V_START": {argsOptional, noClock},
+	"UPSTREAM_PEER_CERT_V_END": {argsOptional, noClock},
+}
+
+// text makes an operator that always has a value.
+func text(f func([]byte, moment) []byte) builder {
+	return optional(func(dst []byte, m moment) ([]byte, bool) { return f(dst, m), true })
+}
+
+// textOf makes an operator whose empty value is missing.
+func textOf(f func(moment) string) builder {
+	return optional(func(dst []byte, m moment) ([]byte, bool) {
+		s := f(m)
+		return append(dst, s...), s != ""
+	})
+}
+
+func optional(p printer) builder {
+	return func(args) (operator, error) { return operator{text: p}, nil }
+}
+
+func number64(f func(moment) uint64) builder {
+	p := func(dst []byte, m moment) ([]byte, bool) { return strconv.AppendUint(dst, f(m), 10), true }
+	return func(args) (operator, error) { return operator{text: p, json: p}, nil }
+}
+
+func millis(f func(moment) (time.Duration, bool)) builder {
+	return func(args) (operator, error) { return durationIn(time.Millisecond, f), nil }
+}
+
+func durationIn(unit time.Duration, f func(moment) (time.Duration, bool)) operator {
+	p := func(dst []byte, m moment) ([]byte, bool) {
+		d, ok := f(m)
+		if !ok {
+			return dst, false
+		}
+		return strconv.AppendInt(dst, int64(d/unit), 10), true
+	}
+	return operator{text: p, json: p}
+}
+
+func nothing(args) (operator, error) {
+	return operator{text: func(dst []byte, _ moment) ([]byte, bool) { return dst, false }}, nil
+}
+
+func emptyText(args) (operator, error) { return literally(""), nil }
+
+func zero(a args) (operator, error) { return number64(func(moment) uint64 { return 0 })(a) }
+
+func unsupported(a args) (operator, error) {
+	return operator{}, fmt.Errorf("%s is not supported yet", a.name)
+}
+
+// appendPath recurses as deep as the chain is long; the hop budget bounds it.
+func appendPath(dst []byte, m moment) []byte {
+	if m.Parent != nil && m.Depth > 0 {
+		dst = append(appendPath(dst, moment{Info: m.Parent}), '>')
+	}
+	return append(dst, listenerName(m)...)
+}
+
+func listenerName(m moment) string {
+	if m.Listener == nil {
+		return ""
+	}
+	return m.Listener.Name
+}
+
+func chainName(m moment) string {
+	if m.Chain == nil {
+		return ""
+	}
+	return m.Chain.Name
+}
+
+func clusterName(m moment) string {
+	if c := m.Up.ClusterInfo; c != nil && c.StatName != "" {
+		return c.StatName
+	}
+	return m.Up.Cluster
+}
+
+func received(m moment) uint64 { return m.Received }
+func sent(m moment) uint64     { return m.Sent }
+
+func startTime(m moment) time.Time { return m.Start }
+func emitTime(moment) time.Time    { return time.Now() }
+
+func clockOf(f func(moment) time.Time, local bool) builder {
+	return func(a args) (operator, error) {
+		c, err := newClock(a.text, local)
+		if err != nil {
+			return operator{}, err
+		}
+		return operator{text: func(dst []byte, m moment) ([]byte, bool) { return c.append(dst, f(m)), true }}, nil
+	}
+}
+
+// noClock checks the format of a time that is never known.
+func noClock(a args) (operator, error) {
+	if _, err := newClock(a.text, false); err != nil {
+		return operator{}, err
+	}
+	return nothing(a)
+}
+
+func hex16(dst []byte, n uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		dst = append(dst, hexDigits[n>>shift&15])
+	}
+	return dst
+}
+
+// uuid prints 128 bits in the form of a version 4 UUID.
+func uuid(dst []byte, hi, lo uint64) []byte {
+	hi = hi&^0xf000 | 0x4000
+	lo = lo&^(3<<62) | 2<<62
+	var b [36]byte
+	h := hex16(hex16(b[:0:36], hi), lo)
+	for i, end := range [...]int{8, 12, 16, 20, 32} {
+		if i > 0 {
+			dst = append(dst, '-')
+		}
+		start := [...]int{0, 8, 12, 16, 20}[i]
+		dst = append(dst, h[start:end]...)
+	}
+	return dst
+}
+
+// streamID prints the same id for all lines of a connection.
+func streamID(dst []byte, m moment) []byte {
+	seed := uint64(m.Start.UnixNano())
+	return uuid(dst, mix(m.ChainID, seed), mix(m.ID, seed))
+}
+
+func mix(a, b uint64) uint64 {
+	var p [16]byte
+	for i := range 8 {
+		p[i], p[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
+	}
+	return xxhash.Sum64(p[:])
+}
+
+func hostname(a args) (operator, error) {
+	h, err := os.Hostname()
+	if err != nil {
+		return nothing(a)
+	}
+	return literally(h), nil
+}
+
+func environment(a args) (operator, error) {
+	v, ok := os.LookupEnv(a.text)
+	if !ok {
+		return literally("-"), nil // Envoy: also with omit_empty_values
+	}
+	return literally(a.cutText(v)), nil
+}
+
+func local(m moment) net.Addr        { return m.Local }
+func remote(m moment) net.Addr       { return m.Remote }
+func directLocal(m moment) net.Addr  { return m.DirectLocal() }
+func directRemote(m moment) net.Addr { return m.DirectRemote() }
+func upLocal(m moment) net.Addr      { return m.Up.Local }
+func upRemote(m moment) net.Addr     { return m.Up.Remote }
+
+// connected reports whether the upstream connection was made.
+func connected(m moment) bool { return m.Up.Remote != nil }
+
+func upstreamID(dst []byte, m moment) ([]byte, bool) {
+	if !connected(m) {
+		return dst, false
+	}
+	return strconv.AppendUint(dst, m.Up.ID, 10), true
+}
+
+func readyDuration(m moment) (time.Duration, bool) {
+	switch {
+	case connected(m):
+		return m.Up.Ready - m.Up.Begun, true
+	case m.Up.Attempts > 0:
+		return max(m.elapsed()-m.Up.Begun, 0), true
+	}
+	return 0, false
+}
+
+// points are the moments of a connection that COMMON_DURATION knows on TCP, since
+// its start. Any other name is accepted and never known, as in Envoy.
+var points = map[string]func(moment) (time.Duration, bool){
+	"DS_RX_BEG": func(moment) (time.Duration, bool) { return 0, true },
+	"DS_CX_BEG": func(moment) (time.Duration, bool) { return 0, true },
+	"DS_CX_END": func(m moment) (time.Duration, bool) { return m.elapsed(), m.ended() },
+	"US_CX_BEG": func(m moment) (time.Duration, bool) { return m.Up.Begun, connected(m) },
+	"US_CX_END": func(m moment) (time.Duration, bool) { return m.Up.Ready, connected(m) },
+}
+
+func commonDuration(a args) (operator, error) {
+	p := strings.Split(a.text, ":")
+	if len(p) < 2 || len(p) > 3 {
+		return operator{}, fmt.Errorf("Invalid common duration configuration: %s.", a.text) //nolint:staticcheck // Envoy's text
+	}
+	unit := time.Millisecond
+	if len(p) == 3 {
+		var ok bool
+		unit, ok = map[string]time.Duration{"ms": time.Millisecond, "us": time.Microsecond, "ns": time.Nanosecond}[p[2]]
+		if !ok {
+			return operator{}, fmt.Errorf("Invalid common duration precision: %s.", p[2]) //nolint:staticcheck // Envoy's text
+		}
+	}
+	from, to := points[p[0]], points[p[1]]
+	if from == nil || to == nil {
+		return nothing(a)
+	}
+	return durationIn(unit, func(m moment) (time.Duration, bool) {
+		b, begun := from(m)
+		e, ended := to(m)
+		return e - b, begun && ended && e >= b
+	}), nil
+}
+
+func codeDetails(a args) (operator, error) {
+	if a.text == "ALLOW_WHITESPACES" {
+		return textOf(func(m moment) string { return m.Rest().Details })(a)
+	}
+	return textOf(func(m moment) string { return underscored(m.Rest().Details) })(a)
+}
+
+// underscored replaces blanks.
+func underscored(s string) string {
+	if !strings.ContainsAny(s, " \t\n\v\f\r") {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(" \t\n\v\f\r", r) {
+			return '_'
+		}
+		return r
+	}, s)
+}
