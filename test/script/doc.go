@@ -45,7 +45,9 @@
 //	backend NAME got WHAT            conns N | bytes N | text T | end | reset | ends N | resets N | open
 //	release NAME                     let one waiting connection of a backend go on
 //	blackhole NAME                   a port that never answers a connection attempt
-//	client [-times N] NAME STORY     -times repeats the whole story, on a new connection each
+//	client NAME STORY
+//	client -times N NAME STORY       the whole story N times, on a new connection each
+//	client -together N NAME STORY    N clients at the same time: NAME1, NAME2, ...
 //	proxy start [FILE] [FLAG...]     with ! it must exit with a failure; then stdout and stderr ask what it said
 //	proxy validate [FLAG...] [FILE]  --mode validate, or ginnel's own "validate" where flags are given
 //	proxy run ARG...                 any other command line, to its end

@@ -149,8 +149,12 @@ func (s *session) logNames() []string {
 // trace is what a reader of a failed test wants to see of the proxy.
 func (s *session) trace() string {
 	var b strings.Builder
-	for _, l := range s.outcome.logs {
-		fmt.Fprintln(&b, l)
+	for i := 0; i < len(s.outcome.logs); {
+		line, n := s.outcome.logs[i], 0
+		for i < len(s.outcome.logs) && s.outcome.logs[i] == line {
+			i, n = i+1, n+1
+		}
+		fmt.Fprintf(&b, "%4d times %s\n", n, line)
 	}
 	if s.last != nil {
 		fmt.Fprintf(&b, "the proxy said at last:\n%s", s.last.lastWords())

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -129,22 +130,30 @@ func (s *session) cmdRelease(_ *testscript.TestScript, neg bool, args []string) 
 }
 
 func (s *session) cmdClient(_ *testscript.TestScript, neg bool, args []string) error {
-	times := 1
-	if len(args) > 1 && args[0] == "-times" {
+	const usage = "usage: client [-times N | -together N] NAME STORY"
+	tell, times := s.tell, 1
+	if len(args) > 1 && strings.HasPrefix(args[0], "-") {
 		n, err := strconv.Atoi(args[1])
 		if err != nil {
 			return err
 		}
+		switch args[0] {
+		case "-times":
+		case "-together":
+			tell = s.tellTogether
+		default:
+			return errors.New(usage)
+		}
 		times, args = n, args[2:]
 	}
 	if len(args) < 2 {
-		return errors.New("usage: client [-times N] NAME STORY")
+		return errors.New(usage)
 	}
 	story, err := parseStory(args[1:])
 	if err != nil {
 		return err
 	}
-	err = s.tell(args[0], story, times)
+	err = tell(args[0], story, times)
 	if neg && err == nil {
 		return errors.New("nothing went wrong")
 	}
@@ -156,28 +165,53 @@ func (s *session) cmdClient(_ *testscript.TestScript, neg bool, args []string) e
 
 func (s *session) tell(name string, story []step, times int) error {
 	for i := range times {
-		if err := s.tellOnce(name, story); err != nil {
-			if times > 1 {
-				err = fmt.Errorf("time %d of %d: %w", i+1, times, err)
-			}
+		a, rest, err := s.client(name, story)
+		if err == nil {
+			err = a.follow(rest)
+		}
+		if err != nil && times > 1 {
+			err = fmt.Errorf("time %d of %d: %w", i+1, times, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *session) tellOnce(name string, story []step) error {
+// tellTogether lets n clients name1, name2, ... follow the story at the same time.
+func (s *session) tellTogether(name string, story []step, n int) error {
+	actors := make([]*actor, n)
+	var rest []step
+	for i := range actors {
+		var err error
+		if actors[i], rest, err = s.client(fmt.Sprint(name, i+1), story); err != nil {
+			return fmt.Errorf("client %d of %d: %w", i+1, n, err)
+		}
+	}
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i, a := range actors {
+		wg.Go(func() { errs[i] = a.follow(rest) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// client is the client of that name, connected anew where the story begins so,
+// and what remains of the story.
+func (s *session) client(name string, story []step) (*actor, []step, error) {
 	if story[0].verb == "connect" {
 		if err := s.connect(name, story[0].args); err != nil {
-			return err
+			return nil, nil, err
 		}
 		story = story[1:]
 	}
 	a := s.clients[name]
 	if a == nil {
-		return fmt.Errorf("client %s is not connected", name)
+		return nil, nil, fmt.Errorf("client %s is not connected", name)
 	}
-	return a.follow(story)
+	return a, story, nil
 }
 
 func (s *session) connect(name string, args []string) error {

@@ -1,0 +1,108 @@
+package script
+
+import (
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestModeDifferences(t *testing.T) {
+	handover := Outcome{
+		stats: map[string]string{"same": "1", "more": "2", "only.handover": "0", "allowed": "1"},
+		logs:  []string{"a: one", "a: two", "a: two"},
+	}
+	pipes := Outcome{
+		stats:    map[string]string{"same": "1", "more": "3", "only.pipes": "1", "allowed": "2"},
+		logs:     []string{"a: one", "a: two", "b: three"},
+		excepted: []exception{{"stat", regexp.MustCompile("^allowed$")}, {"log", regexp.MustCompile("^stat")}},
+	}
+	want := []string{
+		`stat more: "2" with hand-over, "3" with pipes`,
+		`stat only.handover: "0" with hand-over, "" with pipes`,
+		`stat only.pipes: "" with hand-over, "1" with pipes`,
+		"only with hand-over: a: two",
+		"only with pipes: b: three",
+	}
+	if d := cmp.Diff(want, ModeDifferences(handover, pipes)); d != "" {
+		t.Error(d)
+	}
+	if got := ModeDifferences(handover, handover); len(got) > 0 {
+		t.Errorf("an outcome differs from itself: %q", got)
+	}
+}
+
+func TestAnswersSurviveTheFile(t *testing.T) {
+	in := []Answer{
+		{"log out .", "one\ntwo"},
+		{"admin GET /", "200\n\n  indented\n> quoted"},
+		{"log out .", ""},
+	}
+	if d := cmp.Diff(in, ParseAnswers(FormatAnswers(in))); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestAnswerDifferences(t *testing.T) {
+	envoy := []Answer{{"log a", "1"}, {"log a", "2"}, {"only envoy", "x"}}
+	same := []Answer{{"log a", "1"}, {"only ginnel", "y"}, {"log a", "2"}, {"log a", "asked once more"}}
+	if got := AnswerDifferences(envoy, same); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	if got := AnswerDifferences(envoy, []Answer{{"log a", "1"}, {"log a", "3"}}); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestHide(t *testing.T) {
+	s := &session{work: "/tmp/x/script-a"}
+	port, err := s.ports.get("up")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.ports.release()
+	p := strconv.Itoa(port)
+	in := "127.0.0.1:" + p + " listener.127.0.0.1_" + p + ".x 127.0.0.1:45678 127.0.0.9:8080 /tmp/x/script-a/f 2026-11-21T02:03:04.123Z ms=12 id=7 1" + p
+	want := "127.0.0.1:PORT_up listener.127.0.0.1_PORT_up.x 127.0.0.1:PORT 127.0.0.9:8080 $WORK/f TIME ms=N id=N 1" + p
+	if got := s.hide(in); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestSlugs(t *testing.T) {
+	got, err := Slugs("# differs: b\n[envoy] stat x == 1\n\n# differs: a\n[ginnel] x\n[!envoy] y\n-- file --\n[envoy] not a line of the story\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"a", "b"}, got); d != "" {
+		t.Error(d)
+	}
+	for _, bad := range []string{"[envoy] x\n", "# differs: a\n[envoy] x\n\n[ginnel] y\n", "[!pipes] x\n"} {
+		if _, err := Slugs(bad); err == nil {
+			t.Errorf("no complaint about %q", bad)
+		}
+	}
+}
+
+func TestPortsAreHeld(t *testing.T) {
+	var a ports
+	defer a.release()
+	n, err := a.get("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := a.get("x"); again != n {
+		t.Errorf("a name has two ports, %d and %d", n, again)
+	}
+	if lock, ok := take(n); ok {
+		lock.Close()
+		t.Errorf("port %d was given away twice", n)
+	}
+	a.release()
+	lock, ok := take(n)
+	if !ok {
+		t.Fatalf("port %d stays locked", n)
+	}
+	lock.Close()
+}
