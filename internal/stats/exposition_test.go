@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
 // An exposition is Prometheus's text format taken apart by the rules of its
-// documentation: each name has one type, said before its samples; names and
-// labels have their grammar; labels of a sample differ.
+// documentation: a family is one group that begins with its type, no other
+// family has its names, names and labels have their grammar, and the labels of a
+// sample differ.
 type exposition struct {
+	family  string // of the current line
 	types   map[string]string
 	samples map[string][]promSample // by name
 }
@@ -28,8 +31,8 @@ var (
 	knownTypes = map[string]bool{"counter": true, "gauge": true, "histogram": true, "summary": true}
 )
 
-func parseExposition(text string) (exposition, error) {
-	e := exposition{map[string]string{}, map[string][]promSample{}}
+func parseExposition(text string) (*exposition, error) {
+	e := &exposition{types: map[string]string{}, samples: map[string][]promSample{}}
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		return e, fmt.Errorf("no newline at the end")
 	}
@@ -52,7 +55,7 @@ func parseExposition(text string) (exposition, error) {
 	return e, e.checkDistributions()
 }
 
-func (e exposition) typeLine(line string) error {
+func (e *exposition) typeLine(line string) error {
 	f := strings.Split(line, " ")
 	if len(f) != 4 || f[0] != "#" || f[1] != "TYPE" || metricName.FindString(f[2]) != f[2] || !knownTypes[f[3]] {
 		return fmt.Errorf("bad type line")
@@ -60,17 +63,30 @@ func (e exposition) typeLine(line string) error {
 	if e.types[f[2]] != "" {
 		return fmt.Errorf("second type")
 	}
-	if e.samples[f[2]] != nil {
-		return fmt.Errorf("type after samples")
+	e.family, e.types[f[2]] = f[2], f[3]
+	for _, part := range e.parts() {
+		if e.samples[part] != nil {
+			return fmt.Errorf("samples of %s came before", part)
+		}
 	}
-	e.types[f[2]] = f[3]
 	return nil
 }
 
-func (e exposition) sampleLine(line string) error {
+// parts are the names that samples of the current family can have.
+func (e *exposition) parts() []string {
+	switch e.types[e.family] {
+	case "histogram":
+		return []string{e.family + "_bucket", e.family + "_sum", e.family + "_count"}
+	case "summary":
+		return []string{e.family, e.family + "_sum", e.family + "_count"}
+	}
+	return []string{e.family}
+}
+
+func (e *exposition) sampleLine(line string) error {
 	name := metricName.FindString(line)
 	rest, ok := strings.CutPrefix(line[len(name):], "{")
-	if name == "" || !ok {
+	if name == "" || !ok || !slices.Contains(e.parts(), name) {
 		return fmt.Errorf("bad name")
 	}
 	s := promSample{labels: map[string]string{}}
@@ -121,7 +137,7 @@ func labelValue(s string) (value, rest string, err error) {
 	return "", "", fmt.Errorf("open label value")
 }
 
-func (e exposition) checkDistributions() error {
+func (e *exposition) checkDistributions() error {
 	for name, kind := range e.types {
 		if kind != "histogram" && kind != "summary" {
 			continue

@@ -12,11 +12,11 @@ import (
 // readouts if texts, histograms; with BucketsSummary, histograms as summaries of
 // the last interval.
 //
-// It differs from Envoy where Envoy's output is not a valid exposition: stats
-// whose names become equal share one family, labels get valid and different
-// names, and text is valid UTF-8.
+// It differs from Envoy where Envoy's output is not a valid exposition: stats of
+// one kind whose names become equal share one family, stats of different kinds
+// get different names, and so do labels; text is valid UTF-8.
 func WritePrometheus(w io.Writer, s *Snapshot, mode Buckets, texts bool) error {
-	p := prometheus{output: newOutput(w), snapshot: s, seen: map[string]bool{}}
+	p := prometheus{output: newOutput(w), snapshot: s, claimed: map[string]bool{}}
 	writeFamilies(&p, "counter", s.Counters, p.number)
 	writeFamilies(&p, "gauge", s.Gauges, p.number)
 	if texts {
@@ -33,7 +33,7 @@ func WritePrometheus(w io.Writer, s *Snapshot, mode Buckets, texts bool) error {
 type prometheus struct {
 	*output
 	snapshot *Snapshot
-	seen     map[string]bool // names that have a type already
+	claimed  map[string]bool // names in use
 	labels   []byte          // scratch
 	taken    []string        // scratch: the labels' names
 }
@@ -79,27 +79,30 @@ func writeFamilies[S tagging](p *prometheus, kind string, stats []S, write func(
 		}
 		i = j
 	}
-	for _, name := range order {
-		p.header(name, kind)
-		for _, s := range families[name] {
+	for _, family := range order {
+		name := p.claim(family, kind)
+		p.string("# TYPE ", name, " ", kind, "\n")
+		for _, s := range families[family] {
 			write(name, s.tagged.tags, s.stat)
 			p.room()
 		}
 	}
 }
 
-// header writes the type of a family unless a family of another kind has the
-// name, or a name that the format derives from it.
-func (p *prometheus) header(name, kind string) {
-	base := name
-	for _, suffix := range []string{"_sum", "_count", "_bucket"} {
-		base = strings.TrimSuffix(base, suffix)
+// claim returns name, or if a family of another kind has it or a name that the
+// format derives from it, name with the kind at its end.
+func (p *prometheus) claim(name, kind string) string {
+	parts := []string{""}
+	if kind == "histogram" || kind == "summary" {
+		parts = []string{"", "_bucket", "_sum", "_count"}
 	}
-	if p.seen[name] || p.seen[base] {
-		return
+	for slices.ContainsFunc(parts, func(part string) bool { return p.claimed[name+part] }) {
+		name += "_" + kind
 	}
-	p.seen[name] = true
-	p.string("# TYPE ", name, " ", kind, "\n")
+	for _, part := range parts {
+		p.claimed[name+part] = true
+	}
+	return name
 }
 
 // compareTokens orders names as lists of dot-separated tokens.

@@ -9,7 +9,7 @@ import (
 	"github.com/ginnel/ginnel/internal/stats"
 )
 
-func parse(t *testing.T, s *stats.Store, mode stats.Buckets) exposition {
+func parse(t *testing.T, s *stats.Store, mode stats.Buckets) *exposition {
 	t.Helper()
 	var b strings.Builder
 	if err := stats.WritePrometheus(&b, s.Snapshot(), mode, true); err != nil {
@@ -40,9 +40,9 @@ func TestPrometheusParses(t *testing.T) {
 	}
 }
 
-// TestEqualNamesShareAFamily: Envoy writes two families of one name here, which
+// TestEqualNamesStayValid: Envoy writes families of one name twice here, which
 // parsers refuse.
-func TestEqualNamesShareAFamily(t *testing.T) {
+func TestEqualNamesStayValid(t *testing.T) {
 	s := stats.New(stats.Options{})
 	sc := s.Scope("")
 	sc.Counter("t.a.b").Add(1)
@@ -50,8 +50,17 @@ func TestEqualNamesShareAFamily(t *testing.T) {
 	sc.Gauge("t.a_b").Set(3)
 	sc.Gauge("t.h.count").Set(4)
 	sc.Histogram("t.h", stats.Bytes)
-	if n := len(parse(t, s, stats.BucketsDefault).samples["envoy_t_a_b"]); n != 3 {
-		t.Errorf("%d series", n)
+	e := parse(t, s, stats.BucketsDefault)
+	for name, want := range map[string][]float64{
+		"envoy_t_a_b": {1, 2}, "envoy_t_a_b_gauge": {3}, "envoy_t_h_count": {4}, "envoy_t_h_histogram_count": {0},
+	} {
+		var got []float64
+		for _, s := range e.samples[name] {
+			got = append(got, s.value)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ func (s *Scope) Histogram(name string, unit Unit) *Histogram {
 }
 
 // lookup finds or makes the stat called name in *m, which f.mu guards.
-func lookup[T any](f *family, m *map[string]*T, name string, make func(full string) *T) *T {
+func lookup[T any](f *family, m *map[string]*T, name string, build func(full string) *T) *T {
 	name = strings.TrimRight(name, ".")
 	f.mu.RLock()
 	v := (*m)[name]
@@ -119,7 +119,7 @@ func lookup[T any](f *family, m *map[string]*T, name string, make func(full stri
 	}
 	full := f.prefix + name
 	if r := f.store.opts.Rejects; r != nil && r(full) {
-		return make(full)
+		return build(full)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,7 +129,7 @@ func lookup[T any](f *family, m *map[string]*T, name string, make func(full stri
 	if *m == nil {
 		*m = map[string]*T{}
 	}
-	v = make(full)
+	v = build(full)
 	(*m)[name] = v
 	return v
 }
