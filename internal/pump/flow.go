@@ -1,0 +1,197 @@
+package pump
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/netconn"
+)
+
+// A flow is one direction of a pair, run by one goroutine, which alone touches the
+// plain fields.
+type flow struct {
+	p        *pair
+	src, dst *end
+	from     filter.Direction
+	class    uint8 // size of the next read
+	paused   bool  // reading waits for dst to take what was read
+	flushing bool  // the hops were told that bytes of a gone client are stuck
+	doomed   bool  // src was reset and dst has not moved since the last look
+
+	moved  atomic.Uint64 // bytes written to dst
+	active atomic.Int64  // when bytes passed last, in ns after limits.began
+
+	alarm             time.Time // write deadline of dst; zero: none
+	tryRead, tryWrite func(fd uintptr) bool
+	in                piece // what tryRead has read
+	inErr             error
+	out               []byte // what tryWrite has to write
+	outErr            error
+}
+
+func (f *flow) init(p *pair, from filter.Direction, src, dst *end) {
+	f.p, f.from, f.src, f.dst = p, from, src, dst
+	if src.sock != nil {
+		f.tryRead = f.readNow
+	}
+	if dst.sock != nil {
+		f.tryWrite = f.writeNow
+	}
+}
+
+// run moves the bytes of one direction until it has ended or the pair has.
+func (f *flow) run() {
+	for {
+		in, err := f.read()
+		if err == nil {
+			err = f.awake()
+		}
+		if err != nil {
+			f.free(in)
+			f.sourceEnded(err)
+			return
+		}
+		if err = f.write(in); err != nil {
+			f.destinationEnded(err)
+			return
+		}
+	}
+}
+
+// awake runs the hook that waits for the first downstream bytes.
+func (f *flow) awake() error {
+	if f.from == filter.FromUpstream || f.p.first == nil {
+		return nil
+	}
+	first := f.p.first
+	f.p.first = nil
+	if err := first(); err != nil {
+		f.p.CloseLocal(f.p.hop, err.Error())
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// sourceEnded takes over when nothing more can be read from src and what was read is
+// written.
+func (f *flow) sourceEnded(err error) {
+	err = ended(err)
+	if err == io.EOF || err == errClosed {
+		if f.awake() != nil {
+			return
+		}
+	}
+	f.p.mu.Lock()
+	f.src.deaf = true
+	if f.src.fate != alive && err == io.EOF { // seen by the flow that wrote to it
+		err = errClosed
+		if f.src.fate == reset {
+			err = errReset
+		}
+	}
+	f.p.mu.Unlock()
+	switch err {
+	case io.EOF:
+		f.passEOF()
+	case errClosed, errReset:
+		f.p.left(f.src, fateOf(err))
+	}
+}
+
+// passEOF passes a half close on. Who is second ends the pair.
+func (f *flow) passEOF() {
+	p := f.p
+	p.mu.Lock()
+	f.dst.shut = true
+	p.mu.Unlock()
+	_ = f.dst.stream.CloseWrite()
+	p.mu.Lock()
+	f.src.eof = true
+	both := f.dst.eof
+	gone := f.src.fate
+	p.mu.Unlock()
+	switch {
+	case both:
+		p.left(f.src, closed)
+	case gone != alive: // the other flow has found out meanwhile
+		p.left(f.src, gone)
+	default:
+		f.lurk()
+	}
+}
+
+// lurk waits, after its half close, for the peer of src to go away as a whole: a
+// client that gave up while its host is silent would else be noticed by nobody.
+func (f *flow) lurk() {
+	switch {
+	case f.src.pipe != nil:
+		f.src.pipe.OnPeerGone(f.peerGone)
+	case f.src.sock != nil:
+		err := f.src.raw.Read(func(fd uintptr) bool {
+			e := netconn.Poll(fd)
+			return e.Dead || e.Failed
+		})
+		if err == nil {
+			f.peerGone(false)
+		}
+	}
+}
+
+// peerGone ends the pair unless it has just ended in good order: after our own FIN
+// the peer of src has every right to be gone.
+func (f *flow) peerGone(wasReset bool) {
+	f.p.mu.Lock()
+	finished := f.src.shut
+	f.p.mu.Unlock()
+	switch {
+	case wasReset:
+		f.p.left(f.src, reset)
+	case !finished:
+		f.p.left(f.src, closed)
+	}
+}
+
+// destinationEnded takes over when dst can no longer be written to. What its peer
+// sent before is still to be delivered by the other flow, which then ends the pair.
+func (f *flow) destinationEnded(err error) {
+	if err = ended(err); err == os.ErrDeadlineExceeded {
+		return
+	}
+	if f.doomed { // given up: err is about src
+		f.p.left(f.src, reset)
+		return
+	}
+	f.p.mu.Lock()
+	if f.dst.fate == alive {
+		f.dst.fate = fateOf(err)
+	}
+	how, nobody := f.dst.fate, f.dst.deaf
+	f.p.mu.Unlock()
+	if nobody {
+		f.p.left(f.dst, how)
+		return
+	}
+	f.sink()
+	f.p.mu.Lock()
+	f.src.deaf = true
+	helpless := f.src.fate != alive // the other flow was here, too
+	f.p.mu.Unlock()
+	if helpless {
+		f.p.left(f.dst, how)
+	}
+}
+
+// sink throws away what src sends, so that its peer does not block on us while it has
+// still to take what the other flow brings.
+func (f *flow) sink() {
+	for {
+		in, err := f.read()
+		f.free(in)
+		if err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package pump
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
+	"golang.org/x/sys/unix"
+)
+
+// read waits for bytes of src and returns them in memory that f then owns. Errors
+// are those of ended; the piece is then empty.
+func (f *flow) read() (piece, error) {
+	for {
+		in, err := f.readOnce()
+		if err == nil {
+			return in, nil
+		}
+		if err = ended(err); err != os.ErrDeadlineExceeded || !f.p.proceed(f.src.stream.SetReadDeadline, time.Time{}) {
+			return piece{}, err
+		}
+	}
+}
+
+// proceed sets a deadline unless there is a verdict, whose own deadlines must stand.
+func (p *pair) proceed(set func(time.Time) error, t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.verdict.Cause == 0 && set(t) == nil
+}
+
+func (f *flow) readOnce() (piece, error) {
+	switch {
+	case f.src.raw != nil:
+		if err := f.src.raw.Read(f.tryRead); err != nil {
+			return piece{}, err
+		}
+		return f.in, f.inErr
+	case f.src.pipe != nil:
+		return f.readPipe()
+	}
+	return f.fillFrom(f.src.stream)
+}
+
+// readNow reads the socket if it has something; it holds no buffer when it returns
+// false.
+func (f *flow) readNow(fd uintptr) bool {
+	in := f.take()
+	n, err := unix.Read(int(fd), in.b)
+	for err == unix.EINTR {
+		n, err = unix.Read(int(fd), in.b)
+	}
+	if n > 0 {
+		f.adapt(n, len(in.b))
+		in.fill(n)
+		f.in, f.inErr = in, nil
+		return true
+	}
+	f.free(in)
+	f.in, f.inErr = piece{}, err
+	if err == nil {
+		f.p.mu.Lock()
+		shut := f.src.shut
+		f.p.mu.Unlock()
+		f.inErr = endOfSocket(f.src.sock, fd, shut)
+	}
+	return err != unix.EAGAIN
+}
+
+// readPipe takes a chunk over, or copies where a chunk would be more than may be held.
+func (f *flow) readPipe() (piece, error) {
+	var in piece
+	var err error
+	if f.p.maxBytes >= pipe.LargeChunkBytes {
+		if in.chunk, err = f.src.pipe.ReadChunk(); err == nil {
+			in.b = in.chunk.Bytes()
+		}
+	} else if err = f.src.pipe.WaitReadable(); err == nil {
+		in, err = f.fillFrom(f.src.pipe)
+	}
+	if err == io.EOF && f.src.pipe.PeerClosed() {
+		err = errClosed
+	}
+	return in, err
+}
+
+// fillFrom does one Read.
+func (f *flow) fillFrom(r io.Reader) (piece, error) {
+	in := f.take()
+	n, err := r.Read(in.b)
+	if n == 0 {
+		f.free(in)
+		return piece{}, err
+	}
+	f.adapt(n, len(in.b))
+	in.fill(n)
+	return in, nil // err comes again
+}
+
+// write passes all of in on and gives its memory back.
+func (f *flow) write(in piece) error {
+	var err error
+	switch {
+	case f.dst.raw != nil:
+		err = f.writeSocket(in.b)
+	case f.dst.pipe != nil:
+		err = f.awaitPipe()
+		if err == nil && in.chunk != nil {
+			n := len(in.b)
+			if err = f.dst.pipe.WriteChunk(in.chunk); err == nil {
+				f.moved.Add(uint64(n))
+			}
+			in.chunk = nil
+		} else if err == nil {
+			err = f.writeStream(in.b)
+		}
+	default:
+		err = f.writeStream(in.b)
+	}
+	f.free(in)
+	if err == nil {
+		f.touch()
+		f.resume()
+	}
+	return err
+}
+
+func (f *flow) writeStream(b []byte) error {
+	n, err := f.dst.stream.Write(b)
+	f.moved.Add(uint64(n))
+	return err
+}
+
+func (f *flow) writeSocket(b []byte) error {
+	f.out, f.outErr = b, nil
+	for {
+		err := f.dst.raw.Write(f.tryWrite)
+		if err == nil {
+			err = f.outErr
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			f.out = nil
+			return err
+		}
+		if err = f.look(); err != nil {
+			return err
+		}
+	}
+}
+
+// writeNow writes what the socket takes.
+func (f *flow) writeNow(fd uintptr) bool {
+	for len(f.out) > 0 {
+		n, err := unix.Write(int(fd), f.out)
+		switch {
+		case n > 0:
+			f.moved.Add(uint64(n))
+			f.out = f.out[n:]
+			f.doomed = false
+		case err == unix.EAGAIN:
+			f.pause()
+			return false
+		case err != nil && err != unix.EINTR:
+			f.outErr = err
+			return true
+		}
+	}
+	return true
+}
+
+// awaitPipe waits until the pipe takes more, or fails to.
+func (f *flow) awaitPipe() error {
+	for !f.dst.pipe.Writable() {
+		f.pause()
+		if err := f.dst.pipe.WaitWritable(); err == nil {
+			break
+		}
+		if err := f.look(); err != nil {
+			return err
+		}
+	}
+	f.doomed = false
+	if f.alarm.IsZero() {
+		return nil
+	}
+	f.alarm = time.Time{} // WriteChunk would lose the chunk to it
+	if !f.p.proceed(f.dst.stream.SetWriteDeadline, f.alarm) {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// pause notes that dst is full and lets f look around if that lasts.
+func (f *flow) pause() {
+	f.touch()
+	if !f.paused {
+		f.paused = true
+		f.eachHop(func(h filter.Outer) { h.Flow(f.from, true) })
+		f.flush()
+	}
+	if now := time.Now(); now.After(f.alarm) {
+		f.arm(now)
+	}
+}
+
+func (f *flow) arm(now time.Time) bool {
+	f.alarm = now.Add(f.p.group.flushTimeout())
+	return f.p.proceed(f.dst.stream.SetWriteDeadline, f.alarm)
+}
+
+func (f *flow) resume() {
+	if f.flushing {
+		f.flushing = false
+		f.p.eachFlusher(false)
+	}
+	if f.paused {
+		f.paused = false
+		f.eachHop(func(h filter.Outer) { h.Flow(f.from, false) })
+	}
+}
+
+// look is for a flow that has waited long for dst: nobody reads src meanwhile, so
+// nobody would notice that its peer has reset the connection. Then f waits only as
+// long as dst makes progress. An error ends the flow.
+func (f *flow) look() error {
+	if f.p.over() {
+		return os.ErrDeadlineExceeded
+	}
+	if f.paused {
+		if f.doomed {
+			return errReset
+		}
+		f.p.mu.Lock()
+		how := f.src.fate
+		f.p.mu.Unlock()
+		f.doomed = how == reset || f.src.aborted()
+		f.flush()
+	}
+	if !f.arm(time.Now()) {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// flush tells the hops when f is all that is left of a connection whose client is
+// gone.
+func (f *flow) flush() {
+	if f.from == filter.FromUpstream || f.flushing {
+		return
+	}
+	f.p.mu.Lock()
+	halfDone := f.dst.eof || f.dst.deaf
+	f.p.mu.Unlock()
+	if f.src.finished(halfDone) {
+		f.flushing = true
+		f.p.eachFlusher(true)
+	}
+}
+
+func (f *flow) eachHop(tell func(filter.Outer)) {
+	for h := f.p.hop; h != nil; h = h.Outer() {
+		tell(h)
+	}
+}
+
+// A Flusher is an Outer that wants to know when all that is left of a connection are
+// bytes on their way to the host, of a client that is gone (Envoy: upstream_flush_*).
+// The calls come in pairs, before Ended.
+type Flusher interface{ Flushing(begins bool) }
+
+func (p *pair) eachFlusher(begins bool) {
+	for h := p.hop; h != nil; h = h.Outer() {
+		if h, ok := h.(Flusher); ok {
+			h.Flushing(begins)
+		}
+	}
+}
