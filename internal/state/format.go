@@ -46,12 +46,14 @@ type moment struct {
 // ended reports whether the connection is over.
 func (m moment) ended() bool { return m.t == filter.TCPConnectionEnd || m.Duration > 0 }
 
-// elapsed returns the duration of the connection so far.
-func (m moment) elapsed() time.Duration {
-	if m.Duration > 0 {
-		return m.Duration
+func (m moment) elapsed() time.Duration { return Elapsed(m.Info) }
+
+// Elapsed returns the duration of a connection, so far if it goes on.
+func Elapsed(info *filter.Info) time.Duration {
+	if info.Duration > 0 {
+		return info.Duration
 	}
-	return time.Since(m.Start)
+	return time.Since(info.Start)
 }
 
 // A printer adds a value to dst; false, with dst as it was, when there is none.
