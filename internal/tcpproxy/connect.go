@@ -1,0 +1,284 @@
+package tcpproxy
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+var (
+	errClosing   = errors.New("the listener is closing")
+	errNoCluster = errors.New("no such cluster")
+)
+
+// connect tries the cluster's hosts until one is connected, or the attempts or the
+// time are used up. On nil h.up is set; if its stream is nil the connection was
+// handed over.
+func (h *hop) connect(t target) error {
+	r := filter.ConnectRequest{
+		Info: &h.conn.Info, Hop: h, Hash: h.proxy.hash(&h.conn.Info),
+		Match: t.match, Route: t.route,
+		Deadline: h.earliest(),
+	}
+	if h.mayHandOver() {
+		r.Stream, r.Outer = h.conn.Stream, h
+	}
+	for attempt := uint32(1); ; attempt++ {
+		err := t.cluster.Connect(&r)
+		if err == nil || !worthRetrying(err) || h.expired() {
+			return err
+		}
+		h.conn.Info.Flags |= filter.UpstreamConnectionFailure
+		if attempt >= h.proxy.config.MaxAttempts {
+			t.cluster.AttemptsExceeded()
+			h.conn.Info.Flags |= filter.UpstreamRetryLimitExceeded
+			return err
+		}
+		if err := h.backOff(attempt); err != nil {
+			return err
+		}
+		if len(h.proxy.config.Weighted) > 0 {
+			if again, ok := h.proxy.route(h.conn); ok {
+				t = again
+			}
+		}
+	}
+}
+
+// mayHandOver reports whether the stream can be passed on as it is: what still has
+// to look at the first bytes runs in this hop's own pump.
+func (h *hop) mayHandOver() bool { return !h.conn.AwaitsData() }
+
+func worthRetrying(err error) bool {
+	return !errors.Is(err, filter.ErrNoHost) && !errors.Is(err, filter.ErrOverflow) &&
+		!errors.Is(err, filter.ErrPendingOverflow) && !errors.Is(err, filter.ErrCanceled)
+}
+
+// backOff waits before the next attempt; without a configured back-off there is no
+// wait.
+func (h *hop) backOff(attempt uint32) error {
+	base, limit := h.proxy.config.BackoffBase, h.proxy.config.BackoffMax
+	if base == 0 {
+		return nil
+	}
+	if n := min(attempt-1, 30); base<<n>>n == base && base<<n < limit {
+		limit = base << n
+	}
+	wait := time.NewTimer(time.Duration(rand.Int64N(int64(limit)) + 1))
+	defer wait.Stop()
+	var late <-chan time.Time
+	if d := h.earliest(); !d.IsZero() {
+		t := time.NewTimer(time.Until(d))
+		defer t.Stop()
+		late = t.C
+	}
+	select {
+	case <-wait.C:
+		return nil
+	case <-late:
+		return filter.ErrConnectTimeout
+	case <-h.Waiting():
+		return filter.ErrCanceled
+	}
+}
+
+// Waiting implements filter.Hop: nobody pumps yet, so it is the attempt that the
+// hops of the chain can end.
+func (h *hop) Waiting() <-chan struct{} {
+	h.conn.Accept()
+	if a, ok := h.server.(*attempt); ok { // only this goroutine sets it before a pump does
+		return a.cancel
+	}
+	a := &attempt{cancel: make(chan struct{})}
+	for o := filter.Outer(h); o != nil; o = o.Outer() {
+		o.Serves(a)
+	}
+	if s, ok := h.conn.Stream.(interface{ OnPeerGone(func(reset bool)) }); ok {
+		s.OnPeerGone(a.peerGone)
+	}
+	return a.cancel
+}
+
+// Connected implements filter.Hop.
+func (h *hop) Connected(u filter.UpstreamConn) {
+	h.up = u
+	if h.proxy.config.LogOnConnected {
+		h.log(filter.TCPUpstreamConnected)
+	}
+	h.conn.Accept()
+}
+
+// An attempt stands for the pump while a connection is still being made: it takes
+// the calls that end it.
+type attempt struct {
+	cancel chan struct{}
+
+	mu     sync.Mutex
+	ended  bool
+	at     filter.Outer // nil: the downstream peer is gone
+	ending filter.Ending
+}
+
+// Settle implements filter.Pump.
+func (*attempt) Settle() {}
+
+// CloseLocal implements filter.Pump.
+func (a *attempt) CloseLocal(at filter.Outer, reason string) {
+	a.end(at, filter.Ending{Cause: filter.LocalClose, Reason: reason})
+}
+
+func (a *attempt) peerGone(reset bool) {
+	if reset {
+		a.end(nil, filter.Ending{Cause: filter.DownstreamReset})
+	} else {
+		a.end(nil, filter.Ending{Cause: filter.DownstreamClosed})
+	}
+}
+
+func (a *attempt) end(at filter.Outer, e filter.Ending) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.ended {
+		a.ended, a.at, a.ending = true, at, e
+		close(a.cancel)
+	}
+}
+
+// fail ends the connection for want of an upstream. Before it was accepted that is a
+// refusal, which the dialler is told by the error; later it is a close, which all
+// hops further out see as their upstream's.
+func (h *hop) fail(err error) error {
+	at, e := h.verdict(err)
+	c := h.conn
+	refused, own := !c.Accepted(), c.Outer == nil
+	if own || !refused {
+		c.Stream.Close()
+	}
+	if refused {
+		h.Ended(e)
+		return &refusal{err, h.up == nil && c.Info.Up.Host != nil}
+	}
+	settle(h, at, e)
+	return nil
+}
+
+// verdict says which hop ended the connection, and how, when connecting failed.
+func (h *hop) verdict(err error) (filter.Outer, filter.Ending) {
+	i := &h.conn.Info
+	if a, ok := h.server.(*attempt); ok && errors.Is(err, filter.ErrCanceled) {
+		return a.at, a.ending
+	}
+	if at, e := h.whoExpired(time.Now()); at != nil {
+		return at, e
+	}
+	code := 0
+	switch {
+	case errors.Is(err, errClosing):
+		return h, filter.Ending{Cause: filter.LocalClose, Reason: h.closing}
+	case errors.Is(err, errNoCluster):
+		h.proxy.stats.noRoute.Add(1)
+		i.Flags |= filter.NoClusterFound
+		code = 3
+	case errors.Is(err, filter.ErrNoHost):
+		i.Flags |= filter.NoHealthyUpstream
+		code = 1
+	case errors.Is(err, filter.ErrOverflow):
+		i.Flags |= filter.UpstreamOverflow
+		code = 2
+	case errors.Is(err, filter.ErrPendingOverflow):
+		i.Flags |= filter.UpstreamRetryLimitExceeded
+	}
+	// The spelling is Envoy's.
+	return h, filter.Ending{Cause: filter.LocalClose, Reason: fmt.Sprintf("tcp_initializion_failure:%d", code)}
+}
+
+// A refusal is why a hop did not accept. It is late when a host had been chosen and
+// refused in its turn.
+type refusal struct {
+	err  error
+	late bool
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+func (r *refusal) Late() bool    { return r.late }
+
+// settle ends all hops, inner to outer, of a connection that no pump serves.
+func settle(inner, at filter.Outer, e filter.Ending) {
+	view := e
+	if at != nil {
+		view = filter.Ending{Cause: filter.DownstreamClosed}
+	}
+	for o := inner; o != nil; {
+		next := o.Outer()
+		if o == at {
+			o.Ended(e)
+			view = filter.Ending{Cause: filter.UpstreamClosed}
+		} else {
+			o.Ended(view)
+		}
+		o = next
+	}
+}
+
+// earliest is the first moment at which a limit of a hop of the chain strikes; zero:
+// never.
+func (h *hop) earliest() (first time.Time) {
+	for o := filter.Outer(h); o != nil; o = o.Outer() {
+		if at, _ := strikes(o.Limits()); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+func (h *hop) expired() bool {
+	at, _ := h.whoExpired(time.Now())
+	return at != nil
+}
+
+func (h *hop) whoExpired(now time.Time) (filter.Outer, filter.Ending) {
+	for o := filter.Outer(h); o != nil; o = o.Outer() {
+		if at, cause := strikes(o.Limits()); !at.IsZero() && !at.After(now) {
+			return o, filter.Ending{Cause: cause}
+		}
+	}
+	return nil, filter.Ending{}
+}
+
+// strikes says when limits end a connection on which nothing moves.
+func strikes(l filter.Limits) (at time.Time, cause filter.Cause) {
+	at, cause = l.Deadline, filter.DurationReached
+	if l.Idle > 0 {
+		if idle := l.IdleSince.Add(l.Idle); at.IsZero() || idle.Before(at) {
+			return idle, filter.IdleTimeout
+		}
+	}
+	return at, cause
+}
+
+// awaitData delays connecting until the client has sent something, where the
+// configuration says so.
+func (h *hop) awaitData() error {
+	if h.proxy.config.Mode == Immediate && !wantsEarlyData(&h.conn.Info) {
+		return nil
+	}
+	s, ok := h.conn.Stream.(interface {
+		PeekUntil(n int, deadline time.Time) ([]byte, error)
+	})
+	if !ok {
+		return nil
+	}
+	h.conn.Accept()
+	// The end of the stream is as good as data: it is passed on like any other
+	// (Envoy neither connects nor closes then).
+	if _, err := s.PeekUntil(1, h.earliest()); errors.Is(err, os.ErrDeadlineExceeded) {
+		return filter.ErrConnectTimeout
+	}
+	return nil
+}

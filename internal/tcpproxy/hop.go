@@ -1,0 +1,194 @@
+package tcpproxy
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// A hop is one connection that passes the proxy: it connects it to a host, then
+// observes the pump that serves it, perhaps together with hops further in.
+type hop struct {
+	proxy *Proxy
+	conn  *filter.Conn
+	up    filter.UpstreamConn // nil until connected; fixed from then on
+
+	idle     time.Duration // 0: none
+	deadline time.Time     // zero: none
+
+	mu       sync.Mutex
+	server   filter.Pump // who moves the bytes, or is about to
+	closing  string      // why the listener wants the connection ended; "": it does not
+	periodic *time.Timer
+	over     bool
+}
+
+func (p *Proxy) newHop(c *filter.Conn) *hop {
+	h := &hop{proxy: p, conn: c, idle: p.idleTimeout(&c.Info)}
+	if d := p.maxDuration(); d > 0 {
+		h.deadline = c.Info.Start.Add(d)
+	}
+	if every := p.config.LogEvery; every > 0 {
+		h.periodic = time.AfterFunc(every, h.logPeriodic)
+	}
+	return h
+}
+
+// Outer implements filter.Outer.
+func (h *hop) Outer() filter.Outer { return h.conn.Outer }
+
+// Limits implements filter.Outer. The idle time counts from the beginning, so that
+// connecting is part of it (Envoy).
+func (h *hop) Limits() filter.Limits {
+	return filter.Limits{
+		Idle: h.idle, IdleSince: h.conn.Info.Start,
+		Deadline: h.deadline, BufferBytes: h.conn.BufferBytes,
+	}
+}
+
+// Serves implements filter.Outer.
+func (h *hop) Serves(p filter.Pump) {
+	h.mu.Lock()
+	h.server = p
+	reason := h.closing
+	h.mu.Unlock()
+	if reason != "" {
+		p.CloseLocal(h, reason)
+	}
+}
+
+// CloseLocal implements filter.Closer.
+func (h *hop) CloseLocal(reason string) {
+	h.mu.Lock()
+	h.closing = reason
+	p := h.server
+	h.mu.Unlock()
+	if p != nil {
+		p.CloseLocal(h, reason)
+	}
+}
+
+// Moved implements filter.Outer.
+func (h *hop) Moved(up, down uint64) {
+	h.mu.Lock()
+	i := &h.conn.Info
+	i.Received += up
+	i.Sent += down
+	i.Up.Sent += up
+	i.Up.Received += down
+	h.mu.Unlock()
+	h.up.Moved(down, up)
+	h.proxy.stats.received.Add(up)
+	h.proxy.stats.sent.Add(down)
+}
+
+// Bytes returns the bytes from and to downstream so far. The pump has told of them
+// when it was settled last.
+func (h *hop) Bytes() (received, sent uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.conn.Info.Received, h.conn.Info.Sent
+}
+
+// Flow implements filter.Outer.
+func (h *hop) Flow(from filter.Direction, paused bool) {
+	switch {
+	case from == filter.FromUpstream:
+		h.up.Flow(paused)
+	case paused:
+		h.proxy.stats.paused.Add(1)
+	default:
+		h.proxy.stats.resumed.Add(1)
+	}
+}
+
+// Flushing tells that downstream is gone and bytes for the host are left to write.
+func (h *hop) Flushing(begins bool) {
+	if begins {
+		h.proxy.stats.flushes.Add(1)
+		h.proxy.stats.flushing.Add(1)
+	} else {
+		h.proxy.stats.flushing.Add(-1)
+	}
+}
+
+// Ended implements filter.Outer.
+func (h *hop) Ended(e filter.Ending) {
+	h.mu.Lock()
+	h.over, h.server = true, nil
+	if h.periodic != nil {
+		h.periodic.Stop()
+	}
+	h.note(e)
+	h.mu.Unlock()
+	if h.up != nil {
+		h.up.Closed(e.Cause != filter.UpstreamClosed && e.Cause != filter.UpstreamReset)
+	}
+	h.conn.Info.Duration = time.Since(h.conn.Info.Start)
+	h.log(filter.TCPConnectionEnd)
+	h.conn.End()
+}
+
+// note writes down how the connection ended, in Envoy's words (StreamInfo's
+// LocalCloseReasons).
+func (h *hop) note(e filter.Ending) {
+	i := &h.conn.Info
+	switch e.Cause {
+	case filter.DownstreamClosed:
+		i.Up.Reason = "closing_upstream_tcp_connection_due_to_downstream_remote_close"
+	case filter.DownstreamReset:
+		i.Down.Close = filter.CloseRemoteReset
+		i.Up.Reason = "closing_upstream_tcp_connection_due_to_downstream_reset_close"
+	case filter.UpstreamReset:
+		i.Flags |= filter.UpstreamRemoteReset
+		i.Up.Close, i.Down.Close = filter.CloseRemoteReset, filter.CloseLocalReset
+	case filter.IdleTimeout:
+		h.proxy.stats.idle.Add(1)
+		i.Down.Reason, i.Up.Reason = "tcp_session_idle_timeout", "tcp_session_idle_timeout"
+	case filter.DurationReached:
+		h.proxy.stats.duration.Add(1)
+		i.Flags |= filter.DurationTimeout
+		i.Down.Reason, i.Up.Reason = "max_connection_duration_reached", "max_connection_duration_reached"
+	case filter.LocalClose:
+		i.Down.Reason = e.Reason
+		if h.up != nil {
+			i.Up.Reason = e.Reason
+		}
+	}
+}
+
+// log writes an entry to the filter's access logs.
+func (h *hop) log(t filter.AccessLogType) {
+	for _, l := range h.proxy.logs {
+		l.Log(&h.conn.Info, t)
+	}
+}
+
+// logPeriodic writes an entry while the connection is open, with the bytes so far.
+func (h *hop) logPeriodic() {
+	h.mu.Lock()
+	p := h.server
+	h.mu.Unlock()
+	if p != nil {
+		p.Settle()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.over {
+		return
+	}
+	h.conn.Info.Duration = time.Since(h.conn.Info.Start)
+	h.log(filter.TCPPeriodic)
+	h.periodic.Reset(h.proxy.config.LogEvery)
+}
+
+// pump hands both streams over to a pump.
+func (h *hop) pump() {
+	c := h.conn
+	var first func() error
+	if c.AwaitsData() {
+		first = c.FirstData
+	}
+	h.proxy.env.Pumps.Start(c.Stream, h.up.Stream(), h, first)
+}
