@@ -27,6 +27,7 @@
 //	connect NAME|ADDR    dial 127.0.0.1:$PORT_NAME, HOST:PORT or unix:PATH (clients only)
 //	send TEXT            Go escapes such as \n are understood
 //	send N bytes         the next N bytes of a fixed random pattern
+//	fill N bytes         send until nobody takes more, which must happen before N bytes
 //	expect TEXT          exactly this comes next
 //	expect N bytes       the next N bytes of the pattern
 //	expect end           the peer's FIN, and nothing before it

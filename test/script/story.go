@@ -132,7 +132,7 @@ func (a *actor) do(s step) error {
 	}
 	a.conn.SetDeadline(time.Now().Add(stepTimeout))
 	switch s.verb {
-	case "send", "expect", "exchange":
+	case "send", "expect", "exchange", "fill":
 		return a.transfer(s)
 	case "drain":
 		return a.drain()
@@ -165,6 +165,8 @@ func (a *actor) transfer(s step) error {
 			return a.sendPattern(n)
 		case "expect":
 			return a.expectPattern(n)
+		case "fill":
+			return a.fill(n)
 		}
 		return a.exchange(n)
 	}
@@ -213,6 +215,22 @@ func (a *actor) sendPattern(n int64) error {
 		}
 	}
 	return nil
+}
+
+// fill sends until nobody takes more, which must happen before n bytes.
+func (a *actor) fill(n int64) error {
+	for start := a.sent; a.sent < start+n; {
+		a.conn.SetWriteDeadline(time.Now().Add(2 * quietFor))
+		k, err := a.write(patternAt(a.sent, start+n-a.sent))
+		a.sent += int64(k)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("all of %d bytes were taken", n)
 }
 
 func (a *actor) expectPattern(n int64) error {
