@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/lb"
+	"github.com/ginnel/ginnel/internal/netconn"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// A Cluster is one version of a cluster. It implements filter.Cluster.
+type Cluster struct {
+	set      *Set
+	plan     *plan.Cluster
+	info     filter.ClusterInfo
+	stats    *stats
+	balancer *lb.Balancer
+	hosts    []*host // in the order of the configuration
+	byHost   map[*filter.Host]*host
+	socket   netconn.DialOptions
+}
+
+var _ filter.Cluster = (*Cluster)(nil)
+
+// A host is an endpoint and how to reach it.
+type host struct {
+	filter.Host
+	endpoint  *plan.Endpoint
+	transport *plan.Transport
+	pass      passthrough
+	more      []net.Addr // the addresses after the first, in the order they are tried
+	slots     slots
+
+	requests, activeRequests atomic.Uint64
+}
+
+// init makes the parts of a cluster that has its plan and stats.
+func (c *Cluster) init(s *Set) {
+	p := c.plan
+	c.set = s
+	c.info = filter.ClusterInfo{StatName: p.StatName, Metadata: p.Metadata}
+	c.byHost = make(map[*filter.Host]*host)
+	if p.Bind != nil {
+		c.socket.Source = filter.IPAddr{AddrPort: p.Bind.Source}
+	}
+	if k := p.Keepalive; k != nil {
+		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
+	}
+	c.balancer = lb.New(c.policy(), c.members(), rand.Uint64())
+	c.stats.limit(p.Breakers)
+	c.stats.member(c)
+}
+
+// policy is the plan's, with the runtime's panic threshold over it (Envoy).
+func (c *Cluster) policy() plan.LB {
+	p := c.plan.LB
+	if r := c.set.opts.Runtime; r != nil {
+		const none = 1 << 32
+		if v := r.Uint("upstream.healthy_panic_threshold", none); v != none {
+			p.PanicPercent = float64(v)
+		}
+	}
+	return p
+}
+
+// members makes the hosts and returns them as the balancer wants them.
+func (c *Cluster) members() lb.Hosts {
+	a := &c.plan.Assignment
+	out := lb.Hosts{Overprovision: a.OverprovisionFactor}
+	for i := range a.Localities {
+		l := &a.Localities[i]
+		m := lb.Locality{
+			Region: l.Locality.GetRegion(), Zone: l.Locality.GetZone(), SubZone: l.Locality.GetSubZone(),
+			Priority: l.Priority, Weight: l.Weight,
+		}
+		for j := range l.Endpoints {
+			h := c.newHost(l, &l.Endpoints[j])
+			m.Endpoints = append(m.Endpoints, lb.Endpoint{
+				Host: &h.Host, Weight: h.endpoint.Weight, Health: health(h.endpoint.Health), Key: c.hashKey(h),
+			})
+		}
+		out.Localities = append(out.Localities, m)
+	}
+	return out
+}
+
+func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
+	h := &host{endpoint: e}
+	h.Cluster, h.Addr, h.Additional = c.plan.Name, e.Addr, e.Additional
+	h.Hostname, h.Metadata, h.Locality, h.Priority = e.Hostname, e.Metadata, l.Locality, l.Priority
+	if len(e.Additional) > 0 {
+		h.more = tryOrder(e.Addr, e.Additional)
+	}
+	h.transport = transportFor(c.plan, e, l)
+	c.stats.matched(h.transport.Name)
+	if h.transport.Socket != nil {
+		h.pass = newPassthrough(h.transport.Socket, c.plan.Metadata, e.Metadata)
+	}
+	h.slots.limit = c.plan.Breakers[0].PerHostMaxConnections
+	c.hosts = append(c.hosts, h)
+	c.byHost[&h.Host] = h
+	return h
+}
+
+// hashKey is what hashing policies hash of a host; "": its address.
+func (c *Cluster) hashKey(h *host) string {
+	lbMeta := h.Metadata.GetFilterMetadata()["envoy.lb"]
+	if k := lbMeta.GetFields()["hash_key"].GetStringValue(); k != "" {
+		return k
+	}
+	if c.plan.LB.HashHostname {
+		return h.Hostname
+	}
+	return ""
+}
+
+func health(s corev3.HealthStatus) lb.Health {
+	switch s {
+	case corev3.HealthStatus_DEGRADED:
+		return lb.Degraded
+	case corev3.HealthStatus_UNHEALTHY, corev3.HealthStatus_TIMEOUT:
+		return lb.Unhealthy
+	case corev3.HealthStatus_DRAINING:
+		return lb.Excluded // seen on Envoy 1.40: membership_excluded
+	}
+	return lb.Healthy
+}
+
+// Name implements filter.Cluster.
+func (c *Cluster) Name() string { return c.plan.Name }
+
+// AttemptsExceeded implements filter.Cluster.
+func (c *Cluster) AttemptsExceeded() { c.stats.attemptsExceeded.Add(1) }
+
+// Plan returns what the cluster was made from.
+func (c *Cluster) Plan() *plan.Cluster { return c.plan }

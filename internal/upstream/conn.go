@@ -1,0 +1,78 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// A conn is a connection to a host. It is small, for every hop of an idle connection
+// keeps one.
+type conn struct {
+	stream filter.Stream // nil: handed over
+	stats  *stats
+	host   *host
+	set    *Set
+	begun  time.Duration // in the set's time
+}
+
+var _ filter.UpstreamConn = (*conn)(nil)
+
+// Stream implements filter.UpstreamConn.
+func (c *conn) Stream() filter.Stream { return c.stream }
+
+// Moved implements filter.UpstreamConn.
+func (c *conn) Moved(received, sent uint64) {
+	if received > 0 {
+		c.stats.received.Add(received)
+	}
+	if sent > 0 {
+		c.stats.sent.Add(sent)
+	}
+}
+
+// Flow implements filter.UpstreamConn.
+func (c *conn) Flow(paused bool) {
+	if paused {
+		c.stats.paused.Add(1)
+	} else {
+		c.stats.resumed.Add(1)
+	}
+}
+
+// Closed implements filter.UpstreamConn.
+func (c *conn) Closed(local bool) {
+	s := c.stats
+	s.requestsActive.Add(-1)
+	c.host.activeRequests.Add(^uint64(0))
+	s.withRequest.Add(1)
+	if local {
+		s.localWithRequest.Add(1)
+	} else {
+		s.remoteWithRequest.Add(1)
+	}
+	s.breakers[0].closed()
+	s.ended(c.host, local, c.set.now()-c.begun)
+}
+
+// opened counts a connection that is being made.
+func (s *stats) opened(h *host) {
+	s.total.Add(1)
+	s.active.Add(1)
+	h.Total.Add(1)
+	h.Active.Add(1)
+}
+
+// ended counts a connection that is no more, whether it was ever made or not.
+func (s *stats) ended(h *host, local bool, lived time.Duration) {
+	s.destroy.Add(1)
+	if local {
+		s.destroyLocal.Add(1)
+	} else {
+		s.destroyRemote.Add(1)
+	}
+	s.active.Add(-1)
+	s.lengthMillis.Record(uint64(lived.Milliseconds()))
+	h.Active.Add(^uint64(0))
+	h.slots.release()
+}

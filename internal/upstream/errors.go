@@ -1,0 +1,88 @@
+package upstream
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/netconn"
+)
+
+// A ConnectError is a connection that could not be made. Its text is the transport
+// failure reason of Envoy's logs.
+type ConnectError struct {
+	Reason string
+	// Local tells that this side could not even begin, as when the source address is
+	// not ours; Envoy has no response flag for that.
+	Local bool
+	Err   error
+}
+
+func (e *ConnectError) Error() string { return e.Reason }
+
+// Unwrap returns the cause.
+func (e *ConnectError) Unwrap() error { return e.Err }
+
+var errNoNetwork = errors.New("no in-process network")
+
+// An outcome is how an attempt failed, in the terms of Envoy's statistics.
+type outcome struct {
+	err      error
+	reason   string // of the transport; "": none
+	local    bool   // this side gave up
+	timeout  bool   // of the cluster's own limit
+	canceled bool   // by the asker, or its limit
+	bind     bool   // the source address was refused
+}
+
+// judge tells what the error of the last address means. expired tells that the time
+// was up because of the asker's limit.
+func judge(err error, to, source net.Addr, expired bool) outcome {
+	var sys *os.SyscallError
+	switch {
+	case errors.Is(err, filter.ErrCanceled):
+		return outcome{err: filter.ErrCanceled, local: true, canceled: true}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return outcome{err: filter.ErrConnectTimeout, local: true, timeout: !expired, canceled: expired}
+	case errors.As(err, &sys) && sys.Syscall == "bind":
+		return failed(err, fmt.Sprintf("failed to bind to %v: %s", source, netconn.Text(err)), true)
+	}
+	return failed(err, failureReason(err, to), false)
+}
+
+func failed(err error, reason string, bind bool) outcome {
+	return outcome{err: &ConnectError{reason, bind, err}, reason: reason, local: bind, bind: bind}
+}
+
+// failureReason is the text that Envoy has for a failed connect(2), or for the
+// answer to it.
+func failureReason(err error, to net.Addr) string {
+	var refused *inproc.RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return refused.Error()
+	case delayed(err, to):
+		return "delayed connect error: " + netconn.Text(err)
+	}
+	return fmt.Sprintf("immediate connect error: %s|remote address:%v", netconn.Text(err), to)
+}
+
+// delayed reports whether err came back over the network. Envoy never waits in
+// connect(2), so a refusal over TCP is always one of these.
+func delayed(err error, to net.Addr) bool {
+	if _, ok := filter.IP(to); !ok {
+		return false
+	}
+	for _, e := range []syscall.Errno{
+		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ETIMEDOUT, syscall.EHOSTUNREACH,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

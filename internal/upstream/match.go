@@ -1,0 +1,33 @@
+package upstream
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// transportFor returns the socket of the first match that the endpoint's metadata
+// contains; else the locality's; else the cluster's own.
+func transportFor(c *plan.Cluster, e *plan.Endpoint, l *plan.Locality) *plan.Transport {
+	for _, meta := range []*corev3.Metadata{e.Metadata, l.Metadata} {
+		have := meta.GetFilterMetadata()["envoy.transport_socket_match"]
+		for i := range c.Transports {
+			if contains(have, c.Transports[i].Match) {
+				return &c.Transports[i].Transport
+			}
+		}
+	}
+	return &c.Transport
+}
+
+// contains reports whether have has all fields of want; an empty want always is.
+func contains(have, want *structpb.Struct) bool {
+	for k, v := range want.GetFields() {
+		if got, ok := have.GetFields()[k]; !ok || !proto.Equal(got, v) {
+			return false
+		}
+	}
+	return true
+}
