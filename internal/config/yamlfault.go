@@ -150,7 +150,11 @@ func (f *yamlFinder) lineStart() {
 // entry reads a list item or a member of a mapping, or text that continues.
 func (f *yamlFinder) entry(first bool) {
 	begin := f.pos
-	if c, rest := f.peek(), f.rest(); c == '-' && (len(rest) == 1 || rest[1] == ' ' || rest[1] == '\t') {
+	if len(f.levels) > maxDepth {
+		f.unsure = true
+		return
+	}
+	if f.peek() == '-' && (begin+1 >= len(f.src) || isBlank(f.src[begin+1])) {
 		if f.open(begin, true) {
 			f.pos++
 			f.last = yamlNothing
@@ -293,10 +297,11 @@ func (f *yamlFinder) value() {
 	case '"', '\'':
 		begin := f.pos
 		f.quoted()
-		f.nothingAfter(fmt.Sprintf("the text in quotes that begins in line %d", f.lineOf(begin)))
+		f.nothingAfter("the text in quotes", begin)
 	case '{', '[':
+		begin := f.pos
 		f.flow()
-		f.nothingAfter("the closing bracket")
+		f.nothingAfter("the brackets", begin)
 	case '|', '>':
 		f.block()
 	case '*':
@@ -325,7 +330,8 @@ func (f *yamlFinder) plain() {
 	f.nextLine()
 }
 
-func (f *yamlFinder) nothingAfter(what string) {
+// nothingAfter expects the end of the line after a value that began at an offset.
+func (f *yamlFinder) nothingAfter(what string, begin int) {
 	if f.fault != nil || f.endOfLine() {
 		return
 	}
@@ -333,7 +339,7 @@ func (f *yamlFinder) nothingAfter(what string) {
 	case ']', '}':
 		f.fail(f.pos, "%q closes nothing", c)
 	default:
-		f.fail(f.pos, "text after %s", what)
+		f.fail(f.pos, "text after %s that began in line %d", what, f.lineOf(begin))
 	}
 }
 
@@ -357,8 +363,9 @@ func (f *yamlFinder) block() {
 }
 
 func (f *yamlFinder) alias() {
+	begin := f.pos
 	f.reference()
-	f.nothingAfter("the alias")
+	f.nothingAfter("the alias", begin)
 }
 
 // reference passes an anchor, which it remembers, or an alias, which must be known.

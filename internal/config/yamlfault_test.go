@@ -19,7 +19,7 @@ func TestYAMLFaults(t *testing.T) {
 		{"comma missing", "x: {a: 1 b⟂: 2}\nz: 1\n", "second ':'"},
 		{"single quote left open", "a: ⟂'x\nb: 2\n", "quote is never closed"},
 		{"double quote left open", "x: 1\nk: ⟂\"abc\nz: 3\n", "quote is never closed"},
-		{"quote that closes far away", "x:\n  - a: \"foo\nz: 1\ny: \"⟂b\"\n", "text after the text in quotes that begins in line 2"},
+		{"quote that closes far away", "x:\n  - a: \"foo\nz: 1\ny: \"⟂b\"\n", "text after the text in quotes that began in line 2"},
 		{"text after quotes", "x:\n  - a: \"foo\" ⟂bar\nz: 1\n", "text after the text in quotes"},
 		{"two keys on a line", "a: b⟂: c\n", "second ':'"},
 		{"key deeper than a value", "a: 1\n ⟂b: 2\n", "deeper"},
