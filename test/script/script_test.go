@@ -30,6 +30,9 @@ func TestScripts(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && c.Hops > 2 {
+				t.Skip("more than 2 hops")
+			}
 			path, err := bin()
 			if err != nil {
 				t.Fatal(err)
@@ -70,7 +73,8 @@ func runBoth(t *testing.T, c Case, bin string) {
 // build compiles ginnel into a folder that outlives every parallel script.
 func build(t *testing.T) (string, error) {
 	bin := filepath.Join(t.TempDir(), "ginnel")
-	cmd := exec.Command("go", "build", "-o", bin, "github.com/ginnel/ginnel/cmd/ginnel")
+	args := append([]string{"build", "-o", bin}, raceFlags...)
+	cmd := exec.Command("go", append(args, "github.com/ginnel/ginnel/cmd/ginnel")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
@@ -111,6 +115,27 @@ func TestDifferencesAreDocumented(t *testing.T) {
 			if !strings.Contains(string(table), "| `"+slug+"` |") {
 				t.Errorf("%s: docs/differences.md has no row `%s`", filepath.Base(file), slug)
 			}
+		}
+	}
+}
+
+// TestRecordingsHaveScripts: an answer that nobody asks for any more is taken for a check.
+func TestRecordingsHaveScripts(t *testing.T) {
+	cases, err := Cases(scriptDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[string]bool)
+	for _, c := range cases {
+		known[c.Name+".golden"] = true
+	}
+	files, err := os.ReadDir(answerDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if !known[f.Name()] {
+			t.Errorf("testdata/envoy/%s belongs to no script", f.Name())
 		}
 	}
 }

@@ -271,7 +271,7 @@ func (s *session) cmdModes(_ *testscript.TestScript, neg bool, args []string) er
 // in it word for word.
 func (s *session) cmdReplace(_ *testscript.TestScript, neg bool, args []string) error {
 	if neg || len(args) < 3 || len(args)%2 == 0 {
-		return errors.New("usage: replace FILE OLD NEW...")
+		return errors.New("usage: replace FILE OLD NEW [OLD NEW]")
 	}
 	file := filepath.Join(s.work, args[0])
 	text, err := os.ReadFile(file)
