@@ -51,7 +51,7 @@ func (c *Counted) Bytes() (received, sent uint64) { return c.received.Load(), c.
 // nor c.
 func ServeBytes(c *Conn, f func(s *Counted) error) error {
 	s := &Counted{Stream: c.Stream}
-	x := &streamCloser{stream: c.Stream}
+	x := &streamCloser{Counted: s}
 	if !c.Own(x) {
 		c.Stream.Close()
 		c.End()
@@ -71,12 +71,12 @@ func ServeBytes(c *Conn, f func(s *Counted) error) error {
 }
 
 type streamCloser struct {
-	stream Stream
+	*Counted
 	reason atomic.Pointer[string]
 }
 
 // CloseLocal implements Closer.
 func (x *streamCloser) CloseLocal(reason string) {
 	x.reason.Store(&reason)
-	x.stream.Close()
+	x.Stream.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -177,7 +178,10 @@ func (h *hop) verdict(err error) (filter.Outer, filter.Ending) {
 		return at, e
 	}
 	code := 0
+	var gone goneError
 	switch {
+	case errors.As(err, &gone):
+		return nil, filter.Ending{Cause: gone.cause}
 	case errors.Is(err, errClosing):
 		return h, filter.Ending{Cause: filter.LocalClose, Reason: h.closing}
 	case errors.Is(err, errNoCluster):
@@ -262,23 +266,28 @@ func strikes(l filter.Limits) (at time.Time, cause filter.Cause) {
 	return at, cause
 }
 
+// A goneError is a client that left without a byte.
+type goneError struct{ cause filter.Cause }
+
+func (goneError) Error() string { return "the client is gone" }
+
 // awaitData delays connecting until the client has sent something, where the
-// configuration says so.
+// configuration says so. A client that ends without a byte is let go (Envoy keeps it
+// until the idle timeout).
 func (h *hop) awaitData() error {
-	if h.proxy.config.Mode == Immediate && !wantsEarlyData(&h.conn.Info) {
-		return nil
-	}
-	s, ok := h.conn.Stream.(interface {
-		PeekUntil(n int, deadline time.Time) ([]byte, error)
-	})
-	if !ok {
+	if h.proxy.config.Mode == Immediate {
 		return nil
 	}
 	h.conn.Accept()
-	// The end of the stream is as good as data: it is passed on like any other
-	// (Envoy neither connects nor closes then).
-	if _, err := s.PeekUntil(1, h.earliest()); errors.Is(err, os.ErrDeadlineExceeded) {
+	p, err := filter.PeekUntil(h.conn.Stream, 1, h.earliest())
+	switch {
+	case len(p) > 0:
+		h.proxy.stats.early.Add(1)
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return filter.ErrConnectTimeout
+	case errors.Is(err, syscall.ECONNRESET):
+		return goneError{filter.DownstreamReset}
 	}
-	return nil
+	return goneError{filter.DownstreamClosed}
 }

@@ -9,8 +9,6 @@ import (
 	"github.com/ginnel/ginnel/filter"
 )
 
-const earlyDataKey = "envoy.tcp_proxy.receive_before_connect"
-
 // milliseconds reads a filter-state object that holds a number of milliseconds.
 func milliseconds(o filter.Object) (time.Duration, bool) {
 	s, ok := o.Serialize()
@@ -22,17 +20,6 @@ func milliseconds(o filter.Object) (time.Duration, bool) {
 		return 0, false
 	}
 	return time.Duration(n) * time.Millisecond, true
-}
-
-// wantsEarlyData reports whether filter state lets bytes be received before the
-// upstream is connected.
-func wantsEarlyData(i *filter.Info) bool {
-	o, ok := i.State.Get(earlyDataKey)
-	if !ok {
-		return false
-	}
-	s, _ := o.Serialize()
-	return s == "true" || s == "1"
 }
 
 // sourceHash is the hash of the source IP as text, without its port (Envoy).
