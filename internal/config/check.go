@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -113,7 +114,7 @@ func fieldNumbers(raw protoreflect.RawFields) string {
 	numbers := map[protoreflect.FieldNumber]bool{}
 	var list []string
 	for len(raw) > 0 && len(list) < 8 {
-		number, _, n := consumeField(raw)
+		number, _, n := protowire.ConsumeField(raw)
 		if n < 0 {
 			break
 		}

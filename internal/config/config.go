@@ -103,24 +103,16 @@ func (l *loader) sources(in Input) error {
 		}
 		l.root = l.decode(in.Path, formatOf(in.Path), data, l.target)
 	}
-	if in.Override == "" {
-		return nil
+	switch {
+	case in.Override == "":
+	case len(in.Override) > MaxBytes:
+		return fmt.Errorf("read configuration: %s: larger than %d bytes", OverrideFile, MaxBytes)
+	case l.root == nil:
+		l.root = l.decode(OverrideFile, formatYAML, []byte(in.Override), l.target)
+	default:
+		l.override([]byte(in.Override))
 	}
-	over := l.target.ProtoReflect().New().Interface()
-	root := l.decode(OverrideFile, formatYAML, []byte(in.Override), over)
-	if l.root == nil {
-		l.target, l.root = l.adopt(over), root
-		return nil
-	}
-	l.root.merge(root)
-	proto.Merge(l.target, over)
 	return nil
-}
-
-// adopt moves what m holds into the target, which the caller may own.
-func (l *loader) adopt(m proto.Message) proto.Message {
-	proto.Merge(l.target, m)
-	return l.target
 }
 
 func (in *Input) read() ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	xdstypev3 "github.com/cncf/xds/go/xds/type/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -232,6 +233,26 @@ static_resources: {clusters: [{name: two, type: STATIC}]}
 		if pos, _ := doc.Pos(path); pos.String() != want {
 			t.Errorf("%s: got %s, want %s", path, pos, want)
 		}
+	}
+}
+
+// What a protobuf merge cannot do is told.
+func TestOverrideWithDefaults(t *testing.T) {
+	doc, b := load(t, config.Input{
+		Path: "f.yaml",
+		Data: []byte("stats_flush_interval: 1.5s\nuse_tcp_for_dns_lookups: true\nnode: {id: a}\nadmin: {}\n"),
+		Override: "stats_flush_interval: 3s\nuse_tcp_for_dns_lookups: false\nnode: {id: null, cluster: ''}\n" +
+			"admin: {ignore_global_conn_limit: false}\n",
+	})
+	if b.StatsFlushInterval.AsDuration() != 3500*time.Millisecond || !b.UseTcpForDnsLookups {
+		t.Errorf("not merged as Envoy does: %v", b)
+	}
+	var at []string
+	for _, w := range doc.Warnings {
+		at = append(at, w.Pos.String()+" "+w.Path)
+	}
+	if got := strings.Join(at, "\n"); got != "--config-yaml:1:23 stats_flush_interval\n--config-yaml:2:26 use_tcp_for_dns_lookups" {
+		t.Errorf("got %v", doc.Warnings)
 	}
 }
 

@@ -5,13 +5,8 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
-
-func consumeField(b []byte) (protoreflect.FieldNumber, protowire.Type, int) {
-	return protowire.ConsumeField(b)
-}
 
 // What protoc-gen-validate generates for each message.
 type (

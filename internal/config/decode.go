@@ -131,6 +131,7 @@ func (d *decoder) duplicate(key, first *node, at *place) {
 func (d *decoder) field(p pair, fd protoreflect.FieldDescriptor, m protoreflect.Message, parent *place) {
 	at := parent.child(step{kind: byField, name: string(fd.Name())}, d.placeOf(p))
 	if p.value.kind == nullKind && !takesNull(fd) {
+		at.null = true
 		return
 	}
 	if !d.claimOneof(p, fd, m, at) {

@@ -16,6 +16,7 @@ type place struct {
 	items  []*place          // of a list
 
 	failed      bool // its value could not be read
+	null        bool // its value is null, that is absent
 	whole       bool // a merge replaces it as a whole: an Any, an entry of a map
 	typedStruct bool // an Any that was written as a TypedStruct
 }
@@ -136,27 +137,3 @@ func cutStep(path string) (s step, rest string, ok bool) {
 	index, err := strconv.Atoi(digits)
 	return step{kind: byIndex, index: index}, rest, ok && err == nil
 }
-
-// merge lays the places of over on those of p as proto.Merge does with the
-// messages: lists append, Anys and entries of maps are replaced, the rest merges.
-func (p *place) merge(over *place) {
-	for _, item := range over.items {
-		item.parent, item.step.index = p, len(p.items)
-		p.items = append(p.items, item)
-	}
-	for name, kid := range over.kids {
-		have := p.kids[name]
-		if have == nil || kid.whole || kid.leaf() {
-			kid.parent = p
-			if p.kids == nil {
-				p.kids = make(map[string]*place)
-			}
-			p.kids[name] = kid
-			continue
-		}
-		have.failed = have.failed || kid.failed
-		have.merge(kid)
-	}
-}
-
-func (p *place) leaf() bool { return len(p.items) == 0 && len(p.kids) == 0 }

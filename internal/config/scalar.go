@@ -226,7 +226,7 @@ func (d *decoder) integer(n *node, kind protoreflect.Kind, at *place) (protorefl
 		d.mismatch(n, at, fmt.Sprintf("a whole number from %s to %s", low, high), suggestInteger(n))
 		return protoreflect.Value{}, false
 	}
-	if n.source != "" && len(strings.TrimLeft(n.source, "+-")) > 1 && strings.TrimLeft(n.source, "+-")[0] == '0' && isDigits(n.source) {
+	if isOctal(n.source) {
 		d.fault(n, at, Issue{Severity: Warning, Message: fmt.Sprintf("%s is octal: it means %s", n.source, n.value)})
 	}
 	switch kind {
@@ -241,7 +241,11 @@ func (d *decoder) integer(n *node, kind protoreflect.Kind, at *place) (protorefl
 	}
 }
 
-func isDigits(s string) bool { return strings.Trim(s, "+-0123456789") == "" }
+// isOctal reports whether YAML takes what looks like a decimal number for octal.
+func isOctal(source string) bool {
+	digits := strings.TrimLeft(source, "+-")
+	return len(digits) > 1 && digits[0] == '0' && strings.Trim(digits, "01234567") == ""
+}
 
 // integerOf returns nil for what is not a whole number, or absurdly large.
 func integerOf(n *node) *big.Int {

@@ -156,13 +156,17 @@ func (d *decoder) timestamp(n *node, m protoreflect.Message, at *place) {
 		return
 	}
 	t, err := time.Parse(time.RFC3339Nano, n.value)
-	fraction := strings.IndexByte(n.value, '.')
-	precise := fraction < 0 || len(strings.TrimLeft(n.value[fraction+1:], "0123456789")) >= len(n.value)-fraction-10
-	if n.kind != textKind || err != nil || !precise || t.UTC().Year() < 1 || t.UTC().Year() > 9999 {
+	year := t.UTC().Year()
+	if n.kind != textKind || err != nil || fractionDigits(n.value) > 9 || year < 1 || year > 9999 {
 		d.mismatch(n, at, `a time such as "2026-01-02T15:04:05Z"`, "")
 		return
 	}
 	setSecondsNanos(m, t.Unix(), int32(t.Nanosecond()))
+}
+
+func fractionDigits(s string) int {
+	_, fraction, _ := strings.Cut(s, ".")
+	return len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
 }
 
 // fieldMask reads comma-separated paths; Envoy takes lower_snake as well as
