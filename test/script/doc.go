@@ -56,6 +56,7 @@
 //	proxy signal SIGNAL
 //	proxy said REGEXP                something on its standard error
 //	proxy idle                       every gauge of open connections has come to 0
+//	proxy files ==|>=|<= N           its open descriptors
 //	stat NAME ==|>=|<= VALUE         also: stat NAME absent. Polls
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 func (s *session) cmdProxy(ts *testscript.TestScript, neg bool, args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: proxy start|stop|signal|validate|run|said|idle")
+		return errors.New("usage: proxy start|stop|signal|validate|run|said|idle|files")
 	}
 	verb, args := args[0], args[1:]
 	if neg && !slices.Contains([]string{"start", "validate", "run", "said"}, verb) {
@@ -37,6 +38,8 @@ func (s *session) cmdProxy(ts *testscript.TestScript, neg bool, args []string) e
 		return s.said(neg, args)
 	case "idle":
 		return s.idle()
+	case "files":
+		return s.files(args)
 	}
 	return fmt.Errorf("proxy %s: no such thing to do", verb)
 }
@@ -265,6 +268,24 @@ func (s *session) said(neg bool, args []string) error {
 			return fmt.Errorf("it has not said so:\n%s", p.lastWords())
 		}
 		return nil
+	})
+}
+
+// files compares the number of open descriptors, where the system tells it.
+func (s *session) files(test []string) error {
+	if s.proxy == nil {
+		return errNotStarted
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", s.proxy.cmd.Process.Pid)
+	return poll(stepTimeout, func() error {
+		open, err := os.ReadDir(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return compare(strconv.Itoa(len(open)), test)
 	})
 }
 
