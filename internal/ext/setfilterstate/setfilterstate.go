@@ -140,18 +140,19 @@ func (n *network) Passive() bool { return true }
 func (n *network) WrapConn(next filter.ConnHandler) filter.ConnHandler { return &handler{n, next} }
 
 type handler struct {
-	*network
-	next filter.ConnHandler
+	filter *network
+	next   filter.ConnHandler
 }
 
 // ServeConn implements filter.ConnHandler. A handshake, if there was one, is over
 // when filters see the connection; without TLS Envoy applies its list here, too.
 func (h *handler) ServeConn(c *filter.Conn) error {
-	set(h.accepted, &c.Info, h.log)
-	set(h.handshake, &c.Info, h.log)
-	if len(h.data) > 0 {
+	f := h.filter
+	set(f.accepted, &c.Info, f.log)
+	set(f.handshake, &c.Info, f.log)
+	if len(f.data) > 0 {
 		c.OnData(func(c *filter.Conn) error {
-			set(h.data, &c.Info, h.log)
+			set(f.data, &c.Info, f.log)
 			return nil
 		})
 	}
