@@ -257,6 +257,12 @@ func (d *disk) Write(p []byte) (int, error) {
 	return d.data.Write(p)
 }
 
+func (d *disk) written() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.data.String()
+}
+
 func (d *disk) make(room int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -283,7 +289,7 @@ func TestFullDisk(t *testing.T) {
 		d.make(-1)
 		time.Sleep(10 * time.Second) // virtual: the flush interval
 		synctest.Wait()
-		if got := d.data.String(); got != "first\nsecond\n" {
+		if got := d.written(); got != "first\nsecond\n" {
 			t.Errorf("written %q", got)
 		}
 		if n := s.get("filesystem.flushed_by_timer"); n != 1 {
@@ -332,7 +338,7 @@ func TestStuckDisk(t *testing.T) {
 		if err := x.Close(); err != nil {
 			t.Error(err)
 		}
-		if got := d.data.String(); got != "12345\nabcde\nk\nagain\n" {
+		if got := d.written(); got != "12345\nabcde\nk\nagain\n" {
 			t.Errorf("written %q", got)
 		}
 	})
@@ -360,7 +366,7 @@ func TestWhenLinesGoOut(t *testing.T) {
 		for i, step := range steps {
 			step.do()
 			synctest.Wait()
-			if got := d.data.String(); got != step.want {
+			if got := d.written(); got != step.want {
 				t.Errorf("step %d: written %q, want %q", i, got, step.want)
 			}
 		}
