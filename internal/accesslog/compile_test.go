@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -254,6 +255,27 @@ func TestErrors(t *testing.T) {
 	_, issues := compile(t, inline("%UPSTREAM_HOTS%"))
 	if len(issues) != 1 || issues[0].Suggestion != "UPSTREAM_HOST" {
 		t.Errorf("no suggestion: %v", issues)
+	}
+}
+
+// TestOwnOperatorsAreStrict: a real Envoy would refuse them.
+func TestOwnOperatorsAreStrict(t *testing.T) {
+	_, issues := compile(t, `[{"typed_config": {`+stdoutType+`, "log_format": {"text_format": "%HOP_PATH% %LISTENER_NAME%"}}},
+		{"typed_config": {`+stdoutType+`, "log_format": {"json_format": {"a": "%HOPS% %CHAIN_ID%"}}}}]`)
+	var got []string
+	for _, i := range issues {
+		if i.Severity != extension.Strict {
+			t.Errorf("%v", i)
+		}
+		got = append(got, i.Path+" "+strings.Fields(i.Message)[0])
+	}
+	want := []string{
+		"listeners[0].access_log[0].typed_config.log_format.text_format HOP_PATH",
+		"listeners[0].access_log[1].typed_config.log_format.json_format HOPS",
+		"listeners[0].access_log[1].typed_config.log_format.json_format CHAIN_ID",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

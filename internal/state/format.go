@@ -3,6 +3,7 @@ package state
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,8 @@ type Options struct {
 	OmitEmpty bool
 	// WithoutQuery admits REQ_WITHOUT_QUERY, which is a formatter extension.
 	WithoutQuery bool
+
+	own func(name string) // told of OwnOperators that a format uses; nil: nobody
 }
 
 // UnknownOperator is the error for a name that is no operator.
@@ -189,6 +192,9 @@ func build(a args, o Options) (operator, error) {
 	}
 	if err := c.check(a); err != nil {
 		return operator{}, err
+	}
+	if o.own != nil && slices.ContainsFunc(OwnOperators(), func(x OwnOperator) bool { return x.Name == a.name }) {
+		o.own(a.name)
 	}
 	return c.build(a)
 }

@@ -12,12 +12,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// commands are Envoy 1.40.0's operators but COALESCE, and ginnel's own. What TLS or
+// commands are Envoy 1.40.0's operators but COALESCE, and those of OwnOperators. What TLS or
 // HTTP would know prints on a plain TCP connection what Envoy prints there.
 var commands = map[string]commandSpec{
-	// ginnel's own; LISTENER_NAME is Envoy's too. The listener names from the outside
-	// in, joined by >; the id that all lines of one chain of hops share; the number of
-	// internal hops before this connection.
 	"HOP_PATH":      {bare, text(appendPath)},
 	"CHAIN_ID":      {bare, text(func(dst []byte, m moment) []byte { return hex16(dst, m.ChainID) })},
 	"HOPS":          {bare, number64(func(m moment) uint64 { return uint64(m.Depth) })},

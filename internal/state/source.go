@@ -77,6 +77,7 @@ func (o *Options) formatters(s *extension.Scope, list []*corev3.TypedExtensionCo
 
 // CompileText compiles a text format at its place.
 func CompileText(s *extension.Scope, format string, o Options) (Formatter, bool) {
+	o.own = beyondEnvoy(s)
 	f, err := Compile(format, o)
 	if err != nil {
 		Report(s, err)
@@ -86,6 +87,7 @@ func CompileText(s *extension.Scope, format string, o Options) (Formatter, bool)
 
 // CompileStruct compiles a JSON format at its place.
 func CompileStruct(s *extension.Scope, format *structpb.Struct, o Options) (Formatter, bool) {
+	o.own = beyondEnvoy(s)
 	f, err := CompileJSON(format, o)
 	if err != nil {
 		if at := (*FieldError)(nil); errors.As(err, &at) {
@@ -94,6 +96,10 @@ func CompileStruct(s *extension.Scope, format *structpb.Struct, o Options) (Form
 		Report(s, err)
 	}
 	return f, err == nil
+}
+
+func beyondEnvoy(s *extension.Scope) func(string) {
+	return func(name string) { s.Strictf("%s is ginnel's own operator, Envoy has none of this name", name) }
 }
 
 // Report reports an error of Compile, with the operator that may have been meant.

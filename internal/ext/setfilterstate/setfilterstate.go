@@ -4,6 +4,7 @@
 package setfilterstate
 
 import (
+	"cmp"
 	"log/slog"
 
 	valuev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
@@ -78,6 +79,9 @@ func compile(s *extension.Scope, list []*valuev3.FilterStateValue) []value {
 		case err != nil:
 			s.Field("object_key").Errorf("%v", err)
 		}
+		if cmp.Or(m.GetFactoryKey(), v.key) == istioString {
+			s.Strictf("object factory %s is Istio's, Envoy has none of this name", istioString)
+		}
 		if m.GetFormatString() == nil {
 			s.Field("format_string").Errorf("is required")
 			continue
@@ -89,6 +93,8 @@ func compile(s *extension.Scope, list []*valuev3.FilterStateValue) []value {
 	}
 	return out
 }
+
+const istioString = "istio.hashable_string"
 
 func sharing(x valuev3.FilterStateValue_SharedWithUpstream) filter.Sharing {
 	switch x {
