@@ -72,8 +72,8 @@ type Cluster struct {
 	Updated  time.Time
 	Breakers [2]plan.Breaker // by routing priority: default, high
 	Hosts    []Host          // by priority, then in the order of the configuration
-	// OverprovisionPercent is the assignment's factor; 0: 140.
-	OverprovisionPercent uint32
+	// Assignment gives the weights of localities and the overprovisioning factor.
+	Assignment plan.Assignment
 }
 
 // A Host is one host of a cluster.

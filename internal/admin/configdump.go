@@ -1,0 +1,158 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"time"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/ginnel/ginnel/internal/stats"
+)
+
+// A dumpError is an answer of /config_dump that is no dump.
+type dumpError struct {
+	status int
+	text   string
+}
+
+func (e *dumpError) Error() string { return e.text }
+
+func (s *Server) configDump(w http.ResponseWriter, r *http.Request) {
+	dump, err := s.dump(r)
+	if err != nil {
+		w.Header().Set("Content-Type", "text/plain")
+		text(w, err.status, err.text)
+		return
+	}
+	redact(dump.ProtoReflect())
+	message(w, dump, false)
+}
+
+func (s *Server) dump(r *http.Request) (*adminv3.ConfigDump, *dumpError) {
+	regex := r.Form.Get("name_regex")
+	name, err := regexp.Compile("^(?:" + regex + ")$")
+	if err != nil {
+		// The text names the expression without what was put around it.
+		_, err = regexp.Compile(regex)
+		return nil, &dumpError{http.StatusBadRequest, fmt.Sprintf("INVALID_ARGUMENT: Error while parsing name_regex from %s: %s", regex, stats.RE2Error(err))}
+	}
+	named := func(n string) bool { return regex == "" || name.MatchString(n) }
+	sections := s.sections(named, r.Form.Has("include_eds"))
+	mask := parseMask(r.Form.Get("mask"))
+	if resource := r.Form.Get("resource"); resource != "" {
+		return dumpResource(sections, protoreflect.Name(resource), mask)
+	}
+	return dumpAll(sections, mask)
+}
+
+// sections are the parts of a dump, in Envoy's order. They are copies.
+func (s *Server) sections(named func(string) bool, eds bool) []proto.Message {
+	all := []proto.Message{s.dumpBootstrap(), s.dumpClusters(named)}
+	if eds {
+		all = append(all, dumpEndpoints(s.opts.Proxy.Clusters(), named))
+	}
+	return append(all, s.dumpListeners(named), s.dumpSecrets(named))
+}
+
+func (s *Server) dumpBootstrap() *adminv3.BootstrapConfigDump {
+	return &adminv3.BootstrapConfigDump{
+		Bootstrap:   proto.CloneOf(s.opts.Proxy.Plan().Bootstrap),
+		LastUpdated: s.when(time.Time{}),
+	}
+}
+
+func (s *Server) dumpClusters(named func(string) bool) *adminv3.ClustersConfigDump {
+	out := &adminv3.ClustersConfigDump{}
+	for _, c := range s.opts.Proxy.Clusters() {
+		if named(c.Name) && c.Proto != nil {
+			out.StaticClusters = append(out.StaticClusters, &adminv3.ClustersConfigDump_StaticCluster{
+				Cluster: pack(c.Proto), LastUpdated: s.when(c.Updated),
+			})
+		}
+	}
+	return out
+}
+
+func (s *Server) dumpListeners(named func(string) bool) *adminv3.ListenersConfigDump {
+	out := &adminv3.ListenersConfigDump{}
+	for _, l := range s.opts.Proxy.Listeners() {
+		if named(l.Name) && l.Proto != nil {
+			out.StaticListeners = append(out.StaticListeners, &adminv3.ListenersConfigDump_StaticListener{
+				Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
+			})
+		}
+	}
+	return out
+}
+
+func (s *Server) dumpSecrets(named func(string) bool) *adminv3.SecretsConfigDump {
+	out := &adminv3.SecretsConfigDump{}
+	for _, x := range s.opts.Proxy.Plan().Bootstrap.GetStaticResources().GetSecrets() {
+		if named(x.GetName()) {
+			out.StaticSecrets = append(out.StaticSecrets, &adminv3.SecretsConfigDump_StaticSecret{
+				Name: x.GetName(), Secret: pack(x),
+			})
+		}
+	}
+	return out
+}
+
+// when is a time of a dump, in milliseconds; the zero time is that of the start.
+func (s *Server) when(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		t = s.opts.Proxy.Started()
+	}
+	return timestamppb.New(t.Truncate(time.Millisecond))
+}
+
+// pack wraps m. It fails only for strings that are no UTF-8, which no message of a
+// configuration holds.
+func pack(m proto.Message) *anypb.Any {
+	a := &anypb.Any{}
+	_ = anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true})
+	return a
+}
+
+func dumpAll(sections []proto.Message, mask mask) (*adminv3.ConfigDump, *dumpError) {
+	dump := &adminv3.ConfigDump{}
+	for _, m := range sections {
+		// The sections have different fields: where the mask means nothing is left out.
+		if mask.trim(m.ProtoReflect()) {
+			dump.Configs = append(dump.Configs, pack(m))
+		}
+	}
+	if len(dump.Configs) == 0 {
+		return nil, &dumpError{http.StatusBadRequest, fmt.Sprintf("FieldMask %s could not be successfully applied to any configs.", mask.text)}
+	}
+	return dump, nil
+}
+
+// dumpResource dumps the elements of a repeated field of the first section that has
+// it.
+func dumpResource(sections []proto.Message, resource protoreflect.Name, mask mask) (*adminv3.ConfigDump, *dumpError) {
+	for _, m := range sections {
+		fd := m.ProtoReflect().Descriptor().Fields().ByName(resource)
+		if fd == nil {
+			continue
+		}
+		if !fd.IsList() {
+			return nil, &dumpError{http.StatusBadRequest, fmt.Sprintf("%s is not a repeated field. Use ?mask=%s to get only this field", resource, resource)}
+		}
+		dump := &adminv3.ConfigDump{}
+		for i, list := 0, m.ProtoReflect().Get(fd).List(); i < list.Len(); i++ {
+			element := list.Get(i).Message()
+			if !mask.trimResource(element) {
+				return nil, &dumpError{http.StatusBadRequest, fmt.Sprintf("FieldMask %s could not be successfully used.", mask.debug())}
+			}
+			dump.Configs = append(dump.Configs, pack(element.Interface()))
+		}
+		return dump, nil
+	}
+	return nil, &dumpError{http.StatusNotFound, fmt.Sprintf("%s not found in config dump", resource)}
+}

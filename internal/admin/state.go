@@ -1,0 +1,50 @@
+package admin
+
+import (
+	"net/http"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+)
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	state, status := s.opts.Proxy.State(), http.StatusOK
+	if state != adminv3.ServerInfo_LIVE {
+		status = http.StatusServiceUnavailable
+	}
+	text(w, status, state.String()+"\n")
+}
+
+func (s *Server) failHealth(fail bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		s.opts.Proxy.FailHealth(fail)
+		ok(w)
+	}
+}
+
+func (s *Server) reopenLogs(w http.ResponseWriter, _ *http.Request) {
+	if err := s.opts.Proxy.ReopenLogs(); err != nil {
+		text(w, http.StatusInternalServerError, err.Error()+"\n")
+		return
+	}
+	ok(w)
+}
+
+func (s *Server) resetCounters(w http.ResponseWriter, _ *http.Request) {
+	s.opts.Stats.ResetCounters()
+	ok(w)
+}
+
+// quit answers before it ends the process, for afterwards nobody can.
+func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Length", "3")
+	ok(w)
+	// A writer that cannot flush sends everything when the handler returns.
+	_ = http.NewResponseController(w).Flush()
+	s.opts.Proxy.Quit()
+}
+
+func certs(w http.ResponseWriter, _ *http.Request) { message(w, &adminv3.Certificates{}, true) }
+
+func initDump(w http.ResponseWriter, _ *http.Request) {
+	message(w, &adminv3.UnreadyTargetsDumps{}, false)
+}
