@@ -1,0 +1,87 @@
+package listener
+
+import (
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc"
+)
+
+// A conn is one connection of a listener, from accept to its end.
+type conn struct {
+	filter.Conn
+	listener *Listener
+	chain    *chain       // nil until chosen
+	dial     *inproc.Dial // of an internal connection until it is accepted
+
+	// Guarded by listener.mu.
+	closer     filter.Closer
+	prev, next *conn
+}
+
+var lastID atomic.Uint64
+
+func (l *Listener) newConn(s filter.Stream) *conn {
+	c := &conn{listener: l}
+	c.Init(c)
+	c.Stream = s
+	c.BufferBytes = l.plan.BufferBytes
+	c.Info.ID = lastID.Add(1)
+	c.Info.Listener = &l.plan.Info
+	c.Info.Start = time.Now()
+	return c
+}
+
+// fromSocket returns the connection of an accepted socket.
+func (l *Listener) fromSocket(s filter.Stream) *conn {
+	c := l.newConn(s)
+	c.Info.ChainID = chainBase + c.Info.ID
+	c.Info.Local, c.Info.Remote = s.LocalAddr(), s.RemoteAddr()
+	return c
+}
+
+// fromDial returns the connection of an internal dial, with what came along: the
+// state is there before any listener filter looks.
+func (l *Listener) fromDial(d *inproc.Dial) *conn {
+	c := l.newConn(d.Stream)
+	c.dial, c.Outer = d, d.Outer
+	i := &c.Info
+	i.Local, i.Remote = net.Addr(d.Addr), filter.InternalClient
+	if from := d.From; from != nil {
+		i.Parent, i.ChainID, i.Depth = from, from.ChainID, from.Depth+1
+	} else {
+		i.ChainID = chainBase + i.ID
+	}
+	i.MergeMetadata(d.Passthrough.Metadata)
+	i.State.Import(d.Passthrough.State)
+	return c
+}
+
+// Accepted implements filter.ConnHost.
+func (c *conn) Accepted(*filter.Conn) {
+	if d := c.dial; d != nil {
+		c.dial = nil
+		d.Accept()
+	}
+}
+
+// Own implements filter.ConnHost.
+func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	c.closer = x
+	return c.chain.closing == ""
+}
+
+// Ended implements filter.ConnHost.
+func (c *conn) Ended(*filter.Conn) {
+	l := c.listener
+	c.Info.Duration = time.Since(c.Info.Start)
+	l.stats.ended(c)
+	for _, log := range l.logs {
+		log.Log(&c.Info, filter.TCPConnectionEnd)
+	}
+	l.forget(c)
+}

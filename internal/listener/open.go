@@ -1,0 +1,122 @@
+package listener
+
+import (
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// admit counts a connection and enters it among the open ones, unless the listener
+// or the chain is closing.
+func (l *Listener) admit(c *conn) error {
+	l.stats.opened(c)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.prev, c.next = &l.open, l.open.next
+	c.prev.next, c.next.prev = c, c
+	l.count++
+	if l.closed || c.chain.closing != "" {
+		return errClosing
+	}
+	return nil
+}
+
+// forget takes an ended connection from the open ones.
+func (l *Listener) forget(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.next == nil {
+		return
+	}
+	c.prev.next, c.next.prev = c.next, c.prev
+	c.prev, c.next, c.closer = nil, nil, nil
+	if l.count--; l.count == 0 {
+		l.empty.Broadcast()
+	}
+}
+
+// Open returns the number of open connections.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
+// An OpenConn is what can be told of a connection while it is open.
+type OpenConn struct {
+	ID, ChainID    uint64
+	Path           []string
+	Start          time.Time
+	Piped          bool // an in-process connection that was not handed over
+	Received, Sent uint64
+	// BufferedIn waits in the pipe for the listener's side, BufferedOut for the
+	// dialler's.
+	BufferedIn, BufferedOut uint64
+}
+
+// Connections returns what is open, the newest first.
+func (l *Listener) Connections() []OpenConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]OpenConn, 0, l.count)
+	for c := l.open.next; c != &l.open; c = c.next {
+		all = append(all, c.describe())
+	}
+	return all
+}
+
+// describe reads only what is fixed, or whose owner guards it.
+func (c *conn) describe() OpenConn {
+	o := OpenConn{
+		ID: c.Info.ID, ChainID: c.Info.ChainID, Path: c.Info.Path(), Start: c.Info.Start,
+		Piped: c.listener.plan.Internal && c.Outer == nil,
+	}
+	if x, ok := c.closer.(interface {
+		Bytes() (received, sent uint64)
+	}); ok {
+		o.Received, o.Sent = x.Bytes()
+	}
+	if p, ok := c.Stream.(interface{ Buffered() (in, out int) }); ok && o.Piped {
+		in, out := p.Buffered()
+		o.BufferedIn, o.BufferedOut = uint64(in), uint64(out)
+	}
+	return o
+}
+
+// Wait returns when no connection is open.
+func (l *Listener) Wait() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.count > 0 {
+		l.empty.Wait()
+	}
+}
+
+// CloseConns ends all open connections, and those to come, for a reason. It does
+// not wait.
+func (l *Listener) CloseConns(reason string) {
+	for _, x := range l.closers(reason) {
+		x.CloseLocal(reason)
+	}
+}
+
+// closers marks all chains as closing. Who registers a closer after that is turned
+// away by Own, so none is missed.
+func (l *Listener) closers(reason string) []filter.Closer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	for _, c := range l.chains {
+		c.closing = reason
+	}
+	if l.others != nil {
+		l.others.closing = reason
+	}
+	var all []filter.Closer
+	for c := l.open.next; c != &l.open; c = c.next {
+		if c.closer != nil {
+			all = append(all, c.closer)
+		}
+	}
+	return all
+}

@@ -1,0 +1,125 @@
+package listener
+
+import (
+	"errors"
+	"net"
+	"os"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/netconn"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// bind takes the listener's addresses. On an error none is kept.
+func (l *Listener) bind() error {
+	if l.plan.Internal || !l.plan.Bind {
+		return nil
+	}
+	for i := range l.plan.Addresses {
+		addr, o := l.address(i)
+		s, err := netconn.Bind(addr, o)
+		if err != nil {
+			l.closeSockets()
+			return err
+		}
+		l.sockets = append(l.sockets, s)
+	}
+	return nil
+}
+
+func (l *Listener) address(i int) (net.Addr, netconn.ListenOptions) {
+	p := &l.plan.Addresses[i]
+	o := netconn.ListenOptions{
+		NoReusePort: !p.ReusePort, Backlog: p.Backlog,
+		IPv4Compat: p.V4Compat, Mode: os.FileMode(p.Mode), KeepAlive: keepAlive(p.Keepalive),
+	}
+	if p.Path != "" {
+		return filter.UnixAddr{Path: p.Path}, o
+	}
+	return filter.IPAddr{AddrPort: p.Addr}, o
+}
+
+func keepAlive(k *plan.Keepalive) *netconn.KeepAlive {
+	if k == nil {
+		return nil
+	}
+	return &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
+}
+
+// Start lets connections in and accepts them.
+func (l *Listener) Start() error {
+	for _, s := range l.sockets {
+		if err := s.Listen(); err != nil {
+			return err
+		}
+	}
+	for _, s := range l.sockets {
+		l.accepting.Go(func() { l.accept(s) })
+	}
+	return nil
+}
+
+// accept is the loop of one listening socket.
+func (l *Listener) accept(s *netconn.Listener) {
+	failed := func(err error) {
+		l.env.Log.Warn("accepting pauses: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
+	}
+	err := s.Serve(func(c *netconn.Socket) {
+		if !l.mayAccept(c) {
+			return
+		}
+		go l.serveSocket(c)
+	}, failed)
+	if err != nil {
+		l.env.Log.Error("accepting ended: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
+	}
+}
+
+// limitKey is the runtime key of Envoy's limit of connections per listener.
+const limitKey = "envoy.resource_limits.listener."
+
+// mayAccept applies the listener's connection limit; over it the socket is closed.
+func (l *Listener) mayAccept(c *netconn.Socket) bool {
+	limit := l.env.Runtime.Uint(limitKey+l.plan.Info.Name+".connection_limit", 0)
+	if limit == 0 || uint64(l.Open()) < limit {
+		return true
+	}
+	l.stats.overflow.Add(1)
+	c.Close()
+	return false
+}
+
+// serveSocket is the goroutine of an accepted connection until it is connected; a
+// refusal is nobody's to hear.
+func (l *Listener) serveSocket(s *netconn.Socket) { _ = l.serve(l.fromSocket(s)) }
+
+// Stop ends accepting: the addresses are given back. It reports whether there was
+// anything to end. Open connections live on.
+func (l *Listener) Stop() bool {
+	l.mu.Lock()
+	was := !l.stopped && len(l.sockets) > 0
+	l.stopped = true
+	l.mu.Unlock()
+	l.closeSockets()
+	l.accepting.Wait()
+	return was
+}
+
+func (l *Listener) closeSockets() {
+	var errs []error
+	for _, s := range l.sockets {
+		errs = append(errs, s.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.env.Log.Warn(err.Error(), "logger", "conn_handler")
+	}
+}
+
+// Addrs returns the bound addresses with their real ports.
+func (l *Listener) Addrs() []net.Addr {
+	var out []net.Addr
+	for _, s := range l.sockets {
+		out = append(out, s.Addr())
+	}
+	return out
+}

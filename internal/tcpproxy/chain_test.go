@@ -1,0 +1,269 @@
+package tcpproxy_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/listener"
+	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/pump"
+	"github.com/ginnel/ginnel/internal/stats"
+	"github.com/ginnel/ginnel/internal/tcpproxy"
+	"github.com/ginnel/ginnel/internal/upstream"
+)
+
+// A world is what stands around the filter: listeners, clusters, pumps.
+type world struct {
+	t       testing.TB
+	store   *stats.Store
+	pumps   *pump.Group
+	network *inproc.Network
+	hosts   *upstream.Set
+	env     *filter.Env
+
+	mu   sync.Mutex
+	logs []string
+}
+
+type scope struct{ in *stats.Scope }
+
+func (s scope) Scope(p string) filter.Scope         { return scope{s.in.Scope(p)} }
+func (s scope) Counter(n string) filter.Counter     { return s.in.Counter(n) }
+func (s scope) Gauge(n string) filter.Gauge         { return gauge{s.in.Gauge(n)} }
+func (s scope) Histogram(n string) filter.Histogram { return s.in.Histogram(n, stats.Unspecified) }
+func (s scope) Close()                              { s.in.Close() }
+
+type gauge struct{ *stats.Gauge }
+
+func (g gauge) Add(n int64) { g.Gauge.Add(uint64(n)) }
+
+type noRuntime struct{}
+
+func (noRuntime) Enabled(string, uint32) bool      { return false }
+func (noRuntime) Uint(_ string, def uint64) uint64 { return def }
+
+func newWorld(t testing.TB, pipes bool, clusters ...*plan.Cluster) *world {
+	w := &world{t: t, store: stats.New(stats.Options{}), pumps: &pump.Group{}}
+	w.network = inproc.New(inproc.Options{ForcePipes: pipes})
+	root := scope{w.store.Scope("")}
+	w.hosts = upstream.NewSet(upstream.Options{Stats: root, Network: w.network, Runtime: noRuntime{}})
+	if err := w.hosts.Apply(clusters); err != nil {
+		t.Fatal(err)
+	}
+	w.env = &filter.Env{Stats: root, Clusters: w.hosts, Pumps: w.pumps, Log: slog.New(slog.DiscardHandler), Runtime: noRuntime{}}
+	return w
+}
+
+// NewAccessLog implements filter.AccessLogFactory: the lines stay in memory.
+func (w *world) NewAccessLog(*filter.Env) (filter.AccessLog, error) { return w, nil }
+
+// Log implements filter.AccessLog.
+func (w *world) Log(i *filter.Info, t filter.AccessLogType) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.logs = append(w.logs, fmt.Sprintf("%s %s in=%d out=%d flags=%s down=%s/%s up=%s/%s", i.Listener.Name, t,
+		i.Received, i.Sent, i.Flags, i.Down.Close, i.Down.Reason, i.Up.Close, i.Up.Reason))
+}
+
+// listen adds a listener with a TCP proxy to a cluster; internal when addr is not
+// valid.
+func (w *world) listen(name string, addr netip.AddrPort, c *tcpproxy.Config) net.Addr {
+	c.StatPrefix, c.AccessLogs = name, []filter.AccessLogFactory{w}
+	if c.MaxAttempts == 0 {
+		c.MaxAttempts = 1
+	}
+	p := &plan.Listener{
+		Info: filter.ListenerInfo{Name: name}, BufferBytes: 1 << 20,
+		Internal: !addr.IsValid(), Bind: addr.IsValid(), Addresses: []plan.Address{{Addr: addr}},
+		Chains: []*plan.Chain{{Terminal: c}},
+	}
+	l, err := listener.New(p, w.env, listener.Options{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if p.Internal {
+		w.network.Register(name, l)
+		return nil
+	}
+	if err := l.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		l.Stop()
+		l.CloseConns("test over")
+		l.Wait()
+		w.pumps.Wait()
+	})
+	return l.Addrs()[0]
+}
+
+type rawBuffer struct{}
+
+func (rawBuffer) Transparent() bool                               { return true }
+func (rawBuffer) Passthrough() ([]extension.MetadataSource, bool) { return nil, false }
+
+func cluster(name string, addr net.Addr) *plan.Cluster {
+	b := plan.Breaker{MaxConnections: 1 << 20, MaxPending: 1 << 20, MaxRequests: 1 << 20, MaxRetries: 3}
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		addr = filter.IPAddr{AddrPort: tcp.AddrPort()}
+	}
+	return &plan.Cluster{
+		Name: name, StatName: name, ConnectTimeout: 5 * time.Second, Breakers: [2]plan.Breaker{b, b},
+		Transport: plan.Transport{Socket: rawBuffer{}},
+		Assignment: plan.Assignment{OverprovisionFactor: 140, Localities: []plan.Locality{{
+			Endpoints: []plan.Endpoint{{Addr: addr, Weight: 1}},
+		}}},
+		LB: plan.LB{PanicPercent: 50},
+	}
+}
+
+func backend(t testing.TB, serve func(*net.TCPConn)) net.Addr {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				serve(c.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	return l.Addr()
+}
+
+// chain is a street listener and n internal ones.
+func (w *world) chain(n int) net.Addr {
+	for i := 1; i <= n; i++ {
+		w.listen(fmt.Sprintf("hop%d", i), netip.AddrPort{}, &tcpproxy.Config{Cluster: fmt.Sprintf("to%d", i+1)})
+	}
+	return w.listen("street", netip.MustParseAddrPort("127.0.0.1:0"), &tcpproxy.Config{Cluster: "to1"})
+}
+
+func chainClusters(n int, end net.Addr) []*plan.Cluster {
+	var all []*plan.Cluster
+	for i := 1; i <= n; i++ {
+		all = append(all, cluster(fmt.Sprintf("to%d", i), filter.InternalAddr{Listener: fmt.Sprintf("hop%d", i)}))
+	}
+	return append(all, cluster(fmt.Sprintf("to%d", n+1), end))
+}
+
+func TestChainEnds(t *testing.T) {
+	for _, pipes := range []bool{false, true} {
+		for _, hops := range []int{0, 1, 4} {
+			for _, c := range []struct {
+				name   string
+				serve  func(*net.TCPConn)
+				client func(*testing.T, *net.TCPConn)
+				log    string
+			}{
+				{"half close", func(c *net.TCPConn) {
+					b, _ := io.ReadAll(c)
+					c.Write(append(b, '!'))
+				}, func(t *testing.T, c *net.TCPConn) {
+					io.WriteString(c, "hello")
+					c.CloseWrite()
+					if b, err := io.ReadAll(c); string(b) != "hello!" || err != nil {
+						t.Errorf("read %q, %v", b, err)
+					}
+				}, "TcpConnectionEnd in=5 out=6 flags=- down=Normal/ up=Normal/"},
+				{"backend reset", func(c *net.TCPConn) {
+					var b [5]byte
+					io.ReadFull(c, b[:])
+					c.SetLinger(0)
+				}, func(t *testing.T, c *net.TCPConn) {
+					io.WriteString(c, "hello")
+					if _, err := io.ReadAll(c); !isReset(err) {
+						t.Errorf("read: %v", err)
+					}
+				}, "TcpConnectionEnd in=5 out=0 flags=UR down=LocalReset/ up=RemoteReset/"},
+			} {
+				t.Run(fmt.Sprintf("%s/hops=%d/pipes=%v", c.name, hops, pipes), func(t *testing.T) {
+					w := newWorld(t, pipes, chainClusters(hops, backend(t, c.serve))...)
+					conn, err := net.Dial("tcp", w.chain(hops).String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.client(t, conn.(*net.TCPConn))
+					conn.Close()
+					w.await(hops + 1)
+					for _, line := range w.logs {
+						if _, tail, _ := cut(line); tail != c.log {
+							t.Errorf("log %q, want %q", tail, c.log)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func cut(line string) (name, tail string, ok bool) {
+	for i := range line {
+		if line[i] == ' ' {
+			return line[:i], line[i+1:], true
+		}
+	}
+	return line, "", false
+}
+
+func isReset(err error) bool {
+	op, ok := err.(*net.OpError)
+	return ok && fmt.Sprint(op.Err) == "read: "+syscall.ECONNRESET.Error()
+}
+
+func (w *world) await(lines int) {
+
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		w.mu.Lock()
+		n := len(w.logs)
+		w.mu.Unlock()
+		if n >= lines {
+			return
+		}
+	}
+	w.t.Fatalf("%d of %d log lines: %q", len(w.logs), lines, w.logs)
+}
+
+// BenchmarkLife is the life of a connection through n internal hops: connect, one
+// byte there and back, close. The difference between the rows is what a hop costs.
+func BenchmarkLife(b *testing.B) {
+	for _, pipes := range []bool{false, true} {
+		for _, hops := range []int{0, 1, 8} {
+			b.Run(fmt.Sprintf("pipes=%v/hops=%d", pipes, hops), func(b *testing.B) {
+				end := backend(b, func(c *net.TCPConn) { io.Copy(c, c) })
+				w := newWorld(b, pipes, chainClusters(hops, end)...)
+				street := w.chain(hops).String()
+				b.ReportAllocs()
+				for b.Loop() {
+					c, err := net.Dial("tcp", street)
+					if err != nil {
+						b.Fatal(err)
+					}
+					var p [1]byte
+					c.Write(p[:])
+					io.ReadFull(c, p[:])
+					c.(*net.TCPConn).SetLinger(0)
+					c.Close()
+				}
+			})
+		}
+	}
+}
