@@ -62,6 +62,7 @@ type attempt struct {
 	shared   []filter.Entry // the filter state that goes with the connection
 
 	dial inproc.Dial // in use
+	to   net.Addr    // what dial leads to
 }
 
 // note writes down that the host is tried.
@@ -151,7 +152,7 @@ func (a *attempt) waiting() <-chan struct{} {
 // yet: its end comes back from the dial.
 func (a *attempt) Accepted() {
 	if a.dial.Outer != nil {
-		a.connected(nil, a.dial.Addr)
+		a.connected(nil, a.to)
 	}
 }
 
@@ -185,7 +186,7 @@ func localAddr(s filter.Stream) net.Addr {
 		return filter.InternalClient
 	}
 	l := s.LocalAddr()
-	if u, ok := l.(filter.UnixAddr); ok && u.Path == "" {
+	if u, ok := l.(filter.UnixAddr); ok && (u.Path == "" || u.Path == "@") {
 		return nil
 	}
 	return l

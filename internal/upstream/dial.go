@@ -25,6 +25,7 @@ func (a *attempt) dialAll() (filter.Stream, net.Addr, error) {
 func (a *attempt) dialOne(to net.Addr) (filter.Stream, error) {
 	meta := a.passing()
 	if in, ok := to.(filter.InternalAddr); ok {
+		a.to = to
 		return a.dialInternal(in, meta)
 	}
 	return a.dialSocket(to, a.waiting)

@@ -99,11 +99,7 @@ func unmoved(s filter.Scope) {
 
 // close gives the statistics back: they are listed no more, but connections that
 // live on can still move them.
-func (s *stats) close() {
-	if c, ok := s.scope.(interface{ Close() }); ok {
-		c.Close()
-	}
-}
+func (s *stats) close() { s.scope.Close() }
 
 func (s *stats) limit(p [2]plan.Breaker) {
 	for i, b := range s.breakers {

@@ -1,0 +1,81 @@
+package upstream
+
+import (
+	"testing"
+	"time"
+	"unsafe"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/transport"
+)
+
+// nowhere is a scope that costs nothing.
+type nowhere struct{}
+
+func (nowhere) Scope(string) filter.Scope         { return nowhere{} }
+func (nowhere) Counter(string) filter.Counter     { return nothing[uint64]{} }
+func (nowhere) Gauge(string) filter.Gauge         { return nothing[int64]{} }
+func (nowhere) Histogram(string) filter.Histogram { return nothing[uint64]{} }
+func (nowhere) Close()                            {}
+
+type nothing[T any] struct{}
+
+func (nothing[T]) Add(T)    {}
+func (nothing[T]) Record(T) {}
+
+// quick is a hop that only remembers.
+type quick struct {
+	conn filter.UpstreamConn
+	info filter.Info
+}
+
+func (*quick) Waiting() <-chan struct{}          { return nil }
+func (q *quick) Connected(c filter.UpstreamConn) { q.conn = c }
+
+func benchmark(b *testing.B, network fakeNetwork) {
+	s := NewSet(Options{Stats: nowhere{}, Network: network})
+	p := cluster("c", internal("in", "a"), internal("in", "b"), internal("in", "c"))
+	p.Transport = passing(transport.Raw{}, extension.MetadataSource{Kind: extension.ClusterMetadata, Name: "a"})
+	p.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"a": {}}}
+	if err := s.Apply([]*plan.Cluster{p}); err != nil {
+		b.Fatal(err)
+	}
+	h := &quick{info: filter.Info{Start: time.Now()}}
+	offered, me := &stream{}, &outer{}
+	b.ReportAllocs()
+	for b.Loop() {
+		c, _ := s.Cluster("c")
+		h.info.Up = filter.Upstream{}
+		r := filter.ConnectRequest{Info: &h.info, Hop: h, Stream: offered, Outer: me}
+		if err := c.Connect(&r); err != nil {
+			b.Fatal(err)
+		}
+		h.conn.Closed(true)
+	}
+}
+
+func BenchmarkConnect(b *testing.B) {
+	b.Run("hand-over", func(b *testing.B) {
+		benchmark(b, func(d *inproc.Dial) (filter.Stream, error) {
+			d.Dialler.Accepted()
+			return nil, nil
+		})
+	})
+	b.Run("pipe", func(b *testing.B) {
+		back := &stream{local: filter.InternalClient}
+		benchmark(b, func(*inproc.Dial) (filter.Stream, error) { return back, nil })
+	})
+}
+
+// Every hop of an idle connection keeps a conn.
+func TestConnIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(conn{}); n > 64 {
+		t.Errorf("%d bytes", n)
+	}
+}
