@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync/atomic"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
@@ -23,6 +24,7 @@ type Cluster struct {
 	hosts    []*host // in the order of the configuration
 	byHost   map[*filter.Host]*host
 	socket   netconn.DialOptions
+	updated  time.Time
 }
 
 var _ filter.Cluster = (*Cluster)(nil)
@@ -36,13 +38,16 @@ type host struct {
 	more      []net.Addr // the addresses after the first, in the order they are tried
 	slots     slots
 
-	requests, activeRequests atomic.Uint64
+	requests requests
 }
+
+// requests are a host's; for TCP each connection is one.
+type requests struct{ total, active, pending atomic.Uint64 }
 
 // init makes the parts of a cluster that has its plan and stats.
 func (c *Cluster) init(s *Set) {
 	p := c.plan
-	c.set = s
+	c.set, c.updated = s, time.Now()
 	c.info = filter.ClusterInfo{StatName: p.StatName, Metadata: p.Metadata}
 	c.byHost = make(map[*filter.Host]*host)
 	if p.Bind != nil {

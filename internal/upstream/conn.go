@@ -44,7 +44,7 @@ func (c *conn) Flow(paused bool) {
 func (c *conn) Closed(local bool) {
 	s := c.stats
 	s.requestsActive.Add(-1)
-	c.host.activeRequests.Add(^uint64(0))
+	c.host.requests.active.Add(^uint64(0))
 	s.withRequest.Add(1)
 	if local {
 		s.localWithRequest.Add(1)

@@ -98,9 +98,9 @@ func (a *attempt) reserve() error {
 		return err
 	}
 	s.pendingTotal.Add(1)
-	s.pendingActive.Add(1)
+	a.pending(1)
 	if err := a.awaitSlot(); err != nil {
-		s.pendingActive.Add(-1)
+		a.pending(-1)
 		s.canceled.Add(1)
 		b.unqueue(false)
 		a.disown()
@@ -108,7 +108,7 @@ func (a *attempt) reserve() error {
 	}
 	if err := b.begin(); err != nil {
 		s.overflow.Add(1)
-		s.pendingActive.Add(-1)
+		a.pending(-1)
 		b.unqueue(false)
 		a.host.slots.release()
 		return err
@@ -117,6 +117,12 @@ func (a *attempt) reserve() error {
 	a.begun = a.cluster.set.now()
 	a.limit()
 	return nil
+}
+
+// pending moves the numbers of requests that wait for a connection.
+func (a *attempt) pending(by int64) {
+	a.cluster.stats.pendingActive.Add(by)
+	a.host.requests.pending.Add(uint64(by))
 }
 
 // awaitSlot waits until the host may have another connection.
@@ -162,12 +168,12 @@ func (a *attempt) connected(stream filter.Stream, to net.Addr) {
 	c, h, r := a.cluster, a.host, a.r
 	s, now := c.stats, c.set.now()
 	s.connectMillis.Record(uint64((now - a.begun).Milliseconds()))
-	s.pendingActive.Add(-1)
+	a.pending(-1)
 	s.requests.Add(1)
 	s.requestsActive.Add(1)
 	s.breakers[0].connected()
-	h.requests.Add(1)
-	h.activeRequests.Add(1)
+	h.requests.total.Add(1)
+	h.requests.active.Add(1)
 
 	up := &r.Info.Up
 	up.Local, up.Remote = localAddr(stream), to
@@ -196,7 +202,7 @@ func localAddr(s filter.Stream) net.Addr {
 func (a *attempt) failed(err error, to net.Addr) error {
 	o := judge(err, to, a.cluster.socket.Source, a.expires)
 	s, h := a.cluster.stats, a.host
-	s.pendingActive.Add(-1)
+	a.pending(-1)
 	s.breakers[0].unqueue(true)
 	s.ended(h, o.local, a.cluster.set.now()-a.begun)
 	if o.canceled {

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"cmp"
 	"slices"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
@@ -12,33 +14,19 @@ import (
 // A ClusterStatus is what /clusters shows of a cluster. The pointers lead to values
 // that do not change, but for the counts of a Host.
 type ClusterStatus struct {
-	Plan   *plan.Cluster // name, stat name, circuit breakers
-	ViaAPI bool          // added by xDS
-	Hosts  []HostStatus
+	Plan    *plan.Cluster
+	Updated time.Time    // when this version took effect
+	Hosts   []HostStatus // by priority, then in the order of the configuration
 }
 
-// A HostStatus is what /clusters shows of a host. Counts without a field are 0:
-// nothing moves them for TCP.
+// A HostStatus is what /clusters shows of a host.
 type HostStatus struct {
-	Host   *filter.Host // address, hostname, locality, priority; cx_active, cx_total, cx_connect_fail
+	Host   *filter.Host // Active, Total and ConnectFail are its connections
 	Weight uint32
 	Health corev3.HealthStatus // as configured
-	Canary bool
 
-	RequestsActive, RequestsTotal uint64
-}
-
-// HealthFlags returns the host's health as /clusters prints it.
-func (h *HostStatus) HealthFlags() string {
-	switch h.Health {
-	case corev3.HealthStatus_UNHEALTHY, corev3.HealthStatus_TIMEOUT:
-		return "/failed_eds_health"
-	case corev3.HealthStatus_DEGRADED:
-		return "/degraded_eds_health"
-	case corev3.HealthStatus_DRAINING:
-		return "/eds_status_draining"
-	}
-	return "healthy"
+	// Requests; of TCP one for each connection.
+	RequestsActive, RequestsPending, RequestsTotal uint64
 }
 
 // Status returns all clusters in the order of the configuration.
@@ -54,13 +42,13 @@ func (s *Set) Status() []ClusterStatus {
 }
 
 func (c *Cluster) status() ClusterStatus {
-	st := ClusterStatus{Plan: c.plan, Hosts: make([]HostStatus, len(c.hosts))}
+	st := ClusterStatus{Plan: c.plan, Updated: c.updated, Hosts: make([]HostStatus, len(c.hosts))}
 	for i, h := range c.hosts {
-		canary := h.Metadata.GetFilterMetadata()["envoy.lb"].GetFields()["canary"].GetBoolValue()
 		st.Hosts[i] = HostStatus{
-			Host: &h.Host, Weight: max(h.endpoint.Weight, 1), Health: h.endpoint.Health, Canary: canary,
-			RequestsActive: h.activeRequests.Load(), RequestsTotal: h.requests.Load(),
+			Host: &h.Host, Weight: max(h.endpoint.Weight, 1), Health: h.endpoint.Health,
+			RequestsActive: h.requests.active.Load(), RequestsPending: h.requests.pending.Load(), RequestsTotal: h.requests.total.Load(),
 		}
 	}
+	slices.SortStableFunc(st.Hosts, func(a, b HostStatus) int { return cmp.Compare(a.Host.Priority, b.Host.Priority) })
 	return st
 }
