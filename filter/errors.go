@@ -2,9 +2,8 @@ package filter
 
 import "errors"
 
-// Why Cluster.Connect failed; found with errors.Is. Any other error is a failed
-// connection: its text is the transport failure reason, and another attempt may do
-// better.
+// Why Cluster.Connect failed; found with errors.Is. Any other error is a
+// *ConnectError.
 var (
 	ErrNoHost          = errors.New("no healthy upstream host")
 	ErrOverflow        = errors.New("cluster is at its connection limit")
@@ -12,3 +11,18 @@ var (
 	ErrCanceled        = errors.New("connecting was canceled")
 	ErrConnectTimeout  = errors.New("connect timeout")
 )
+
+// A ConnectError is a connection that could not be made; another attempt may do
+// better. Its text is the transport failure reason of Envoy's logs.
+type ConnectError struct {
+	Reason string
+	// Local tells that this side could not even begin, as when the source address is
+	// not ours: Envoy has no response flag for that.
+	Local bool
+	Err   error
+}
+
+func (e *ConnectError) Error() string { return e.Reason }
+
+// Unwrap returns the cause.
+func (e *ConnectError) Unwrap() error { return e.Err }

@@ -25,6 +25,8 @@ type Cluster struct {
 	byHost   map[*filter.Host]*host
 	socket   netconn.DialOptions
 	updated  time.Time
+
+	noMetadata filter.Counter // nil: no host passes any on
 }
 
 var _ filter.Cluster = (*Cluster)(nil)
@@ -57,7 +59,7 @@ func (c *Cluster) init(s *Set) {
 		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
 	}
 	c.balancer = lb.New(c.policy(), c.members(), rand.Uint64())
-	c.stats.limit(p.Breakers)
+	c.stats.limit(p, s.opts.Runtime)
 	c.stats.member(c)
 }
 

@@ -10,8 +10,7 @@ import (
 	"github.com/ginnel/ginnel/internal/lb"
 )
 
-// Connect implements filter.Cluster. Its errors are those of package filter and
-// *ConnectError.
+// Connect implements filter.Cluster. Its errors are those of package filter.
 func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 	r.Info.Up.ClusterInfo = &c.info
 	if c.stats.breakers[0].full() {
@@ -95,6 +94,7 @@ func (a *attempt) reserve() error {
 	if err := b.queue(); err != nil {
 		s.pendingOverflow.Add(1)
 		a.disown()
+		a.r.Info.More().UpFailure = ""
 		return err
 	}
 	s.pendingTotal.Add(1)

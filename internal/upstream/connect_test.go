@@ -178,7 +178,7 @@ func TestRefused(t *testing.T) {
 			s, c := run(t, Options{Network: inproc.New(inproc.Options{})}, x.plan)
 			h := newHop(t)
 			err := s.get(t, "c").Connect(h.request())
-			var ce *ConnectError
+			var ce *filter.ConnectError
 			if !errors.As(err, &ce) || !strings.HasPrefix(err.Error(), x.reason) || h.info.Rest().UpFailure != err.Error() {
 				t.Errorf("error %q, reason %q, want %q", err, h.info.Rest().UpFailure, x.reason)
 			}

@@ -36,7 +36,7 @@ func (a *attempt) dialOne(to net.Addr) (filter.Stream, error) {
 func (a *attempt) passing() filter.Metadata {
 	meta, missing := a.host.pass.metadata(a.r)
 	if missing > 0 {
-		a.cluster.stats.noMetadata.Add(missing)
+		a.cluster.noMetadata.Add(missing)
 	}
 	return meta
 }

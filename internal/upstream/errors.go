@@ -12,21 +12,6 @@ import (
 	"github.com/ginnel/ginnel/internal/netconn"
 )
 
-// A ConnectError is a connection that could not be made. Its text is the transport
-// failure reason of Envoy's logs.
-type ConnectError struct {
-	Reason string
-	// Local tells that this side could not even begin, as when the source address is
-	// not ours; Envoy has no response flag for that.
-	Local bool
-	Err   error
-}
-
-func (e *ConnectError) Error() string { return e.Reason }
-
-// Unwrap returns the cause.
-func (e *ConnectError) Unwrap() error { return e.Err }
-
 var errNoNetwork = errors.New("no in-process network")
 
 // An outcome is how an attempt failed, in the terms of Envoy's statistics.
@@ -55,7 +40,7 @@ func judge(err error, to, source net.Addr, expired bool) outcome {
 }
 
 func failed(err error, reason string, bind bool) outcome {
-	return outcome{err: &ConnectError{reason, bind, err}, reason: reason, local: bind, bind: bind}
+	return outcome{err: &filter.ConnectError{Reason: reason, Local: bind, Err: err}, reason: reason, local: bind, bind: bind}
 }
 
 // failureReason is the text that Envoy has for a failed connect(2), or for the

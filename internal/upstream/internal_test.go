@@ -359,7 +359,6 @@ func TestTransportSocketMatches(t *testing.T) {
 // acceptor is a listener that takes what comes.
 type acceptor struct {
 	handOver bool
-	got      chan *inproc.Dial
 	fail     error
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/transport"
 )
 
 var always = fakeNetwork(func(*inproc.Dial) (filter.Stream, error) {
@@ -222,7 +223,7 @@ func TestHashing(t *testing.T) {
 	moved := 0
 	for i := range uint64(100) {
 		hash := i * 0x9e3779b97f4a7c15
-		if pick("c", hash) != pick("c", hash) {
+		if first := pick("c", hash); pick("c", hash) != first {
 			t.Fatal("a hash went to two hosts")
 		}
 		// "b" has the key "one", "a" has "two".
@@ -236,6 +237,19 @@ func TestHashing(t *testing.T) {
 	if moved == 0 {
 		t.Error("the key of a host makes no difference")
 	}
+}
+
+func TestLimitsOfTheRuntime(t *testing.T) {
+	r := runtime{"circuit_breakers.c.default.max_connections": 0}
+	s, _ := run(t, Options{Network: always, Runtime: r}, cluster("c", internal("in", "")), cluster("d", internal("in", "")))
+	if err := s.get(t, "c").Connect(newHop(t).request()); err != filter.ErrOverflow {
+		t.Error(err)
+	}
+	h := newHop(t)
+	if err := s.get(t, "d").Connect(h.request()); err != nil {
+		t.Fatal(err)
+	}
+	h.conn.Closed(true)
 }
 
 type runtime map[string]uint64
@@ -289,7 +303,12 @@ func TestStatus(t *testing.T) {
 
 // Apply runs while connections are made and closed.
 func TestApplyUnderLoad(t *testing.T) {
-	s, c := run(t, Options{Network: always}, hashed(cluster("c", internal("in", "")), 0))
+	version := func(hash uint64) *plan.Cluster {
+		p := hashed(cluster("c", internal("in", "")), hash)
+		p.Transport = passing(transport.Raw{}, sources("host:missing")...)
+		return p
+	}
+	s, c := run(t, Options{Network: always}, version(0))
 	stop, done := make(chan struct{}), make(chan int)
 	for range 3 {
 		go func() {
@@ -314,7 +333,7 @@ func TestApplyUnderLoad(t *testing.T) {
 		}()
 	}
 	for i := range uint64(100) {
-		if err := s.Apply([]*plan.Cluster{hashed(cluster("c", internal("in", "")), i+1)}); err != nil {
+		if err := s.Apply([]*plan.Cluster{version(i + 1)}); err != nil {
 			t.Error(err)
 		}
 	}

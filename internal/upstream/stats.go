@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"strings"
 	"sync"
 
@@ -24,10 +25,9 @@ type stats struct {
 	active, requestsActive, pendingActive            filter.Gauge
 	connectMillis, lengthMillis                      filter.Histogram
 
-	mu         sync.Mutex
-	noMetadata filter.Counter // nil until a version of the cluster may count it
-	members    lb.Membership  // as the gauges show it
-	table      lb.TableStats  // likewise
+	mu      sync.Mutex
+	members lb.Membership // as the gauges show it
+	table   lb.TableStats // likewise
 }
 
 func newStats(root filter.Scope, p *plan.Cluster) *stats {
@@ -101,14 +101,25 @@ func unmoved(s filter.Scope) {
 // live on can still move them.
 func (s *stats) close() { s.scope.Close() }
 
-func (s *stats) limit(p [2]plan.Breaker) {
+// limit sets the limits, with those of the runtime over them (Envoy).
+func (s *stats) limit(p *plan.Cluster, r filter.Runtime) {
 	for i, b := range s.breakers {
-		b.limit(p[i])
+		limits := p.Breakers[i]
+		if r != nil {
+			prefix := "circuit_breakers." + p.Name + [...]string{".default.", ".high."}[i]
+			for key, v := range map[string]*uint32{
+				"max_connections": &limits.MaxConnections, "max_pending_requests": &limits.MaxPending,
+				"max_requests": &limits.MaxRequests, "max_retries": &limits.MaxRetries,
+				"max_connection_pools": &limits.MaxConnectionPools,
+			} {
+				*v = uint32(min(r.Uint(prefix+key, uint64(*v)), math.MaxUint32))
+			}
+		}
+		b.limit(limits)
 	}
 }
 
-// matched counts a host that got the transport socket of that name, and makes the
-// counters of the cluster's other sockets.
+// matched counts a host that got the transport socket of that name.
 func (s *stats) matched(name string) {
 	if name == "" {
 		name = "default"
@@ -116,7 +127,8 @@ func (s *stats) matched(name string) {
 	s.scope.Counter(name + ".total_match_count").Add(1)
 }
 
-// member shows the members of a version of the cluster.
+// member shows the members of a version of the cluster, and makes the statistics
+// that depend on what is configured.
 func (s *stats) member(c *Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +146,7 @@ func (s *stats) member(c *Cluster) {
 		s.scope.Counter(c.plan.Transports[i].Name + ".total_match_count")
 	}
 	if passesOn(c.plan) {
-		s.noMetadata = s.scope.Counter("internal_upstream.no_metadata")
+		c.noMetadata = s.scope.Counter("internal_upstream.no_metadata")
 	}
 	s.showTable(c)
 }
