@@ -11,6 +11,7 @@ import (
 )
 
 // Connect implements filter.Cluster. Its errors are those of package filter.
+// Subset criteria are ignored, as in Envoy for a cluster without subsets.
 func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 	r.Info.Up.ClusterInfo = &c.info
 	if c.stats.breakers[0].full() {

@@ -105,6 +105,26 @@ func TestConnection(t *testing.T) {
 	}
 }
 
+// The source address and keep-alive are for IP hosts; others do without.
+func TestSource(t *testing.T) {
+	for name, a := range map[string]net.Addr{"IP": ip("127.0.0.1:0"), "Unix": filter.UnixAddr{Path: "@" + t.Name()}} {
+		p := cluster("c", echo(t, a))
+		p.Bind = &plan.BindConfig{Source: ip("127.0.0.9:0").(filter.IPAddr).AddrPort}
+		p.Keepalive = &plan.Keepalive{Probes: 3, Time: time.Minute, Interval: time.Second}
+		s, _ := run(t, Options{}, p)
+		h := newHop(t)
+		if err := s.get(t, "c").Connect(h.request()); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if local, ok := filter.IP(h.seen.Local); ok && local.Addr().String() != "127.0.0.9" {
+			t.Errorf("%s: from %v", name, local)
+		}
+		h.conn.Stream().Close()
+		h.conn.Closed(true)
+	}
+}
+
 func TestClosedHere(t *testing.T) {
 	s, c := run(t, Options{}, cluster("c", echo(t, ip("127.0.0.1:0"))))
 	h := newHop(t)

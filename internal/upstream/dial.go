@@ -6,6 +6,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // stagger is how long a host's next address waits for the one before it (Envoy,
@@ -42,7 +43,11 @@ func (a *attempt) passing() filter.Metadata {
 }
 
 func (a *attempt) dialSocket(to net.Addr, waiting func() <-chan struct{}) (filter.Stream, error) {
-	return a.cluster.set.opts.dial(to, a.deadline, waiting, a.cluster.socket)
+	o := a.cluster.socket
+	if _, ok := filter.IP(to); !ok { // source address and keep-alive are for IP alone (Envoy)
+		o = netconn.DialOptions{}
+	}
+	return a.cluster.set.opts.dial(to, a.deadline, waiting, o)
 }
 
 func (a *attempt) dialInternal(to filter.InternalAddr, meta filter.Metadata) (filter.Stream, error) {
