@@ -1,0 +1,27 @@
+// Package builtin is the one list of the extensions that ginnel has.
+package builtin
+
+import (
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/accesslog"
+	"github.com/ginnel/ginnel/internal/ext/directresponse"
+	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/originaldst"
+	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+	"github.com/ginnel/ginnel/internal/tcpproxy"
+	"github.com/ginnel/ginnel/internal/transport"
+)
+
+// Registry returns a new registry with all of them. To add an extension of your own,
+// register it there before you start a proxy with it.
+func Registry() *extension.Registry {
+	r := &extension.Registry{}
+	accesslog.Register(r)
+	directresponse.Register(r)
+	echo.Register(r)
+	originaldst.Register(r)
+	setfilterstate.Register(r)
+	tcpproxy.Register(r)
+	transport.Register(r)
+	return r
+}

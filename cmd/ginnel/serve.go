@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/ginnel/ginnel/builtin"
+	"github.com/ginnel/ginnel/internal/app"
+	"github.com/ginnel/ginnel/internal/cli"
+	"github.com/ginnel/ginnel/internal/config"
+	"github.com/ginnel/ginnel/internal/load"
+)
+
+// serve runs the proxy until a signal or the admin ends it.
+func serve(f *cli.Flags) int {
+	log, err := cli.OpenLog(f)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	logger := log.Logger()
+	for _, name := range f.Unused {
+		logger.Warn(name + " has no meaning here and is ignored")
+	}
+	if f.Concurrency > 0 {
+		runtime.GOMAXPROCS(int(f.Concurrency))
+	}
+	a, err := start(f, log, logger)
+	if err != nil {
+		logger.Log(context.Background(), cli.LevelCritical,
+			fmt.Sprintf("error `%v` initializing config '%s'", err, f.ConfigPath))
+		logger.Info("exiting")
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	logger.Info("starting main dispatch loop")
+	waitForEnd(a, f, log, logger)
+	logger.Info("exiting")
+	return 0
+}
+
+// start takes the flags to a running proxy.
+func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*app.App, error) {
+	r, err := load.Load(source(f), builtin.Registry())
+	if errors.Is(err, config.ErrNoInput) {
+		return nil, errors.New("At least one of --config-path or --config-yaml or Options::configProto() should be non-empty")
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("Invalid path: %s", f.ConfigPath)
+	}
+	if err != nil {
+		return nil, err
+	}
+	warn(logger, r.Warnings(false))
+	if err := r.Err(false); err != nil {
+		return nil, err
+	}
+	a, err := app.New(r.Plan, app.Options{
+		Concurrency: int(f.Concurrency), DrainTime: f.DrainTime,
+		LogFlushEvery: f.FileFlushInterval, LogFlushBytes: int(f.FileFlushMinKB) << 10,
+		MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes,
+		AdminAddrFile: f.AdminAddressPath, StatsTags: f.StatsTags,
+		Log: logger, Levels: log, Version: versionText(), Flags: f,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Start(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// nodeOf puts the node's names of the command line over those of the file.
+func nodeOf(f *cli.Flags) func(*bootstrapv3.Bootstrap) {
+	return func(b *bootstrapv3.Bootstrap) {
+		if f.ServiceCluster == "" && f.ServiceNode == "" && f.ServiceZone == "" {
+			return
+		}
+		if b.Node == nil {
+			b.Node = &corev3.Node{}
+		}
+		if f.ServiceCluster != "" {
+			b.Node.Cluster = f.ServiceCluster
+		}
+		if f.ServiceNode != "" {
+			b.Node.Id = f.ServiceNode
+		}
+		if f.ServiceZone != "" {
+			if b.Node.Locality == nil {
+				b.Node.Locality = &corev3.Locality{}
+			}
+			b.Node.Locality.Zone = f.ServiceZone
+		}
+	}
+}
+
+// waitForEnd handles signals as Envoy does until the proxy has stopped.
+func waitForEnd(a *app.App, f *cli.Flags, log *cli.Log, logger *slog.Logger) {
+	signal.Ignore(syscall.SIGPIPE) // a reader of our output that goes away does not end the proxy
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	draining := false
+	for {
+		select {
+		case <-a.Done():
+			return
+		case s := <-signals:
+			switch s {
+			case syscall.SIGHUP:
+				logger.Warn("caught and eating SIGHUP. See documentation for how to hot restart.")
+			case syscall.SIGUSR1:
+				logger.Warn("caught SIGUSR1. Reopening access logs.")
+				a.ReopenLogs()
+				if err := log.Reopen(); err != nil {
+					logger.Error(err.Error())
+				}
+			default:
+				logger.Warn(fmt.Sprintf("caught %s", signalName(s)))
+				if f.DrainOnSIGTERM > 0 && !draining {
+					draining = true
+					go drain(a, f)
+					continue
+				}
+				a.Close()
+			}
+		}
+	}
+}
+
+func drain(a *app.App, f *cli.Flags) {
+	ctx, cancel := context.WithTimeout(context.Background(), f.DrainOnSIGTERM)
+	defer cancel()
+	_ = a.Shutdown(ctx) // running out of time is the point of the limit
+}
+
+func signalName(s os.Signal) string {
+	if s == syscall.SIGINT {
+		return "SIGINT"
+	}
+	return "SIGTERM"
+}

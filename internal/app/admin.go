@@ -1,0 +1,199 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/admin"
+	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/listener"
+	"github.com/ginnel/ginnel/internal/netconn"
+	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/upstream"
+)
+
+// bindAdmin takes the admin server's address.
+func (a *App) bindAdmin() error {
+	p := a.plan.Admin
+	if p == nil {
+		return nil
+	}
+	var addr net.Addr = filter.IPAddr{AddrPort: p.Address.Addr}
+	if p.Address.Path != "" {
+		addr = filter.UnixAddr{Path: p.Address.Path}
+	}
+	l, err := netconn.Bind(addr, netconn.ListenOptions{NoReusePort: true, Mode: os.FileMode(p.Address.Mode)})
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	a.adminSocket = l
+	a.admin = admin.New(admin.Options{
+		Proxy: shown{a}, Stats: a.store, Levels: a.opts.Levels,
+		Version: a.opts.Version, Flags: a.opts.Flags, Log: a.log,
+	})
+	if file := a.opts.AdminAddrFile; file != "" {
+		return os.WriteFile(file, []byte(l.Addr().String()), 0o644)
+	}
+	return nil
+}
+
+// startAdmin lets the admin server answer, from before the listeners accept.
+func (a *App) startAdmin() error {
+	if a.admin == nil {
+		return nil
+	}
+	if err := a.adminSocket.Listen(); err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	a.tasks.Go(func() {
+		if err := a.admin.Serve(adminListener{a.adminSocket}); err != nil {
+			a.log.Error("serving ended: "+err.Error(), "logger", "admin")
+		}
+	})
+	a.log.Info("admin address: "+a.adminSocket.Addr().String(), "logger", "main")
+	return nil
+}
+
+func (a *App) stopAdmin() {
+	if a.admin != nil {
+		a.admin.Close()
+		a.adminSocket.Close()
+	}
+}
+
+// AdminAddr returns the admin server's address, nil when there is none.
+func (a *App) AdminAddr() net.Addr {
+	if a.adminSocket == nil {
+		return nil
+	}
+	return a.adminSocket.Addr()
+}
+
+// adminListener gives net/http what netconn accepts.
+type adminListener struct{ *netconn.Listener }
+
+// Accept implements net.Listener.
+func (l adminListener) Accept() (net.Conn, error) {
+	s, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// shown is the proxy as the admin server sees it.
+type shown struct{ *App }
+
+// State implements admin.Proxy.
+func (s shown) State() adminv3.ServerInfo_State { return adminv3.ServerInfo_State(s.App.State()) }
+
+// Started implements admin.Proxy.
+func (s shown) Started() time.Time { return s.started }
+
+// Plan implements admin.Proxy.
+func (s shown) Plan() *plan.Server { return s.plan }
+
+// Inproc implements admin.Proxy.
+func (s shown) Inproc() inproc.Stats { return s.network.Stats() }
+
+// Listeners implements admin.Proxy.
+func (s shown) Listeners() []admin.Listener {
+	var out []admin.Listener
+	for _, l := range s.App.Listeners() {
+		p := l.Plan()
+		a := admin.Listener{Name: p.Info.Name, Addrs: l.Addrs(), Proto: p.Proto, Updated: s.started}
+		if p.Internal {
+			a.Addrs = []net.Addr{filter.InternalAddr{Listener: p.Info.Name}}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// Clusters implements admin.Proxy.
+func (s shown) Clusters() []admin.Cluster {
+	var out []admin.Cluster
+	for _, c := range s.hosts.Status() {
+		p := c.Plan
+		a := admin.Cluster{
+			Name: p.Name, StatName: p.StatName, Proto: p.Proto, Updated: c.Updated,
+			Breakers: p.Breakers,
+		}
+		for _, h := range c.Hosts {
+			a.Hosts = append(a.Hosts, shownHost(h))
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func shownHost(h upstream.HostStatus) admin.Host {
+	return admin.Host{
+		Addr: h.Host.Addr, Additional: h.Host.Additional, Hostname: h.Host.Hostname,
+		Health: h.Health, Weight: h.Weight,
+		Metadata: h.Host.Metadata, Locality: h.Host.Locality, Priority: h.Host.Priority,
+		CxActive: h.Host.Active.Load(), CxConnectFail: h.Host.ConnectFail.Load(), CxTotal: h.Host.Total.Load(),
+		RqActive: h.RequestsActive, RqPending: h.RequestsPending, RqTotal: h.RequestsTotal,
+	}
+}
+
+// Connections implements admin.Proxy.
+func (s shown) Connections() []admin.InprocConn {
+	s.pumps.Settle()
+	var out []admin.InprocConn
+	for _, l := range s.App.Listeners() {
+		if !l.Plan().Internal {
+			continue
+		}
+		for _, c := range l.Connections() {
+			out = append(out, admin.InprocConn(c))
+		}
+	}
+	return out
+}
+
+// Runtime implements admin.Proxy.
+func (s shown) Runtime() []plan.RuntimeLayer { return s.runtime.all() }
+
+// ModifyRuntime implements admin.Proxy.
+func (s shown) ModifyRuntime(values map[string]string) error { return s.runtime.modify(values) }
+
+// Drain implements admin.Proxy.
+func (s shown) Drain(o admin.DrainOptions) {
+	which := func(l *listener.Listener) bool {
+		return !o.InboundOnly || l.Info().Direction == corev3.TrafficDirection_INBOUND
+	}
+	switch {
+	case o.SkipExit: // TCP connections are not told to close (Envoy: nor by tcp_proxy)
+	case o.Graceful:
+		s.tasks.Go(func() {
+			after := time.NewTimer(s.opts.DrainTime)
+			defer after.Stop()
+			select {
+			case <-after.C:
+				s.StopListeners(which)
+			case <-s.stopping:
+			}
+		})
+	default:
+		s.StopListeners(which)
+	}
+}
+
+// Quit implements admin.Proxy.
+func (s shown) Quit() { go s.Close() }
+
+// ReopenLogs implements admin.Proxy.
+func (s shown) ReopenLogs() error {
+	s.App.ReopenLogs()
+	if l, ok := s.opts.Levels.(interface{ Reopen() error }); ok {
+		return l.Reopen()
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+// Package app runs a plan: it wires the packages that make up a proxy, starts and
+// stops them, and is the only one that knows them all.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/accesslog"
+	"github.com/ginnel/ginnel/internal/admin"
+	"github.com/ginnel/ginnel/internal/cli"
+	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/listener"
+	"github.com/ginnel/ginnel/internal/netconn"
+	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/pump"
+	"github.com/ginnel/ginnel/internal/stats"
+	"github.com/ginnel/ginnel/internal/upstream"
+)
+
+// Options of a proxy that do not come from its configuration.
+type Options struct {
+	Concurrency   int           // worker_N statistics and server.concurrency; 0: GOMAXPROCS
+	DrainTime     time.Duration // how long connections of a removed listener live on
+	LogFlushEvery time.Duration // access logs; 0: 10 s
+	LogFlushBytes int           // access logs; 0: 64 KiB
+	MaxHops       int           // internal hops of one chain; 0: inproc.DefaultMaxHops
+	ForcePipes    bool          // for tests: internal hops never hand a stream over
+	AdminAddrFile string        // where the admin address is written; "": nowhere
+	StatsTags     []string      // tag:value for all statistics
+	Log           *slog.Logger  // nil: discard
+	Levels        admin.Levels  // nil: log levels cannot be changed
+	Version       string        // for /server_info
+	Flags         *cli.Flags    // for /server_info; nil: defaults
+}
+
+// An App is a running proxy.
+type App struct {
+	opts    Options
+	plan    *plan.Server
+	log     *slog.Logger
+	started time.Time
+
+	store   *stats.Store
+	root    filter.Scope
+	logs    *accesslog.Files
+	network *inproc.Network
+	pumps   *pump.Group
+	hosts   *upstream.Set
+	runtime *runtime
+	env     *filter.Env
+	server  *serverStats
+	admin   *admin.Server // nil: none
+
+	adminSocket *netconn.Listener // nil: none
+
+	mu        sync.Mutex
+	listeners []*entry // in the order of the configuration
+	goEntries map[string]*entry
+	state     atomic.Int32
+	stopping  chan struct{} // closed when the app begins to stop
+	stopped   chan struct{} // closed when nothing of it runs any more
+	once      sync.Once
+	tasks     sync.WaitGroup
+}
+
+// New builds a proxy from a plan. Addresses are bound, so that conflicts show now;
+// nothing is served before Start. On an error nothing is left behind.
+func New(p *plan.Server, o Options) (*App, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = goruntime.GOMAXPROCS(0)
+	}
+	a := &App{
+		opts: o, plan: p, log: o.Log, started: time.Now(),
+		goEntries: make(map[string]*entry),
+		stopping:  make(chan struct{}), stopped: make(chan struct{}),
+	}
+	a.state.Store(int32(PreInitializing))
+	if err := a.build(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// build makes the parts in the order in which they need each other.
+func (a *App) build() error {
+	store, err := newStore(a.plan, a.opts.StatsTags)
+	if err != nil {
+		return err
+	}
+	a.store, a.root = store, scope{store.Scope("")}
+	a.server = newServerStats(a)
+	a.logs = accesslog.NewFiles(a.logOptions())
+	a.pumps = &pump.Group{}
+	a.store.OnRead(a.pumps.Settle)
+	a.network = inproc.New(inproc.Options{
+		BufferBytes: a.plan.InternalBufferBytes,
+		MaxHops:     a.opts.MaxHops, ForcePipes: a.opts.ForcePipes,
+		HopLimit: a.hopLimit,
+	})
+	a.runtime = newRuntime(a.plan.Runtime)
+	a.hosts = upstream.NewSet(upstream.Options{Stats: a.root, Network: a.network, Runtime: a.runtime})
+	if err := a.hosts.Apply(a.plan.Clusters); err != nil {
+		return err
+	}
+	a.env = &filter.Env{
+		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps,
+		Log: a.log, Runtime: a.runtime, LogFiles: a.logs,
+	}
+	for _, p := range a.plan.Listeners {
+		if err := a.add(p); err != nil {
+			return err
+		}
+	}
+	return a.bindAdmin()
+}
+
+// Start begins to serve: internal listeners first, so that no connection from
+// outside finds a hop missing.
+func (a *App) Start() error {
+	a.state.Store(int32(Initializing))
+	if err := a.startAdmin(); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, internal := range []bool{true, false} {
+		for _, e := range a.listeners {
+			if e.listener.Plan().Internal == internal {
+				if err := e.start(a); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	a.server.listeners(a.listeners)
+	a.tasks.Go(a.flushStats)
+	a.state.Store(int32(Live))
+	a.server.live(a)
+	return nil
+}
+
+// Wait returns when the proxy has stopped.
+func (a *App) Wait() { <-a.stopped }
+
+// ReopenLogs opens the access logs' files anew.
+func (a *App) ReopenLogs() { a.logs.Reopen() }
+
+// Done is closed when the proxy has stopped.
+func (a *App) Done() <-chan struct{} { return a.stopped }
+
+// Shutdown stops accepting and waits for open connections to end, until ctx ends;
+// then it closes what is left.
+func (a *App) Shutdown(ctx context.Context) error {
+	a.state.Store(int32(Draining))
+	a.StopListeners(func(*listener.Listener) bool { return true })
+	idle := make(chan struct{})
+	go func() {
+		for _, e := range a.snapshot() {
+			e.listener.Wait()
+		}
+		close(idle)
+	}()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	a.Close()
+	return err
+}
+
+// Close ends the proxy at once: connections are closed in an orderly way, access
+// logs are written out. It returns when nothing of it runs any more.
+func (a *App) Close() {
+	a.once.Do(func() {
+		close(a.stopping)
+		a.closeAll()
+		a.tasks.Wait()
+		close(a.stopped)
+	})
+	<-a.stopped
+}
+
+// purged is what every connection logs that the end of the process cut short
+// (Envoy).
+const purged = "purging_socket_that_have_not_progressed_to_connections"
+
+func (a *App) closeAll() {
+	a.stopAdmin()
+	for _, e := range a.snapshot() {
+		e.unlist()
+		e.listener.Stop()
+	}
+	for _, e := range a.snapshot() {
+		e.listener.CloseConns(purged)
+	}
+	for _, e := range a.snapshot() {
+		e.listener.Wait()
+	}
+	if a.pumps != nil {
+		a.pumps.Close(purged)
+		a.pumps.Wait()
+	}
+	if a.network != nil {
+		a.network.Wait()
+	}
+	if a.logs != nil {
+		a.logs.Close()
+	}
+}
+
+func (a *App) hopLimit(from *filter.Info, to filter.InternalAddr) {
+	a.server.hopLimit.Add(1)
+	a.log.Warn(fmt.Sprintf("internal hop limit exceeded: %s -> %s", joinPath(from.Path()), to.Listener),
+		"logger", "connection", "hops", from.Depth, "chain_id", fmt.Sprintf("%016x", from.ChainID))
+}
