@@ -81,7 +81,10 @@ func (s *Server) inproc(w http.ResponseWriter, r *http.Request) {
 // gather puts the open connections with their listeners, in the order of names, and
 // the oldest connection first.
 func gather(st inproc.Stats, open []InprocConn, now time.Time) *inprocDump {
-	d := &inprocDump{Totals: inprocTotals{NoListener: st.NoListener, HopLimit: st.HopLimit}}
+	d := &inprocDump{
+		Totals:    inprocTotals{NoListener: st.NoListener, HopLimit: st.HopLimit},
+		Listeners: []inprocListener{},
+	}
 	at := make(map[string]int)
 	add := func(c inproc.Counts, active bool) {
 		at[c.Name] = len(d.Listeners)
