@@ -44,6 +44,8 @@ type ConnHost interface {
 	// Own names what ends the connection when the listener must (removal, shutdown).
 	// It reports false when the listener wants the connection ended right now.
 	Own(*Conn, Closer) bool
+	// Closing returns why the listener wants its connections ended; "": it does not.
+	Closing(*Conn) string
 }
 
 // A Closer ends what serves a connection, for a local reason.
@@ -78,6 +80,9 @@ func (c *Conn) End() {
 
 // Own lets the listener end the connection through x; see ConnHost.Own.
 func (c *Conn) Own(x Closer) bool { return c.host.Own(c, x) }
+
+// Closing returns why the listener wants the connection ended; "": it does not.
+func (c *Conn) Closing() string { return c.host.Closing(c) }
 
 // OnData registers a function that runs once, before the first downstream bytes,
 // or their end, pass the terminal filter. An error closes the connection without

@@ -193,9 +193,18 @@ func (a *App) Close() {
 	<-a.stopped
 }
 
-// purged is what every connection logs that the end of the process cut short
-// (Envoy).
-const purged = "purging_socket_that_have_not_progressed_to_connections"
+// What connections log that the end of the process cut short (Envoy).
+const (
+	purged         = "purging_socket_that_have_not_progressed_to_connections"
+	purgedInternal = "Active_Internal_Listener_destructor"
+)
+
+func endReason(l *listener.Listener) string {
+	if l.Plan().Internal {
+		return purgedInternal
+	}
+	return purged
+}
 
 func (a *App) closeAll() {
 	a.stopAdmin()
@@ -204,7 +213,10 @@ func (a *App) closeAll() {
 		e.listener.Stop()
 	}
 	for _, e := range a.snapshot() {
-		e.listener.CloseConns(purged)
+		e.listener.Doom(endReason(e.listener)) // all of them, before one hop's end is another's
+	}
+	for _, e := range a.snapshot() {
+		e.listener.CloseConns(endReason(e.listener))
 	}
 	for _, e := range a.snapshot() {
 		e.listener.Wait()

@@ -122,7 +122,7 @@ type RefusedError struct {
 // Error gives Envoy's text, then the reason.
 func (e *RefusedError) Error() string {
 	if e.Late {
-		return fmt.Sprintf("delayed connect error: Invalid argument|remote address:%s|%v", e.Addr, e.Reason)
+		return fmt.Sprintf("delayed connect error: Invalid argument|%v", e.Reason)
 	}
 	return fmt.Sprintf("immediate connect error: Invalid argument|remote address:%s|%v", e.Addr, e.Reason)
 }

@@ -75,13 +75,20 @@ func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
 	return c.chain.closing == ""
 }
 
+// Closing implements filter.ConnHost.
+func (c *conn) Closing(*filter.Conn) string {
+	c.listener.mu.Lock()
+	defer c.listener.mu.Unlock()
+	return c.chain.closing
+}
+
 // Ended implements filter.ConnHost.
 func (c *conn) Ended(*filter.Conn) {
 	l := c.listener
 	c.Info.Duration = time.Since(c.Info.Start)
 	l.stats.ended(c)
 	for _, log := range l.logs {
-		log.Log(&c.Info, filter.TCPConnectionEnd)
+		log.Log(&c.Info, filter.NotSet)
 	}
 	l.forget(c)
 }

@@ -60,7 +60,7 @@ func (l *Listener) uninspected(c *conn, err error) error {
 		l.stats.preError.Add(1)
 	}
 	for _, log := range l.logs {
-		log.Log(&c.Info, filter.TCPConnectionEnd)
+		log.Log(&c.Info, filter.NotSet)
 	}
 	c.drop()
 	return err

@@ -205,7 +205,7 @@ func (l *Listener) unmatched(c *conn) error {
 	c.Info.Flags |= filter.NoRouteFound
 	c.Info.More().Details = "filter_chain_not_found"
 	for _, log := range l.logs {
-		log.Log(&c.Info, filter.TCPConnectionEnd)
+		log.Log(&c.Info, filter.NotSet)
 	}
 	c.drop()
 	return errNoChain

@@ -92,17 +92,9 @@ func (l *Listener) Wait() {
 	}
 }
 
-// CloseConns ends all open connections, and those to come, for a reason. It does
-// not wait.
-func (l *Listener) CloseConns(reason string) {
-	for _, x := range l.closers(reason) {
-		x.CloseLocal(reason)
-	}
-}
-
-// closers marks all chains as closing. Who registers a closer after that is turned
-// away by Own, so none is missed.
-func (l *Listener) closers(reason string) []filter.Closer {
+// Doom gives all open connections, and those to come, a reason to end. Those to come
+// end at once, the others when CloseConns ends them, or another hop of their chain.
+func (l *Listener) Doom(reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -112,6 +104,22 @@ func (l *Listener) closers(reason string) []filter.Closer {
 	if l.others != nil {
 		l.others.closing = reason
 	}
+}
+
+// CloseConns ends all open connections, and those to come, for a reason. It does
+// not wait.
+func (l *Listener) CloseConns(reason string) {
+	l.Doom(reason)
+	for _, x := range l.closers() {
+		x.CloseLocal(reason)
+	}
+}
+
+// closers returns what ends the open connections. Who registers a closer after Doom
+// is turned away by Own, so none is missed.
+func (l *Listener) closers() []filter.Closer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var all []filter.Closer
 	for c := l.open.next; c != &l.open; c = c.next {
 		if c.closer != nil {

@@ -120,8 +120,8 @@ func (h *hop) Ended(e filter.Ending) {
 	if h.periodic != nil {
 		h.periodic.Stop()
 	}
-	h.note(e)
 	h.mu.Unlock()
+	h.note(e)
 	if h.up != nil {
 		h.up.Closed(e.Cause != filter.UpstreamClosed && e.Cause != filter.UpstreamReset)
 	}
@@ -134,12 +134,15 @@ func (h *hop) Ended(e filter.Ending) {
 // LocalCloseReasons).
 func (h *hop) note(e filter.Ending) {
 	i := &h.conn.Info
+	if e.Cause == filter.DownstreamClosed || e.Cause == filter.UpstreamClosed {
+		// Where several hops of a chain are ended, the first one ends the others.
+		if reason := h.conn.Closing(); reason != "" {
+			e = filter.Ending{Cause: filter.LocalClose, Reason: reason}
+		}
+	}
 	switch e.Cause {
-	case filter.DownstreamClosed:
-		i.Up.Reason = "closing_upstream_tcp_connection_due_to_downstream_remote_close"
 	case filter.DownstreamReset:
 		i.Down.Close = filter.CloseRemoteReset
-		i.Up.Reason = "closing_upstream_tcp_connection_due_to_downstream_reset_close"
 	case filter.UpstreamReset:
 		i.Flags |= filter.UpstreamRemoteReset
 		i.Up.Close, i.Down.Close = filter.CloseRemoteReset, filter.CloseLocalReset
