@@ -328,13 +328,6 @@ func (s *Socket) Unsent() (n int, err error) {
 	return n, err
 }
 
-// Unread returns how many bytes have arrived and were not read; -1 after Close.
-func (s *Socket) Unread() int {
-	n := -1
-	_ = s.control(func(fd int) error { n = arrived(fd); return nil })
-	return n
-}
-
 // Discard drops what has arrived. It reports whether the peer may send more.
 func (s *Socket) Discard() (open bool) {
 	_ = s.control(func(fd int) error {

@@ -44,7 +44,7 @@ func (p *pair) deliver(e *end) {
 	p.await(e, func() bool {
 		const fin = 1
 		n, err := e.sock.Unsent()
-		return !e.sock.Discard() || err != nil || n <= fin
+		return !e.sock.Discard() || err != nil || n <= fin || e.sock.Poll().Dead
 	})
 }
 
@@ -53,9 +53,11 @@ func (p *pair) drain(e *end) {
 	if e.sock == nil || e.sock.Unix() {
 		return
 	}
+	finished := e.eof && e.shut // then Dead says nothing of what is still on its way
 	p.await(e, func() bool {
 		n, err := e.sock.Unsent()
-		return err != nil || n == 0 || e.sock.Poll().Failed
+		ev := e.sock.Poll()
+		return err != nil || n == 0 || ev.Failed || ev.Dead && !finished
 	})
 }
 
@@ -72,8 +74,7 @@ func (p *pair) await(e *end, done func() bool) {
 		return
 	}
 	if e == &p.up {
-		p.eachFlusher(true)
-		defer p.eachFlusher(false)
+		p.beginFlush()
 	}
 	cut := make(chan struct{})
 	p.setCut(cut)

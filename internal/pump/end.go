@@ -53,13 +53,14 @@ func newEnd(s filter.Stream) end {
 var (
 	errClosed = errors.New("peer has closed the connection")
 	errReset  = errors.New("peer has reset the connection")
+	errGone   = errors.New("peer is gone, as a write to it was told")
 )
 
 // ended says what an error of reading or writing means: io.EOF, errClosed, errReset,
 // or os.ErrDeadlineExceeded for an interruption.
 func ended(err error) error {
 	switch {
-	case err == io.EOF || err == errClosed || err == errReset:
+	case err == io.EOF || err == errClosed || err == errReset || err == errGone:
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return os.ErrDeadlineExceeded
@@ -69,24 +70,32 @@ func ended(err error) error {
 	return errReset // ETIMEDOUT, EHOSTUNREACH and so on: an abort, if not the peer's
 }
 
-func fateOf(err error) fate {
-	if err == errReset {
-		return reset
+// learn notes what an error of reading tells; pair.mu is held. It overrides what a
+// write was told: the kernel tells of a reset once, and after that of EPIPE.
+func (e *end) learn(err error) {
+	switch err {
+	case errClosed:
+		e.fate = closed
+	case errReset:
+		e.fate = reset
 	}
-	return closed
 }
 
-// endOfSocket tells, when a read has returned 0, a FIN from the end of the whole
-// connection: a reset that came behind the FIN, or one whose error a concurrent
-// write was told of, or the close of a Unix socket. shut is end.shut.
-func endOfSocket(s *netconn.Socket, fd uintptr, shut bool) error {
-	switch e := netconn.Poll(fd); {
+// endOfSocket tells, when a read of src has returned 0, a FIN from the end of the
+// whole connection: a reset that came behind the FIN, or the close of a Unix socket,
+// or a reset whose error the kernel has told a write of, as it tells it only once.
+func (f *flow) endOfSocket(fd uintptr) error {
+	e := netconn.Poll(fd)
+	f.p.mu.Lock()
+	shut := f.src.shut // looked at last: our own FIN makes it Dead, too
+	f.p.mu.Unlock()
+	switch {
 	case shut || !e.Dead:
 		return io.EOF
-	case s.Unix() || e.Failed:
+	case f.src.sock.Unix() || e.Failed:
 		return errClosed
 	}
-	return errReset
+	return errGone
 }
 
 // aborted asks, without reading, whether the peer has reset the connection.
@@ -94,16 +103,15 @@ func (e *end) aborted() bool {
 	return e.sock != nil && e.sock.Poll().Failed || e.pipe != nil && e.pipe.PeerReset()
 }
 
-// finished asks, without reading, whether the peer is gone and has left nothing to be
-// read. If our own FIN was sent, its FIN says that it is.
-func (e *end) finished(shut bool) bool {
+// left asks, without reading, whether the peer has gone. If our own FIN was sent, its
+// FIN says that it has.
+func (e *end) left(shut bool) bool {
 	switch {
 	case e.pipe != nil:
-		in, _ := e.pipe.Buffered()
-		return in == 0 && e.pipe.PeerClosed()
+		return e.pipe.PeerClosed()
 	case e.sock != nil:
 		ev := e.sock.Poll()
-		return (ev.Dead || ev.FIN && shut) && e.sock.Unread() == 0
+		return ev.Dead || ev.FIN && shut
 	}
 	return false
 }

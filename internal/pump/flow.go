@@ -18,7 +18,6 @@ type flow struct {
 	from     filter.Direction
 	class    uint8 // size of the next read
 	paused   bool  // reading waits for dst to take what was read
-	flushing bool  // the hops were told that bytes of a gone client are stuck
 	doomed   bool  // src was reset and dst has not moved since the last look
 
 	moved  atomic.Uint64 // bytes written to dst
@@ -79,48 +78,38 @@ func (f *flow) awake() error {
 // written.
 func (f *flow) sourceEnded(err error) {
 	err = ended(err)
-	if err == io.EOF || err == errClosed {
+	if err == io.EOF || err == errClosed || err == errGone {
 		if f.awake() != nil {
 			return
 		}
 	}
 	f.p.mu.Lock()
 	f.src.deaf = true
-	if f.src.fate != alive && err == io.EOF { // seen by the flow that wrote to it
-		err = errClosed
-		if f.src.fate == reset {
-			err = errReset
-		}
-	}
+	f.src.learn(err)
+	how := f.src.fate // perhaps as seen by the flow that wrote to it
 	f.p.mu.Unlock()
-	switch err {
-	case io.EOF:
+	switch {
+	case how != alive:
+		f.p.left(f.src, how)
+	case err == io.EOF:
 		f.passEOF()
-	case errClosed, errReset:
-		f.p.left(f.src, fateOf(err))
 	}
+	// errGone: the other flow is on its way to destinationEnded.
 }
 
-// passEOF passes a half close on. Who is second ends the pair.
+// passEOF passes a half close on. Who comes second ends the pair; the first one has
+// then sent its FIN, too, before finish.
 func (f *flow) passEOF() {
-	p := f.p
-	p.mu.Lock()
-	f.dst.shut = true
-	p.mu.Unlock()
+	f.p.mu.Lock()
+	f.src.eof, f.dst.shut = true, true
+	second := f.dst.eof
+	f.p.mu.Unlock()
 	_ = f.dst.stream.CloseWrite()
-	p.mu.Lock()
-	f.src.eof = true
-	both := f.dst.eof
-	gone := f.src.fate
-	p.mu.Unlock()
-	switch {
-	case both:
-		p.left(f.src, closed)
-	case gone != alive: // the other flow has found out meanwhile
-		p.left(f.src, gone)
-	default:
-		f.lurk()
+	if second {
+		f.p.left(f.src, closed)
+		return
 	}
+	f.lurk()
 }
 
 // lurk waits, after its half close, for the peer of src to go away as a whole: a
@@ -166,7 +155,7 @@ func (f *flow) destinationEnded(err error) {
 	}
 	f.p.mu.Lock()
 	if f.dst.fate == alive {
-		f.dst.fate = fateOf(err)
+		f.dst.learn(err)
 	}
 	how, nobody := f.dst.fate, f.dst.deaf
 	f.p.mu.Unlock()
@@ -174,10 +163,12 @@ func (f *flow) destinationEnded(err error) {
 		f.p.left(f.dst, how)
 		return
 	}
-	f.sink()
+	err = f.sink()
 	f.p.mu.Lock()
 	f.src.deaf = true
 	helpless := f.src.fate != alive // the other flow was here, too
+	f.src.learn(err)
+	how = f.dst.fate
 	f.p.mu.Unlock()
 	if helpless {
 		f.p.left(f.dst, how)
@@ -186,12 +177,12 @@ func (f *flow) destinationEnded(err error) {
 
 // sink throws away what src sends, so that its peer does not block on us while it has
 // still to take what the other flow brings.
-func (f *flow) sink() {
+func (f *flow) sink() error {
 	for {
 		in, err := f.read()
 		f.free(in)
 		if err != nil {
-			return
+			return err
 		}
 	}
 }

@@ -14,7 +14,7 @@ func awaitAcked(t testing.TB, s filter.Stream) {
 	sock, ok := s.(*netconn.Socket)
 	for ok {
 		n, err := sock.Unsent()
-		if n == 0 || err != nil {
+		if e := sock.Poll(); n == 0 || err != nil || e.Dead || e.Failed {
 			return
 		}
 		runtime.Gosched()

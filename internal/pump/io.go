@@ -62,10 +62,7 @@ func (f *flow) readNow(fd uintptr) bool {
 	f.free(in)
 	f.in, f.inErr = piece{}, err
 	if err == nil {
-		f.p.mu.Lock()
-		shut := f.src.shut
-		f.p.mu.Unlock()
-		f.inErr = endOfSocket(f.src.sock, fd, shut)
+		f.inErr = f.endOfSocket(fd)
 	}
 	return err != unix.EAGAIN
 }
@@ -153,6 +150,7 @@ func (f *flow) writeSocket(b []byte) error {
 
 // writeNow writes what the socket takes.
 func (f *flow) writeNow(fd uintptr) bool {
+	all := len(f.out)
 	for len(f.out) > 0 {
 		n, err := unix.Write(int(fd), f.out)
 		switch {
@@ -161,6 +159,9 @@ func (f *flow) writeNow(fd uintptr) bool {
 			f.out = f.out[n:]
 			f.doomed = false
 		case err == unix.EAGAIN:
+			if len(f.out) < all {
+				f.touch()
+			}
 			f.pause()
 			return false
 		case err != nil && err != unix.EINTR:
@@ -195,9 +196,9 @@ func (f *flow) awaitPipe() error {
 
 // pause notes that dst is full and lets f look around if that lasts.
 func (f *flow) pause() {
-	f.touch()
 	if !f.paused {
 		f.paused = true
+		f.touch()
 		f.eachHop(func(h filter.Outer) { h.Flow(f.from, true) })
 		f.flush()
 	}
@@ -212,10 +213,6 @@ func (f *flow) arm(now time.Time) bool {
 }
 
 func (f *flow) resume() {
-	if f.flushing {
-		f.flushing = false
-		f.p.eachFlusher(false)
-	}
 	if f.paused {
 		f.paused = false
 		f.eachHop(func(h filter.Outer) { h.Flow(f.from, false) })
@@ -248,15 +245,14 @@ func (f *flow) look() error {
 // flush tells the hops when f is all that is left of a connection whose client is
 // gone.
 func (f *flow) flush() {
-	if f.from == filter.FromUpstream || f.flushing {
+	if f.from == filter.FromUpstream || f.p.flushing {
 		return
 	}
 	f.p.mu.Lock()
 	halfDone := f.dst.eof || f.dst.deaf
 	f.p.mu.Unlock()
-	if f.src.finished(halfDone) {
-		f.flushing = true
-		f.p.eachFlusher(true)
+	if f.src.left(halfDone) {
+		f.p.beginFlush()
 	}
 }
 
@@ -268,8 +264,22 @@ func (f *flow) eachHop(tell func(filter.Outer)) {
 
 // A Flusher is an Outer that wants to know when all that is left of a connection are
 // bytes on their way to the host, of a client that is gone (Envoy: upstream_flush_*).
-// The calls come in pairs, before Ended.
+// The calls come once, as a pair, before Ended.
 type Flusher interface{ Flushing(begins bool) }
+
+func (p *pair) beginFlush() {
+	if !p.flushing {
+		p.flushing = true
+		p.eachFlusher(true)
+	}
+}
+
+func (p *pair) endFlush() {
+	if p.flushing {
+		p.flushing = false
+		p.eachFlusher(false)
+	}
+}
 
 func (p *pair) eachFlusher(begins bool) {
 	for h := p.hop; h != nil; h = h.Outer() {

@@ -147,6 +147,9 @@ func open(t testing.TB, kind string) (ours, peer filter.Stream) {
 	case "pipe":
 		peer, ours := pipe.New(pipe.Options{})
 		return ours, peer
+	case "deep pipe":
+		peer, ours := pipe.New(pipe.Options{LimitBytes: 64 << 20})
+		return ours, peer
 	case "other":
 		peer, ours := pipe.New(pipe.Options{})
 		return opaque{ours}, peer

@@ -20,6 +20,7 @@ type pair struct {
 	limits     limits
 	down, up   end
 	flows      [2]flow // by filter.Direction
+	flushing   bool    // the hops were told; used by the flow from downstream, then by finish
 
 	mu      sync.Mutex
 	verdict verdict
@@ -121,6 +122,7 @@ func (p *pair) finish() {
 	for i := range p.flows {
 		p.flows[i].resume() // what was paused is told in pairs
 	}
+	p.endFlush()
 	p.group.remove(p)
 
 	p.report.Lock()
