@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	goruntime "runtime"
@@ -68,6 +69,7 @@ type App struct {
 	stopped   chan struct{} // closed when nothing of it runs any more
 	once      sync.Once
 	tasks     sync.WaitGroup
+	told      sync.Map // refusals that were warned of
 }
 
 // New builds a proxy from a plan. Addresses are bound, so that conflicts show now;
@@ -106,7 +108,7 @@ func (a *App) build() error {
 	a.network = inproc.New(inproc.Options{
 		BufferBytes: a.plan.InternalBufferBytes,
 		MaxHops:     a.opts.MaxHops, ForcePipes: a.opts.ForcePipes,
-		HopLimit: a.hopLimit,
+		Refused: a.refused,
 	})
 	a.runtime = newRuntime(a.plan.Runtime)
 	a.hosts = upstream.NewSet(upstream.Options{Stats: a.root, Network: a.network, Runtime: a.runtime})
@@ -233,8 +235,31 @@ func (a *App) closeAll() {
 	}
 }
 
-func (a *App) hopLimit(from *filter.Info, to filter.InternalAddr) {
-	a.server.hopLimit.Add(1)
-	a.log.Warn(fmt.Sprintf("internal hop limit exceeded: %s -> %s", joinPath(from.Path()), to.Listener),
-		"logger", "connection", "hops", from.Depth, "chain_id", fmt.Sprintf("%016x", from.ChainID))
+// refused says why an internal dial came to nothing, which Envoy's texts in access
+// logs do not: the first time for each name and reason as a warning.
+func (a *App) refused(from *filter.Info, err *inproc.RefusedError) {
+	if errors.Is(err.Reason, inproc.ErrHopLimit) {
+		a.server.hopLimit.Add(1)
+	}
+	level := slog.LevelDebug
+	if _, again := a.told.LoadOrStore(err.Addr.Listener+"|"+err.Reason.Error(), true); !again {
+		level = slog.LevelWarn
+	}
+	if !a.log.Enabled(context.Background(), level) {
+		return
+	}
+	path, chain := "a Go program", uint64(0)
+	if from != nil {
+		path, chain = joinPath(from.Path()), from.ChainID
+	}
+	a.log.Log(context.Background(), level, fmt.Sprintf("%s: dial of internal listener %q refused: %v", path, err.Addr.Listener, root(err)),
+		"logger", "connection", "chain_id", fmt.Sprintf("%016x", chain))
+}
+
+// root is the innermost reason of a chain of refusals.
+func root(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
 }

@@ -8,7 +8,6 @@ package inproc
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -36,8 +35,9 @@ type Options struct {
 	BufferBytes int  // each direction of a pipe; 0: 1 MiB
 	MaxHops     int  // 0: DefaultMaxHops
 	ForcePipes  bool // for tests: never hand a stream over
-	// HopLimit is told of each dial refused because its chain is too long.
-	HopLimit func(from *filter.Info, to filter.InternalAddr)
+	// Refused is told of each refused dial; from is nil when a Go program dialled.
+	// nil: nobody is.
+	Refused func(from *filter.Info, err *RefusedError)
 }
 
 // New returns a network without names.
@@ -119,12 +119,12 @@ type RefusedError struct {
 	Late bool
 }
 
-// Error gives Envoy's text, then the reason.
+// Error is Envoy's text, which says neither why nor, when late, where; Reason does.
 func (e *RefusedError) Error() string {
 	if e.Late {
-		return fmt.Sprintf("delayed connect error: Invalid argument|%v", e.Reason)
+		return "delayed connect error: Invalid argument"
 	}
-	return fmt.Sprintf("immediate connect error: Invalid argument|remote address:%s|%v", e.Addr, e.Reason)
+	return "immediate connect error: Invalid argument|remote address:" + e.Addr.String()
 }
 
 // Unwrap returns the reason.
@@ -137,14 +137,11 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 	r := (*n.names.Load())[d.Addr.Listener]
 	if r == nil {
 		n.noListener.Add(1)
-		return nil, &RefusedError{Addr: d.Addr, Reason: ErrNoListener}
+		return nil, n.refuse(d, ErrNoListener)
 	}
 	if d.From != nil && int(d.From.Depth) >= n.opts.MaxHops {
 		n.hopLimit.Add(1)
-		if n.opts.HopLimit != nil {
-			n.opts.HopLimit(d.From, d.Addr)
-		}
-		return nil, &RefusedError{Addr: d.Addr, Reason: ErrHopLimit}
+		return nil, n.refuse(d, ErrHopLimit)
 	}
 	d.registration = r
 	var s filter.Stream
@@ -158,9 +155,20 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 	}
 	if err != nil {
 		r.counts.refused.Add(1)
-		return nil, refusal(d.Addr, err)
+		return nil, n.refuse(d, err)
 	}
 	return s, nil
+}
+
+// refuse gives a reason the dialled address. What an inner hop was refused stays
+// below it as the reason.
+func (n *Network) refuse(d *Dial, reason error) error {
+	var late interface{ Late() bool }
+	err := &RefusedError{Addr: d.Addr, Reason: reason, Late: errors.As(reason, &late) && late.Late()}
+	if n.opts.Refused != nil {
+		n.opts.Refused(d.From, err)
+	}
+	return err
 }
 
 // pipe runs the listener in a goroutine of its own and waits until it accepts or
@@ -202,11 +210,4 @@ func (n *Network) serve(d *Dial, server filter.Stream, verdict chan<- error) {
 		server.Close()
 		verdict <- err
 	}
-}
-
-// refusal gives err the dialled address. What an inner hop was refused stays below
-// it as the reason.
-func refusal(a filter.InternalAddr, err error) error {
-	var late interface{ Late() bool }
-	return &RefusedError{Addr: a, Reason: err, Late: errors.As(err, &late) && late.Late()}
 }

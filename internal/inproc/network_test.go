@@ -76,9 +76,9 @@ func TestConnectRefused(t *testing.T) {
 		want error
 		text string
 	}{
-		{"nobody", nil, ErrNoListener, "immediate connect error: Invalid argument|remote address:envoy://nobody/e|no such internal listener"},
-		{"shut", nil, cause, "immediate connect error: Invalid argument|remote address:envoy://shut/e|no filter chain matches"},
-		{"shut", &filter.Info{Depth: 3}, ErrHopLimit, "immediate connect error: Invalid argument|remote address:envoy://shut/e|internal hop limit exceeded"},
+		{"nobody", nil, ErrNoListener, "immediate connect error: Invalid argument|remote address:envoy://nobody/e"},
+		{"shut", nil, cause, "immediate connect error: Invalid argument|remote address:envoy://shut/e"},
+		{"shut", &filter.Info{Depth: 3}, ErrHopLimit, "immediate connect error: Invalid argument|remote address:envoy://shut/e"},
 	} {
 		_, err := n.Connect(&Dial{Addr: to(c.name), From: c.from})
 		var refused *RefusedError
