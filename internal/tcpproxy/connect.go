@@ -34,7 +34,9 @@ func (h *hop) connect(t target) error {
 		if err == nil || !worthRetrying(err) || h.expired() {
 			return err
 		}
-		h.conn.Info.Flags |= filter.UpstreamConnectionFailure
+		if hostFailed(err) {
+			h.conn.Info.Flags |= filter.UpstreamConnectionFailure
+		}
 		if attempt >= h.proxy.config.MaxAttempts {
 			t.cluster.AttemptsExceeded()
 			h.conn.Info.Flags |= filter.UpstreamRetryLimitExceeded
@@ -56,8 +58,14 @@ func (h *hop) connect(t target) error {
 func (h *hop) mayHandOver() bool { return !h.conn.AwaitsData() }
 
 func worthRetrying(err error) bool {
-	return !errors.Is(err, filter.ErrNoHost) && !errors.Is(err, filter.ErrOverflow) &&
-		!errors.Is(err, filter.ErrPendingOverflow) && !errors.Is(err, filter.ErrCanceled)
+	return !errors.Is(err, filter.ErrNoHost) && !errors.Is(err, filter.ErrOverflow) && !errors.Is(err, filter.ErrCanceled)
+}
+
+// hostFailed reports whether it was the host that a connection could not be made to,
+// rather than something on this side.
+func hostFailed(err error) bool {
+	var c *filter.ConnectError
+	return !errors.Is(err, filter.ErrPendingOverflow) && !(errors.As(err, &c) && c.Local)
 }
 
 // backOff waits before the next attempt; without a configured back-off there is no
@@ -194,8 +202,6 @@ func (h *hop) verdict(err error) (filter.Outer, filter.Ending) {
 	case errors.Is(err, filter.ErrOverflow):
 		i.Flags |= filter.UpstreamOverflow
 		code = 2
-	case errors.Is(err, filter.ErrPendingOverflow):
-		i.Flags |= filter.UpstreamRetryLimitExceeded
 	}
 	// The spelling is Envoy's.
 	return h, filter.Ending{Cause: filter.LocalClose, Reason: fmt.Sprintf("tcp_initializion_failure:%d", code)}
