@@ -183,7 +183,11 @@ func (s *session) logLines(name string) []string {
 		return nil // not opened yet
 	}
 	var lines []string
-	for line := range strings.Lines(s.hide(string(text))) {
+	all := s.hide(string(text))
+	for _, re := range s.ours {
+		all = re.ReplaceAllString(all, "")
+	}
+	for line := range strings.Lines(all) {
 		if l, whole := strings.CutSuffix(line, "\n"); whole {
 			lines = append(lines, l)
 		}
