@@ -13,6 +13,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/ginnel/ginnel/filter"
 )
 
 // ServeHTTP implements http.Handler.
@@ -67,7 +69,8 @@ func (s *Server) mayMutate(w http.ResponseWriter, r *http.Request) bool {
 // trustedHost reports whether the request's Host is one that a page of a browser
 // cannot make its own; asked on loopback addresses only.
 func trustedHost(r *http.Request) bool {
-	if a, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if ip, ok := filter.IP(local); !ok || !ip.Addr().Unmap().IsLoopback() {
 		return true
 	}
 	host := r.Host

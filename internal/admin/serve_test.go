@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -229,6 +230,28 @@ func TestHosts(t *testing.T) {
 		}
 		if got, body := r.do(t, "GET", "/nope", "", "Host", "evil.example"); got != 403 || strings.Contains(body, "admin commands") {
 			t.Errorf("unknown path: %d %q", got, body)
+		}
+	}
+}
+
+// TestHostsByAddress has the address types that connections of the proxy may have.
+func TestHostsByAddress(t *testing.T) {
+	s := newServer(newFake(t))
+	ip := func(a string) net.Addr { return filter.IPAddr{AddrPort: netip.MustParseAddrPort(a)} }
+	for _, c := range []struct {
+		local net.Addr
+		want  int
+	}{
+		{ip("127.0.0.1:9901"), 403}, {ip("127.1.2.3:9901"), 403}, {ip("[::1]:9901"), 403}, {ip("[::ffff:127.0.0.1]:9901"), 403},
+		{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, 403}, {ip("10.0.0.1:9901"), 200}, {filter.UnixAddr{Path: "@a"}, 200}, {nil, 200},
+	} {
+		r := httptest.NewRequest("GET", "http://evil.example/config_dump", nil)
+		if c.local != nil {
+			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, c.local))
+		}
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, r); w.Code != c.want {
+			t.Errorf("on %v: %d, want %d", c.local, w.Code, c.want)
 		}
 	}
 }
