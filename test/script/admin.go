@@ -183,11 +183,7 @@ func (s *session) logLines(name string) []string {
 		return nil // not opened yet
 	}
 	var lines []string
-	all := s.hide(string(text))
-	for _, re := range s.ours {
-		all = re.ReplaceAllString(all, "")
-	}
-	for line := range strings.Lines(all) {
+	for line := range strings.Lines(s.hide(string(text))) {
 		if l, whole := strings.CutSuffix(line, "\n"); whole {
 			lines = append(lines, l)
 		}
@@ -196,7 +192,7 @@ func (s *session) logLines(name string) []string {
 }
 
 func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) error {
-	count, private := -1, false
+	count, private, question := -1, false, "log "+strings.Join(args, " ")
 	if len(args) > 1 && args[0] == "-private" {
 		private, args = true, args[1:]
 	}
@@ -219,7 +215,7 @@ func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) erro
 	}
 	found, err := s.logMatches(args[0], re, count)
 	if err == nil && !neg && !private {
-		s.answer("log "+strings.Join(args, " "), strings.Join(found, "\n"))
+		s.answer(question, strings.Join(found, "\n"))
 	}
 	return err
 }

@@ -61,7 +61,6 @@
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
-//	ours REGEXP                      taken out of log lines: what ginnel says beyond Envoy
 //	modes stat|log REGEXP REASON     hand-over and pipes may differ here, and why
 //
 // What log and admin find is an answer, which is compared with the one recorded

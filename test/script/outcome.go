@@ -32,7 +32,7 @@ type exception struct {
 }
 
 func (s *session) answer(command, text string) {
-	s.outcome.Answers = append(s.outcome.Answers, Answer{s.hide(command), text})
+	s.outcome.Answers = append(s.outcome.Answers, Answer{s.hide(command), strings.TrimRight(text, "\n")})
 }
 
 var (
@@ -170,7 +170,7 @@ func FormatAnswers(answers []Answer) []byte {
 	return []byte(b.String())
 }
 
-// ParseAnswers reads what FormatAnswers wrote. A final line break of a text is not kept.
+// ParseAnswers reads what FormatAnswers wrote.
 func ParseAnswers(data []byte) []Answer {
 	var out []Answer
 	for line := range strings.Lines(string(data)) {

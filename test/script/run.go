@@ -191,4 +191,4 @@ func Slugs(script string) ([]string, error) {
 	return slices.Compact(slugs), nil
 }
 
-var subjectCondition = regexp.MustCompile(`^(\[!?(envoy|ginnel|handover|pipes)\]|ours )`)
+var subjectCondition = regexp.MustCompile(`^\[!?(envoy|ginnel|handover|pipes)\]`)

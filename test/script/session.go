@@ -31,7 +31,6 @@ type session struct {
 	clients     map[string]*actor
 	stops       []func()
 
-	ours    []*regexp.Regexp // what ginnel's log lines have beyond Envoy's
 	outcome Outcome
 }
 
@@ -51,7 +50,6 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"admin":     (*session).cmdAdmin,
 		"modes":     (*session).cmdModes,
 		"replace":   (*session).cmdReplace,
-		"ours":      (*session).cmdOurs,
 	}
 	out := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, c := range all {
@@ -266,19 +264,6 @@ func (s *session) cmdModes(_ *testscript.TestScript, neg bool, args []string) er
 		return err
 	}
 	s.outcome.excepted = append(s.outcome.excepted, exception{args[0], re})
-	return nil
-}
-
-// cmdOurs takes out of log lines what Envoy's have not, before anything looks at them.
-func (s *session) cmdOurs(_ *testscript.TestScript, neg bool, args []string) error {
-	if neg || len(args) != 1 {
-		return errors.New("usage: ours REGEXP")
-	}
-	re, err := regexp.Compile(args[0])
-	if err != nil {
-		return err
-	}
-	s.ours = append(s.ours, re)
 	return nil
 }
 

@@ -88,6 +88,7 @@ func (r *record) add(b []byte, err error) {
 		r.head = append(r.head, b[:min(room, len(b))]...)
 	}
 	switch {
+	case r.end != "": // a read after a reset gives EOF
 	case errors.Is(err, io.EOF):
 		r.end = "end"
 	case isReset(err):

@@ -115,3 +115,18 @@ func TestBackendReportsBrokenStory(t *testing.T) {
 		t.Error("the broken story is forgotten at the end")
 	}
 }
+
+func TestResetIsRemembered(t *testing.T) {
+	a, far := pair(t)
+	far.SetLinger(0)
+	far.Close()
+	for _, do := range []step{{"drain", nil}, {"expect", []string{"reset"}}, {"expect", []string{"reset"}}} {
+		if err := a.do(do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.read(make([]byte, 1)) // the kernel says EOF now
+	if _, _, end := a.record.see(); end != "reset" {
+		t.Errorf("a reset has become %q", end)
+	}
+}
