@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -30,7 +31,16 @@ func startBackend(name, addr string, story []step) (*backend, error) {
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		network, addr = "unix", path
 	}
-	ln, err := net.Listen(network, addr)
+	var ln net.Listener
+	// A proxy that is just being started elsewhere in this program holds a copy of
+	// every descriptor until its exec, also of a listener that was closed meanwhile.
+	err := poll(stepTimeout, func() (err error) {
+		ln, err = net.Listen(network, addr)
+		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			err = final{err}
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

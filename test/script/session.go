@@ -94,6 +94,7 @@ func (s *session) cmdBackend(_ *testscript.TestScript, neg bool, args []string) 
 		at = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	if old := s.backends[name]; old != nil {
+		delete(s.backends, name)
 		if err := old.stop(); err != nil {
 			return err
 		}
