@@ -34,13 +34,10 @@ func (s *Server) resetCounters(w http.ResponseWriter, _ *http.Request) {
 	ok(w)
 }
 
-// quit answers before it ends the process, for afterwards nobody can.
+// quit may answer after Quit: a server that is closing lets answers under way finish.
 func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Length", "3")
-	ok(w)
-	// A writer that cannot flush sends everything when the handler returns.
-	_ = http.NewResponseController(w).Flush()
 	s.opts.Proxy.Quit()
+	ok(w)
 }
 
 func certs(w http.ResponseWriter, _ *http.Request) { message(w, &adminv3.Certificates{}, true) }
