@@ -15,7 +15,8 @@ type Fields struct {
 	Obeyed  []string          // field names
 	Ignored map[string]string // field name -> why ignoring it changes nothing a user relies on
 	// Defaults lists fields that are refused unless they hold the value that ginnel
-	// behaves as, e.g. {"drain_type": "DEFAULT"}. The value is as protobuf prints it.
+	// behaves as, e.g. {"transparent": "false"}. Enums are given by name, wrapped values
+	// as the value itself.
 	Defaults map[string]string
 }
 
@@ -41,6 +42,12 @@ func text(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
 	if fd.Kind() == protoreflect.EnumKind && !fd.IsList() {
 		if ev := fd.Enum().Values().ByNumber(v.Enum()); ev != nil {
 			return string(ev.Name())
+		}
+	}
+	if !fd.IsList() && !fd.IsMap() && fd.Message() != nil && fd.Message().ParentFile().Package() == "google.protobuf" {
+		m := v.Message()
+		if value := m.Descriptor().Fields().ByName("value"); value != nil && m.Descriptor().Fields().Len() == 1 {
+			return fmt.Sprint(m.Get(value).Interface()) // a wrapper
 		}
 	}
 	return fmt.Sprint(v.Interface())

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ginnel/ginnel/internal/suggest"
 )
 
 // scalar reads a value of a scalar field, as Envoy 1.40's JSON reader does.
@@ -128,7 +130,7 @@ func suggestEnum(n *node, ed protoreflect.EnumDescriptor, names []string) string
 		}
 		return string(ev.Name())
 	}
-	return nearest(strings.ToUpper(word), names)
+	return suggest.Nearest(strings.ToUpper(word), names)
 }
 
 func enumByName(ed protoreflect.EnumDescriptor, name string) protoreflect.EnumValueDescriptor {

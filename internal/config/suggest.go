@@ -5,54 +5,9 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ginnel/ginnel/internal/suggest"
 )
-
-// nearest returns the candidate that is a near miss of word, or "".
-func nearest(word string, candidates []string) string {
-	const longest = 64
-	if word == "" || len(word) > longest {
-		return ""
-	}
-	best, least := "", 1+max(1, len(word)/3)
-	for _, c := range candidates {
-		if n := distance(word, c, least); n < least {
-			best, least = c, n
-		}
-	}
-	return best
-}
-
-// distance is the number of insertions, deletions, replacements and swaps of
-// neighbours between two words; limit or more is not told apart.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		least := i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-			least = min(least, row[j])
-		}
-		if least >= limit {
-			return limit
-		}
-		before, last, row = last, row, before
-	}
-	return min(last[len(b)], limit)
-}
 
 // gone tells what became of fields that old configurations still have, by
 // message and field, or by field alone.
@@ -73,7 +28,7 @@ func (d *decoder) unknownField(p pair, m protoreflect.Message, at *place) {
 	md, name := m.Descriptor(), p.key.value
 	names := fieldNames(md)
 	i := Issue{Severity: d.unknown, Message: fmt.Sprintf("unknown field %s in %s", quote(name), md.FullName())}
-	if i.Suggestion = nearest(snakeCase(name), names); i.Suggestion != "" {
+	if i.Suggestion = suggest.Nearest(snakeCase(name), names); i.Suggestion != "" {
 		d.meant(p, i.Suggestion, m, at)
 	} else if len(names) == 0 {
 		i.Expected = "no fields"

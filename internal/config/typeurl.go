@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/ginnel/ginnel/internal/suggest"
 )
 
 // urlHints says what an unknown type URL may have meant. It remembers its
@@ -47,13 +49,13 @@ func nearestType(name string) string {
 	near, nearLeast := "", 3+len(name)/16
 	protoregistry.GlobalTypes.RangeMessages(func(mt protoreflect.MessageType) bool {
 		full := string(mt.Descriptor().FullName())
-		if n := distance(strings.ToLower(full), strings.ToLower(name), nearLeast+1); n < nearLeast || n == nearLeast && full < near {
+		if n := suggest.Distance(strings.ToLower(full), strings.ToLower(name), nearLeast+1); n < nearLeast || n == nearLeast && full < near {
 			near, nearLeast = full, n
 		}
 		if strings.ToLower(string(mt.Descriptor().Name())) != last {
 			return true
 		}
-		if n := distance(full, name, least+1); n < least || n == least && full < best {
+		if n := suggest.Distance(full, name, least+1); n < least || n == least && full < best {
 			best, least = full, n
 		}
 		return true

@@ -73,7 +73,7 @@ var fields = extension.Fields{
 		"downstream_idle_timeout": "Envoy 1.40 accepts it without effect",
 		"upstream_idle_timeout":   "Envoy 1.40 accepts it without effect",
 	},
-	Defaults: map[string]string{"check_drain_close": "value:false"},
+	Defaults: map[string]string{"check_drain_close": "false"},
 }
 
 var weightedFields = extension.Fields{
