@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
@@ -45,6 +46,9 @@ func newEnd(s filter.Stream) end {
 		if raw, err := s.SyscallConn(); err == nil { // else closed, as Read will tell
 			e.sock, e.raw = s, raw
 		}
+	}
+	if e.sock == nil { // with a socket what set-up left behind is harmless
+		_ = s.SetDeadline(time.Time{})
 	}
 	return e
 }

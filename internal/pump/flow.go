@@ -146,7 +146,7 @@ func (f *flow) peerGone(wasReset bool) {
 // destinationEnded takes over when dst can no longer be written to. What its peer
 // sent before is still to be delivered by the other flow, which then ends the pair.
 func (f *flow) destinationEnded(err error) {
-	if err = ended(err); err == os.ErrDeadlineExceeded {
+	if err = ended(err); err == os.ErrDeadlineExceeded { // there is a verdict
 		return
 	}
 	if f.doomed { // given up: err is about src

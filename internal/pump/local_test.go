@@ -248,15 +248,13 @@ func TestResetWhileStuck(t *testing.T) {
 	combinations(t, func(t *testing.T, down, up string) {
 		for _, s := range []string{"host reads nothing", "client reads nothing", "nobody reads"} {
 			t.Run("client, "+s, func(t *testing.T) {
-				r := start(t, down, up, nil)
-				r.g.FlushTimeout = 20 * time.Millisecond
+				r := startIn(t, hasty(), down, up, nil)
 				states[s](t, r)
 				r.client.Reset()
 				r.expectEnd(filter.DownstreamReset)
 			})
 			t.Run("host, "+s, func(t *testing.T) {
-				r := start(t, down, up, nil)
-				r.g.FlushTimeout = 20 * time.Millisecond
+				r := startIn(t, hasty(), down, up, nil)
 				states[s](t, r)
 				r.host.Reset()
 				r.expectEnd(filter.UpstreamReset)
@@ -309,4 +307,62 @@ func TestFlushTakesWhatTheHostWritesMeanwhile(t *testing.T) {
 			r.expectEnd(filter.DownstreamClosed)
 		})
 	}
+}
+
+// Both sides have ended, but the host has not read everything.
+func TestFlushIsToldOnce(t *testing.T) {
+	combinations(t, func(t *testing.T, down, up string) {
+		told := make(chan bool, 100)
+		h := newHop(t)
+		h.flushing = func(on bool) { told <- on }
+		full := make(chan struct{}, 100)
+		h.flow = func(_ filter.Direction, paused bool) { full <- struct{}{} }
+		r := startIn(t, hasty(), down, up, nil, h)
+		r.host.CloseWrite()
+		expect(t, r.client, "", "EOF")
+		sent := 0
+		for b := make([]byte, 32<<10); len(full) == 0; { // in step: a FIN needs room, too
+			r.client.Write(b)
+			sent += len(b)
+			for up := uint64(0); up != uint64(sent) && len(full) == 0; up, _ = h.moved() {
+				r.pump.Settle()
+			}
+		}
+		end := r.client.CloseWrite
+		if down == "pipe" { // whose half close alone is none, with bytes unread
+			end = r.client.Close
+		}
+		end()
+		if !<-told {
+			t.Error("the flush ends before it begins")
+		}
+		if b, e := read(r.host); len(b) != sent || e != "EOF" {
+			t.Errorf("read %d of %d, %s", len(b), sent, e)
+		}
+		r.expectEnd(filter.DownstreamClosed)
+		if <-told || len(told) != 0 {
+			t.Error("the flush does not end once")
+		}
+	})
+}
+
+// Who set the streams up may have left a deadline behind.
+func TestStrayDeadlines(t *testing.T) {
+	combinations(t, func(t *testing.T, down, up string) {
+		d, client := open(t, down)
+		u, host := open(t, up)
+		d.SetDeadline(time.Now().Add(-time.Second))
+		u.SetDeadline(time.Now().Add(-time.Second))
+		h := newHop(t)
+		new(Group).Start(d, u, h, nil)
+		write(t, client, "question")
+		get(t, host, "question")
+		write(t, host, "answer")
+		get(t, client, "answer")
+		client.CloseWrite()
+		host.CloseWrite()
+		h.wait()
+		client.Close()
+		host.Close()
+	})
 }

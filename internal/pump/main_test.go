@@ -190,6 +190,14 @@ type rig struct {
 // when the test ends.
 func start(t testing.TB, down, up string, first func() error, hops ...*hop) *rig {
 	t.Helper()
+	return startIn(t, new(Group), down, up, first, hops...)
+}
+
+// hasty is a group that waits for nobody.
+func hasty() *Group { return &Group{FlushTimeout: 10 * time.Millisecond} }
+
+func startIn(t testing.TB, g *Group, down, up string, first func() error, hops ...*hop) *rig {
+	t.Helper()
 	before, chunks := fds(t), pipe.ChunksInUse()
 	if len(hops) == 0 {
 		hops = []*hop{newHop(t)}
@@ -197,7 +205,7 @@ func start(t testing.TB, down, up string, first func() error, hops ...*hop) *rig
 	for i := range hops[1:] {
 		hops[i].outer = hops[i+1]
 	}
-	r := &rig{t: t, g: new(Group), hop: hops[0]}
+	r := &rig{t: t, g: g, hop: hops[0]}
 	d, client := open(t, down)
 	u, host := open(t, up)
 	r.client, r.host = client, host
