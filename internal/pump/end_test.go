@@ -94,24 +94,41 @@ func TestResetAfterOwnHalfClose(t *testing.T) {
 	})
 }
 
-func TestFullCloseOfAPipe(t *testing.T) {
-	for _, other := range kinds {
-		t.Run("client-"+other, func(t *testing.T) {
-			r := start(t, "pipe", other, nil)
-			write(t, r.host, "unread")
-			write(t, r.client, "last words")
-			r.client.Close()
-			expect(t, r.host, "last words", "EOF")
-			r.expectEnd(filter.DownstreamClosed)
-		})
-		t.Run("host-"+other, func(t *testing.T) {
-			r := start(t, other, "pipe", nil)
-			write(t, r.host, "last words")
-			r.host.Close()
-			expect(t, r.client, "last words", "EOF")
-			r.expectEnd(filter.UpstreamClosed)
-		})
+// The peers of pipes and Unix sockets can be seen to close both ways at once.
+func TestFullClose(t *testing.T) {
+	for _, kind := range []string{"pipe", "unix"} {
+		for _, other := range kinds {
+			t.Run(kind+" client, "+other, func(t *testing.T) {
+				r := start(t, kind, other, nil)
+				write(t, r.host, "banner")
+				get(t, r.client, "banner")
+				write(t, r.client, "last words")
+				r.client.Close()
+				expect(t, r.host, "last words", "EOF")
+				r.expectEnd(filter.DownstreamClosed)
+			})
+			t.Run(kind+" host, "+other, func(t *testing.T) {
+				r := start(t, other, kind, nil)
+				write(t, r.host, "last words")
+				r.host.Close()
+				expect(t, r.client, "last words", "EOF")
+				r.expectEnd(filter.UpstreamClosed)
+			})
+		}
 	}
+}
+
+// What a closed pipe peer never read does not matter.
+func TestFullCloseWithUnreadBytes(t *testing.T) {
+	r := start(t, "pipe", "socket", nil)
+	write(t, r.host, "unread")
+	for down := uint64(0); down == 0; _, down = r.hop.moved() {
+		r.pump.Settle()
+	}
+	write(t, r.client, "last words")
+	r.client.Close()
+	expect(t, r.host, "last words", "EOF")
+	r.expectEnd(filter.DownstreamClosed)
 }
 
 // What a side sent together with its end is whole, however slow the other one is.
