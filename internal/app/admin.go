@@ -123,7 +123,7 @@ func (s shown) Clusters() []admin.Cluster {
 		p := c.Plan
 		a := admin.Cluster{
 			Name: p.Name, StatName: p.StatName, Proto: p.Proto, Updated: c.Updated,
-			Breakers: p.Breakers,
+			Breakers: p.Breakers, Assignment: p.Assignment,
 		}
 		for _, h := range c.Hosts {
 			a.Hosts = append(a.Hosts, shownHost(h))

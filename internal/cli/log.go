@@ -52,21 +52,17 @@ func levelName(level slog.Level) string {
 // ValidLevel reports whether a level has that name.
 func ValidLevel(name string) bool { _, ok := levelOf(name); return ok }
 
-// components are the loggers that lines may name with the attribute "logger".
-var components = []string{"admin", "config", "conn_handler", "connection", "filter", "init", "io", "main",
-	"misc", "pool", "runtime", "stats", "upstream"}
+// components are the loggers that lines may name with the attribute "logger", and
+// Envoy's others: tools set their levels, and no line of theirs is ever written here.
+var components = strings.Fields(`admin alternate_protocols_cache assert aws backtrace basic_auth cache_filter client
+compression config conn_handler connection credential_injector decompression dns dubbo dynamic_modules envoy_bug
+ext_authz ext_proc file filter forward_proxy geolocation golang grpc happy_eyeballs hc health_checker http http2
+hystrix init io jwt kafka key_value_store lua main matcher mcp misc mongo multi_connection oauth2 pool quic quic_stream
+rate_limit_quota ratelimit rbac rds redis rocketmq router runtime secret stats tap testing thrift tracing udp upstream
+wasm websocket`)
 
-// ValidComponent reports whether Envoy or ginnel has a logger of that name. Envoy's
-// others are accepted: their lines are just never written here.
-func ValidComponent(name string) bool {
-	return slices.Contains(components, name) || slices.Contains(envoyLoggers, name)
-}
-
-var envoyLoggers = strings.Fields(`alternate_protocols_cache assert aws backtrace basic_auth cache_filter client
-connection conn_handler compression credential_injector decompression dns dubbo dynamic_modules envoy_bug ext_authz
-ext_proc file filter forward_proxy geolocation golang grpc happy_eyeballs hc health_checker http http2 hystrix init io
-jwt kafka key_value_store lua main matcher mcp misc mongo multi_connection oauth2 quic quic_stream pool rate_limit_quota
-rbac rds redis router runtime stats secret tap testing thrift tracing upstream udp wasm websocket rocketmq ratelimit`)
+// ValidComponent reports whether Envoy or ginnel has a logger of that name.
+func ValidComponent(name string) bool { return slices.Contains(components, name) }
 
 // A Log writes lines in Envoy's default format. Its level may be changed while it is
 // used, as a whole or for single components.
