@@ -145,6 +145,9 @@ func outcome(fd, millis int) error {
 	if !e.Writable && !e.Dead && !e.Failed {
 		return unix.EINPROGRESS
 	}
+	if wasConnected(fd) {
+		return nil // and an error that came since is left for Read, behind the bytes before it
+	}
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return os.NewSyscallError("getsockopt", err)

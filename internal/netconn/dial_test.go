@@ -2,6 +2,8 @@ package netconn
 
 import (
 	"errors"
+	"io"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -139,5 +141,37 @@ func TestDialBadAddress(t *testing.T) {
 		}), time.Time{}, never(t), DialOptions{}); err == nil {
 			t.Errorf("%v can be dialled", a)
 		}
+	}
+}
+
+// TestDialResetAtOnce: a connection that was made and then reset, before anybody
+// looked, was made; what came before the reset can be read.
+func TestDialResetAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, words := range []string{"", "last words"} {
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, words)
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}()
+		s, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
+		if err != nil {
+			t.Fatalf("dial: %v", err)
+		}
+		<-gone
+		if got, err := io.ReadAll(s); string(got) != words || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("read %q, %v, want %q and a reset", got, err, words)
+		}
+		s.Close()
 	}
 }

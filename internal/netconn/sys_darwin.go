@@ -59,3 +59,7 @@ func setFastOpen(fd, queue int) error {
 }
 
 func latePort(int) {}
+
+// wasConnected cannot be told here: a connection that was reset at once may show as
+// one that was not made.
+func wasConnected(int) bool { return false }

@@ -32,6 +32,13 @@ func discard(fd int) int {
 	return int(n)
 }
 
+// wasConnected reports whether a TCP connection was made, whatever became of it
+// since: the peer has then acknowledged the SYN.
+func wasConnected(fd int) bool {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && info.Bytes_acked > 0
+}
+
 func unsent(fd int) (int, error) { return unix.IoctlGetInt(fd, unix.SIOCOUTQ) }
 
 const inqueue = unix.TIOCINQ
