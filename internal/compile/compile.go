@@ -1,45 +1,53 @@
 // Package compile turns protobuf messages into a plan, or says what is wrong with
-// them, all at once and each fault with its field path. It is pure: it opens and
-// starts nothing.
+// them, all at once and each fault with its field path.
+//
+// It is pure: it opens and starts nothing, and equal messages give equal plans. It
+// never half obeys: a field that ginnel would not do the bidding of is refused,
+// unless a table of Support gives the reason why ignoring it is harmless.
 package compile
 
 import (
+	"time"
+
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	ilv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/stats"
 )
 
+// Options change what is asked of a configuration.
 type Options struct{}
 
-func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extension.Resolver, o Options) (*plan.Server, *extension.Report) {
+const defaultStatsFlush = 5 * time.Second
+
+// Bootstrap compiles a whole configuration. The report holds everything that is
+// wrong with it; the plan is of use only when nothing in it is an error.
+func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extension.Resolver, _ Options) (*plan.Server, *extension.Report) {
 	r := &extension.Report{}
 	s := extension.NewScope(r, reg, resolve)
-	p := &plan.Server{Bootstrap: b, Node: b.Node}
-	for _, e := range b.BootstrapExtensions {
-		if m, ok := s.Unpack(e.GetTypedConfig()); ok {
-			if il, ok := m.(*ilv3.InternalListener); ok && il.BufferSizeKb != nil {
-				p.InternalBufferBytes = int(il.BufferSizeKb.Value) << 10
-			}
-		}
+	bootstrapFields.Check(s, b)
+	p := &plan.Server{
+		Bootstrap: b, Node: b.GetNode(), Stats: plan.Stats{Config: b},
+		FlushStatsEvery: defaultStatsFlush,
+		Runtime:         runtimeLayers(s.Field("layered_runtime"), b.GetLayeredRuntime()),
+		Admin:           admin(s.Field("admin"), b.GetAdmin()),
 	}
-	if a := b.Admin; a != nil {
-		p.Admin = &plan.Admin{Address: addr(a.Address)}
+	if every := b.GetStatsFlushInterval(); every != nil {
+		p.FlushStatsEvery = every.AsDuration()
 	}
-	for _, l := range b.GetLayeredRuntime().GetLayers() {
-		vals := map[string]*structpb.Value{}
-		for k, v := range l.GetStaticLayer().GetFields() {
-			vals[k] = v
-		}
-		p.Runtime = append(p.Runtime, plan.RuntimeLayer{Name: l.Name, Values: vals, Admin: l.GetAdminLayer() != nil})
+	if _, err := stats.Configure(b.GetStatsConfig(), nil); err != nil {
+		s.Field("stats_config").Errorf("%v", err)
 	}
-	for i, l := range b.GetStaticResources().GetListeners() {
-		p.Listeners = append(p.Listeners, list(s.Field("static_resources.listeners").Index(i), l))
+	elsewhere(s, b)
+	in := internalListeners(s.Field("bootstrap_extensions"), b.GetBootstrapExtensions())
+	p.InternalBufferBytes = in.bufferBytes
+	static := s.Field("static_resources")
+	if m := b.GetStaticResources(); m != nil {
+		staticFields.Check(static, m)
 	}
-	for i, c := range b.GetStaticResources().GetClusters() {
-		p.Clusters = append(p.Clusters, clus(s.Field("static_resources.clusters").Index(i), c))
-	}
+	p.Listeners = listeners(static.Field("listeners"), b.GetStaticResources().GetListeners(), in.given)
+	p.Clusters = clusters(static.Field("clusters"), b.GetStaticResources().GetClusters())
+	resolveReferences(s, r, p)
 	return p, r
 }

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -14,61 +13,186 @@ import (
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
-func list(s *extension.Scope, l *listenerv3.Listener) *plan.Listener {
-	p := &plan.Listener{Info: filter.ListenerInfo{Name: l.Name, Metadata: l.Metadata, Direction: l.TrafficDirection}, StatPrefix: l.StatPrefix, Proto: l,
-		Bind: true, BufferBytes: 1 << 20, FiltersTimeout: 15 * time.Second, ContinueOnTimeout: l.ContinueOnListenerFiltersTimeout}
-	if l.PerConnectionBufferLimitBytes != nil {
-		p.BufferBytes = int(l.PerConnectionBufferLimitBytes.Value)
+const (
+	defaultListenerBuffer = 1 << 20
+	defaultFiltersTimeout = 15 * time.Second
+)
+
+// listeners compiles the listeners of a configuration, s being the place of their
+// list. extended says that the bootstrap extension for internal ones is there.
+func listeners(s *extension.Scope, list []*listenerv3.Listener, extended bool) []*plan.Listener {
+	names, taken := make(map[string]int), make(map[plan.Address]int)
+	var out []*plan.Listener
+	for i, m := range list {
+		at := s.Index(i)
+		p := listener(at, m)
+		if p.Internal && !extended {
+			internalField(at, m).Strictf("InternalListener bootstrap extension is mandatory: Envoy 1.40 refuses an internal listener without the bootstrap extension envoy.bootstrap.internal_listener")
+		}
+		if p.Info.Name == "" && !p.Internal {
+			p.Info.Name = uuid(m, i)
+		}
+		if first, dup := names[p.Info.Name]; dup {
+			at.Field("name").Errorf("duplicate listener name %q: %s has it already (Envoy 1.40 drops the second one without a word)",
+				p.Info.Name, s.Index(first).Path())
+		} else {
+			names[p.Info.Name] = i
+		}
+		duplicateAddresses(at, p, taken, i)
+		out = append(out, p)
 	}
-	if l.ListenerFiltersTimeout != nil {
-		p.FiltersTimeout = l.ListenerFiltersTimeout.AsDuration()
+	return out
+}
+
+// internalField is what makes m an internal listener.
+func internalField(s *extension.Scope, m *listenerv3.Listener) *extension.Scope {
+	if m.GetInternalListener() != nil {
+		return s.Field("internal_listener")
 	}
-	if l.GetInternalListener() != nil || l.GetAddress().GetEnvoyInternalAddress() != nil {
+	return s.Field("address.envoy_internal_address")
+}
+
+// duplicateAddresses reports addresses that an earlier listener binds; taken holds
+// which did.
+func duplicateAddresses(s *extension.Scope, p *plan.Listener, taken map[plan.Address]int, index int) {
+	for i, a := range p.Addresses {
+		key := plan.Address{Addr: a.Addr, Path: a.Path}
+		if a.Path == "" && (!a.Addr.IsValid() || a.Addr.Port() == 0) {
+			continue
+		}
+		if first, dup := taken[key]; dup && first != index {
+			addressField(s, i).Errorf("error adding listener: '%s' has duplicate address '%s' as existing listener, to check if the listener has duplicated addresses with other listeners or 'enable_reuse_port' is set to 'false' for the listener",
+				p.Info.Name, text(a))
+			continue
+		}
+		taken[key] = index
+	}
+}
+
+// addressField is the place of a listener's n-th address.
+func addressField(s *extension.Scope, n int) *extension.Scope {
+	if n == 0 {
+		return s.Field("address")
+	}
+	return s.Field("additional_addresses").Index(n - 1).Field("address")
+}
+
+// listener compiles what can be told of one listener without the others.
+func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
+	p := &plan.Listener{
+		Info:       filter.ListenerInfo{Name: m.GetName(), Metadata: m.GetMetadata(), Direction: m.GetTrafficDirection()},
+		StatPrefix: m.GetStatPrefix(), Hash: hash(m), Proto: m, Bind: true,
+		BufferBytes: defaultListenerBuffer, FiltersTimeout: defaultFiltersTimeout,
+		ContinueOnTimeout: m.GetContinueOnListenerFiltersTimeout(),
+	}
+	if n := m.GetPerConnectionBufferLimitBytes(); n != nil {
+		p.BufferBytes = int(n.GetValue())
+	}
+	if d := m.GetListenerFiltersTimeout(); d != nil {
+		p.FiltersTimeout = d.AsDuration()
+	}
+	switch {
+	case m.GetInternalListener() != nil:
 		p.Internal = true
-	} else {
-		p.Addresses = append(p.Addresses, addr(l.Address))
-		for _, a := range l.AdditionalAddresses {
-			p.Addresses = append(p.Addresses, addr(a.Address))
-		}
+		addressless(s, m)
+		listenerFields.Check(s, socketless(s, m))
+	case m.GetAddress().GetEnvoyInternalAddress() != nil:
+		p.Internal = true
+		oldInternalListener(s, m, p)
+		listenerFields.Check(s, socketless(s, m))
+	default:
+		listenerFields.Check(s, m)
+		p.Addresses = addresses(s, m)
 	}
-	for i, f := range l.ListenerFilters {
-		if lf, ok := extension.Compile(s.Field("listener_filters").Index(i).Field("typed_config"), extension.ListenerFilter, f.GetTypedConfig()); ok {
-			p.Filters = append(p.Filters, lf)
-		}
-	}
-	p.AccessLogs = accesslog.Compile(s.Field("access_log"), l.AccessLog)
-	for i, c := range l.FilterChains {
-		p.Chains = append(p.Chains, chain(s.Field("filter_chains").Index(i), c))
-	}
-	if l.DefaultFilterChain != nil {
-		p.Default = chain(s.Field("default_filter_chain"), l.DefaultFilterChain)
-	}
+	balance(s, m)
+	p.Filters = listenerFilters(s.Field("listener_filters"), m.GetListenerFilters(), p.Internal)
+	p.AccessLogs = accesslog.Compile(s.Field("access_log"), m.GetAccessLog())
+	chains(s, m, p)
 	return p
 }
 
-func pfx(l []*corev3.CidrRange) (out []netip.Prefix) {
-	for _, c := range l {
-		out = append(out, netip.MustParsePrefix(fmt.Sprintf("%s/%d", c.AddressPrefix, c.PrefixLen.GetValue())))
+// balance checks how connections are spread over workers, of which there are none.
+func balance(s *extension.Scope, m *listenerv3.Listener) {
+	if b := m.GetConnectionBalanceConfig(); b != nil {
+		balanceFields.Check(s.Field("connection_balance_config"), b)
 	}
-	return
+	if v1 := m.GetDeprecatedV1(); v1 != nil {
+		deprecatedFields.Check(s.Field("deprecated_v1"), v1)
+	}
 }
 
-func chain(s *extension.Scope, c *listenerv3.FilterChain) *plan.Chain {
-	p := &plan.Chain{Info: filter.ChainInfo{Name: c.Name, Metadata: c.Metadata}}
-	if m := c.FilterChainMatch; m != nil {
-		p.Match = plan.ChainMatch{DestinationPort: uint16(m.DestinationPort.GetValue()), Destinations: pfx(m.PrefixRanges), ServerNames: m.ServerNames,
-			TransportProtocol: m.TransportProtocol, ApplicationProtocols: m.ApplicationProtocols, DirectSources: pfx(m.DirectSourcePrefixRanges), SourceType: m.SourceType, Sources: pfx(m.SourcePrefixRanges)}
-		for _, x := range m.SourcePorts {
-			p.Match.SourcePorts = append(p.Match.SourcePorts, uint16(x))
+// addresses compiles the sockets of a listener; the main address comes first.
+func addresses(s *extension.Scope, m *listenerv3.Listener) []plan.Address {
+	if m.GetAddress() == nil {
+		s.Errorf("error adding listener named '%s': address is necessary", m.GetName())
+	}
+	var out []plan.Address
+	add := func(s *extension.Scope, a *corev3.Address, k *plan.Keepalive) {
+		p, ok := address(s, a)
+		if !ok {
+			return
+		}
+		p.Keepalive = k
+		p.ReusePort = p.Path == "" && (m.GetEnableReusePort() == nil || m.GetEnableReusePort().GetValue())
+		if n := m.GetTcpBacklogSize(); n != nil {
+			p.Backlog = max(int(n.GetValue()), 1) // what a kernel makes of 0
+		}
+		out = append(out, p)
+	}
+	main := keepalive(s.Field("tcp_keepalive"), m.GetTcpKeepalive())
+	if m.GetAddress() != nil {
+		add(s.Field("address"), m.GetAddress(), main)
+	}
+	for i, x := range m.GetAdditionalAddresses() {
+		s := s.Field("additional_addresses").Index(i)
+		switch a := x.GetAddress(); {
+		case a.GetEnvoyInternalAddress() != nil:
+			s.Field("address.envoy_internal_address").Errorf("error adding listener named '%s': use internal_listener field instead of address for internal listeners", m.GetName())
+		case a.GetSocketAddress().GetProtocol() != m.GetAddress().GetSocketAddress().GetProtocol():
+			s.Field("address.socket_address.protocol").Errorf("listener %s: has different socket type. The listener only support same socket type for all the addresses.", m.GetName())
+		default:
+			additionalFields.Check(s, x)
+			own := main
+			if x.GetTcpKeepalive() != nil {
+				own = keepalive(s.Field("tcp_keepalive"), x.GetTcpKeepalive())
+			}
+			add(s.Field("address"), a, own)
 		}
 	}
-	for i, f := range c.Filters {
-		fs := s.Field("filters").Index(i).Field("typed_config")
-		if extension.Has(fs, extension.TerminalFilter, f.GetTypedConfig()) {
-			p.Terminal, _ = extension.Compile(fs, extension.TerminalFilter, f.GetTypedConfig())
-		} else if n, ok := extension.Compile(fs, extension.NetworkFilter, f.GetTypedConfig()); ok {
-			p.Filters = append(p.Filters, n)
+	return out
+}
+
+// listenerFilters compiles listener filters; s is the place of their list.
+func listenerFilters(s *extension.Scope, list []*listenerv3.ListenerFilter, internal bool) []filter.ListenerFilterFactory {
+	var out []filter.ListenerFilterFactory
+	for i, f := range list {
+		s := s.Index(i)
+		listenerFilterFields.Check(s, f)
+		if f.GetConfigDiscovery() != nil || !typed(s, f.GetName(), f.GetTypedConfig()) {
+			continue
 		}
+		at := s.Field("typed_config")
+		c, ok := extension.Compile(at, extension.ListenerFilter, f.GetTypedConfig())
+		if !ok || c == nil {
+			continue
+		}
+		if x, fussy := c.(interface{ OnSocket() error }); fussy && !internal {
+			if err := x.OnSocket(); err != nil {
+				at.Errorf("%v", err)
+			}
+		}
+		out = append(out, c)
 	}
-	return p
+	return out
+}
+
+// where names a listener by its address, as Envoy does.
+func where(p *plan.Listener) string {
+	switch {
+	case p.Internal:
+		return internalText(p.Info.Name)
+	case len(p.Addresses) > 0:
+		return text(p.Addresses[0])
+	}
+	return fmt.Sprintf("%q", p.Info.Name)
 }

@@ -1,0 +1,177 @@
+package compile
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	internalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/accesslog"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// elsewhere looks into messages that are accepted only as far as they ask for
+// nothing.
+func elsewhere(s *extension.Scope, b *bootstrapv3.Bootstrap) {
+	if m := b.GetDynamicResources(); m != nil {
+		dynamicFields.Check(s.Field("dynamic_resources"), m)
+	}
+	if m := b.GetClusterManager(); m != nil {
+		managerFields.Check(s.Field("cluster_manager"), m)
+	}
+	if m := b.GetOverloadManager(); m != nil {
+		overloadFields.Check(s.Field("overload_manager"), m)
+	}
+}
+
+// defaultBufferKb is what a pipe holds per direction unless buffer_size_kb says
+// otherwise.
+const defaultBufferKb = 1024
+
+// An internalExtension is the bootstrap extension for internal listeners.
+type internalExtension struct {
+	given       bool
+	bufferBytes int
+}
+
+func internalListeners(s *extension.Scope, list []*corev3.TypedExtensionConfig) internalExtension {
+	x := internalExtension{bufferBytes: defaultBufferKb << 10}
+	for i, e := range list {
+		s := s.Index(i)
+		if !typed(s, e.GetName(), e.GetTypedConfig()) {
+			continue
+		}
+		m, ok := s.Field("typed_config").Unpack(e.GetTypedConfig())
+		if !ok {
+			continue
+		}
+		c, ok := m.(*internalv3.InternalListener)
+		switch {
+		case !ok:
+			s.Field("typed_config").Errorf("not supported yet: the bootstrap extension %s", m.ProtoReflect().Descriptor().FullName())
+		case x.given:
+			s.Warnf("the internal listener extension is listed twice; the first one counts (Envoy 1.40 then refuses every internal connection)")
+		default:
+			extensionFields.Check(s.Field("typed_config"), c)
+			x.given = true
+			if kb := c.GetBufferSizeKb(); kb != nil {
+				x.bufferBytes = int(kb.GetValue()) << 10
+			}
+		}
+	}
+	return x
+}
+
+// typed reports whether an extension has a configuration, for it is found by its
+// type.
+func typed(s *extension.Scope, name string, a *anypb.Any) bool {
+	if a.GetTypeUrl() != "" {
+		return true
+	}
+	s.Errorf("Didn't find a registered implementation for '%s' with type URL: '': an extension needs a typed_config, for its type says which one it is", name)
+	return false
+}
+
+// admin returns nil when there is to be no admin server.
+func admin(s *extension.Scope, m *bootstrapv3.Admin) *plan.Admin {
+	if m == nil {
+		return nil
+	}
+	adminFields.Check(s, m)
+	p := &plan.Admin{AccessLogs: accesslog.Compile(s.Field("access_log"), m.GetAccessLog())}
+	if path := m.GetAccessLogPath(); path != "" {
+		p.AccessLogs = append(p.AccessLogs, adminLog(s.Field("access_log_path"), path)...)
+	}
+	if m.GetAddress() == nil {
+		return nil
+	}
+	p.Address, _ = address(s.Field("address"), m.GetAddress())
+	return p
+}
+
+// adminLog is what the older field stands for.
+func adminLog(s *extension.Scope, path string) []filter.AccessLogFactory {
+	s.Warnf("is deprecated; use access_log")
+	a, err := anypb.New(&filev3.FileAccessLog{Path: path})
+	if err != nil {
+		s.Errorf("%v", err)
+		return nil
+	}
+	return accesslog.Compile(s, []*accesslogv3.AccessLog{{ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: a}}})
+}
+
+func runtimeLayers(s *extension.Scope, m *bootstrapv3.LayeredRuntime) []plan.RuntimeLayer {
+	var out []plan.RuntimeLayer
+	names, admins := map[string]bool{}, 0
+	for i, l := range m.GetLayers() {
+		s := s.Field("layers").Index(i)
+		layerFields.Check(s, l)
+		if names[l.GetName()] {
+			s.Field("name").Errorf("Duplicate layer name: %s", l.GetName())
+		}
+		names[l.GetName()] = true
+		p := plan.RuntimeLayer{Name: l.GetName(), Admin: l.GetAdminLayer() != nil}
+		if p.Admin {
+			if admins++; admins > 1 {
+				s.Field("admin_layer").Errorf("Too many admin layers specified in LayeredRuntime, at most one may be specified")
+			}
+		}
+		if static := l.GetStaticLayer(); static != nil {
+			p.Values = make(map[string]*structpb.Value)
+			flatten(s.Field("static_layer"), p.Values, "", static)
+			warnGuards(s.Field("static_layer"), p.Values)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// flatten gives the values under their dotted names. A struct is a value itself
+// when it is a fraction, or empty (Envoy).
+func flatten(s *extension.Scope, out map[string]*structpb.Value, prefix string, m *structpb.Struct) {
+	for _, key := range slices.Sorted(maps.Keys(m.GetFields())) {
+		s, v, name := s.Key(key), m.GetFields()[key], prefix+key
+		switch k := v.GetKind().(type) {
+		case *structpb.Value_StructValue:
+			fields := k.StructValue.GetFields()
+			if len(fields) == 0 || fields["numerator"] != nil || fields["denominator"] != nil {
+				out[name] = v
+			} else {
+				flatten(s, out, name+".", k.StructValue)
+			}
+		case *structpb.Value_NumberValue, *structpb.Value_BoolValue, *structpb.Value_StringValue:
+			out[name] = v
+		default:
+			s.Errorf("Invalid runtime entry value for %s: neither a number, a boolean, a string nor a map of these", name)
+		}
+	}
+}
+
+// warnGuards says once for a layer that the switches of Envoy's own code do nothing.
+func warnGuards(s *extension.Scope, values map[string]*structpb.Value) {
+	var guards []string
+	for k := range values {
+		if strings.HasPrefix(k, "envoy.reloadable_features.") || strings.HasPrefix(k, "envoy.restart_features.") {
+			guards = append(guards, k)
+		}
+	}
+	if len(guards) == 0 {
+		return
+	}
+	slices.Sort(guards)
+	more := ""
+	if n := len(guards) - 3; n > 0 {
+		guards, more = guards[:3], fmt.Sprintf(" and %d more", n)
+	}
+	s.Warnf("%s%s: without effect, for these switch parts of Envoy's own code", strings.Join(guards, ", "), more)
+}

@@ -1,0 +1,138 @@
+package compile
+
+import (
+	"bytes"
+	"encoding/json"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	internalupstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/internal_upstream/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// chains compiles the filter chains of a listener into p.
+func chains(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
+	for i, c := range m.GetFilterChains() {
+		at := s.Field("filter_chains").Index(i)
+		x := chain(at, c)
+		x.Match = chainMatch(at.Field("filter_chain_match"), c)
+		p.Chains = append(p.Chains, x)
+	}
+	if c := m.GetDefaultFilterChain(); c != nil {
+		at := s.Field("default_filter_chain")
+		if c.GetFilterChainMatch() != nil {
+			at.Field("filter_chain_match").Warnf("is without effect: the default filter chain takes what no other chain matches")
+		}
+		p.Default = chain(at, c)
+	}
+	if len(p.Chains) == 0 && p.Default == nil && m.GetFcdsConfig() == nil {
+		s.Errorf("error adding listener '%s': no filter chains specified", where(p))
+	}
+	if m.GetFilterChainMatcher() == nil {
+		distinct(s.Field("filter_chains"), m.GetFilterChains(), p)
+	}
+}
+
+func chain(s *extension.Scope, c *listenerv3.FilterChain) *plan.Chain {
+	chainFields.Check(s, c)
+	downstreamSocket(s.Field("transport_socket"), c.GetTransportSocket())
+	p := &plan.Chain{
+		Info: filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()}, Hash: hash(c),
+		ConnectTimeout: c.GetTransportSocketConnectTimeout().AsDuration(),
+	}
+	for i, f := range c.GetFilters() {
+		networkFilter(s.Field("filters").Index(i), f, i == len(c.GetFilters())-1, p)
+	}
+	return p
+}
+
+// downstreamSocket accepts plain text only, which is what none means too.
+func downstreamSocket(s *extension.Scope, t *corev3.TransportSocket) {
+	if t == nil || !typed(s, t.GetName(), t.GetTypedConfig()) {
+		return
+	}
+	at := s.Field("typed_config")
+	m, ok := at.Unpack(t.GetTypedConfig())
+	if !ok {
+		return
+	}
+	switch name := m.ProtoReflect().Descriptor().FullName(); m.(type) {
+	case *rawv3.RawBuffer:
+	case *internalupstreamv3.InternalUpstreamTransport:
+		at.Errorf("Didn't find a registered implementation for '%s' with type URL: '%s': envoy.transport_sockets.internal_upstream is for clusters, not for filter chains", t.GetName(), name)
+	default:
+		at.Errorf("not supported yet: the transport socket %s in a filter chain", name)
+	}
+}
+
+// networkFilter compiles one filter of a chain into p. Only the last one may, and
+// must, be terminal.
+func networkFilter(s *extension.Scope, f *listenerv3.Filter, last bool, p *plan.Chain) {
+	filterFields.Check(s, f)
+	if f.GetConfigDiscovery() != nil || !typed(s, f.GetName(), f.GetTypedConfig()) {
+		return
+	}
+	a, at := f.GetTypedConfig(), s.Field("typed_config")
+	if extension.Has(at, extension.TerminalFilter, a) {
+		if !last {
+			s.Errorf("terminal filter named %s of type %s must be the last filter in a network filter chain", f.GetName(), typeOf(at, a))
+		}
+		if t, ok := extension.Compile(at, extension.TerminalFilter, a); ok {
+			p.Terminal = t
+		}
+		return
+	}
+	m, ok := at.Unpack(a)
+	if !ok {
+		return
+	}
+	switch name := m.ProtoReflect().Descriptor().FullName(); {
+	case extension.Has(at, extension.NetworkFilter, a):
+		if last {
+			s.Errorf("non-terminal filter named %s of type %s is the last filter in a network filter chain", f.GetName(), name)
+		}
+		if n, ok := extension.Compile(at, extension.NetworkFilter, a); ok {
+			p.Filters = append(p.Filters, n)
+		}
+	case isHTTP(m):
+		at.Errorf("not supported yet: HTTP (%s)", name)
+	default:
+		// Compile reports it with the filters that there are.
+		extension.Compile(at, extension.NetworkFilter, a)
+	}
+}
+
+func isHTTP(m proto.Message) bool {
+	_, ok := m.(*httpv3.HttpConnectionManager)
+	return ok
+}
+
+// typeOf names the message in an Any that can be unpacked.
+func typeOf(s *extension.Scope, a *anypb.Any) string {
+	m, ok := s.Unpack(a)
+	if !ok {
+		return a.GetTypeUrl()
+	}
+	return string(m.ProtoReflect().Descriptor().FullName())
+}
+
+// compactJSON prints a message as Envoy does; protojson varies its spaces.
+func compactJSON(m proto.Message) string {
+	long, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	var b bytes.Buffer
+	if err == nil {
+		err = json.Compact(&b, long)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return b.String()
+}

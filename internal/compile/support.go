@@ -1,0 +1,165 @@
+package compile
+
+import (
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	internalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
+
+	"github.com/ginnel/ginnel/extension"
+)
+
+// Support returns what is done with the fields of the messages read here.
+func Support() []*extension.Fields {
+	return append([]*extension.Fields{
+		&bootstrapFields, &staticFields, &dynamicFields, &managerFields, &overloadFields,
+		&extensionFields, &adminFields, &layerFields,
+		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
+		&chainFields, &matchFields, &filterFields, &listenerFilterFields,
+		&addressFields, &socketFields, &pipeFields, &internalFields, &keepaliveFields,
+	}, clusterSupport()...)
+}
+
+var bootstrapFields = extension.Fields{
+	Message: &bootstrapv3.Bootstrap{},
+	Obeyed: []string{"node", "static_resources", "dynamic_resources", "cluster_manager", "overload_manager",
+		"stats_config", "stats_flush_interval", "stats_flush_on_admin", "layered_runtime", "admin", "bootstrap_extensions"},
+	Ignored: map[string]string{
+		"node_context_params":              "told to control planes only, and there are none yet",
+		"deferred_stat_options":            "saves Envoy memory; statistics are there from the start",
+		"watchdog":                         "there are no event loops whose hanging would have to be noticed",
+		"watchdogs":                        "there are no event loops whose hanging would have to be noticed",
+		"enable_dispatcher_stats":          "there are no event loops to measure",
+		"inline_headers":                   "makes Envoy's header lookups faster and changes nothing else",
+		"grpc_async_client_manager_config": "tunes how long Envoy caches gRPC clients",
+		"memory_allocator_manager":         "tunes tcmalloc; Go has its own allocator",
+		"enable_worker_cpu_affinity":       "goroutines are not bound to processors",
+	},
+}
+
+var staticFields = extension.Fields{
+	Message: &bootstrapv3.Bootstrap_StaticResources{},
+	Obeyed:  []string{"listeners", "clusters"},
+}
+
+var dynamicFields = extension.Fields{Message: &bootstrapv3.Bootstrap_DynamicResources{}}
+
+var managerFields = extension.Fields{
+	Message: &bootstrapv3.ClusterManager{},
+	Ignored: map[string]string{"enable_deferred_cluster_creation": "saves Envoy memory; clusters are there from the start"},
+}
+
+var overloadFields = extension.Fields{
+	Message: &overloadv3.OverloadManager{},
+	Ignored: map[string]string{
+		"refresh_interval":      "without resource monitors there is nothing to refresh",
+		"buffer_factory_config": "without overload actions nothing reads what it accounts",
+	},
+}
+
+var extensionFields = extension.Fields{
+	Message: &internalv3.InternalListener{},
+	Obeyed:  []string{"buffer_size_kb"},
+}
+
+var adminFields = extension.Fields{
+	Message: &bootstrapv3.Admin{},
+	Obeyed:  []string{"access_log", "access_log_path", "address"},
+	Ignored: map[string]string{
+		"profile_path":             "profiles are served under /debug/pprof/ and not written to files",
+		"ignore_global_conn_limit": "there is no global limit of connections",
+	},
+}
+
+var layerFields = extension.Fields{
+	Message: &bootstrapv3.RuntimeLayer{},
+	Obeyed:  []string{"name", "static_layer", "admin_layer"},
+}
+
+var listenerFields = extension.Fields{
+	Message: &listenerv3.Listener{},
+	Obeyed: []string{"name", "address", "additional_addresses", "stat_prefix", "filter_chains", "default_filter_chain",
+		"per_connection_buffer_limit_bytes", "metadata", "deprecated_v1", "listener_filters", "listener_filters_timeout",
+		"continue_on_listener_filters_timeout", "traffic_direction", "connection_balance_config", "enable_reuse_port",
+		"access_log", "tcp_backlog_size", "internal_listener", "tcp_keepalive"},
+	Ignored: map[string]string{
+		"reuse_port": "Envoy 1.40 accepts it without effect; enable_reuse_port decides",
+		"max_connections_to_accept_per_socket_event": "connections are accepted one at a time, and a busy listener does not keep others waiting",
+		"ignore_global_conn_limit":                   "there is no global limit of connections",
+		"bypass_overload_manager":                    "there are no overload actions",
+	},
+	Defaults: map[string]string{
+		"use_original_dst": "false", "transparent": "false", "freebind": "false", "bind_to_port": "true",
+		"tcp_fast_open_queue_length": "0",
+	},
+}
+
+var additionalFields = extension.Fields{
+	Message: &listenerv3.AdditionalAddress{},
+	Obeyed:  []string{"address", "tcp_keepalive"},
+}
+
+const unbalanced = "goroutines move between processors by themselves: no connection waits behind another one of its worker"
+
+var balanceFields = extension.Fields{
+	Message: &listenerv3.Listener_ConnectionBalanceConfig{},
+	Ignored: map[string]string{"exact_balance": unbalanced, "cpu_locality_balance": unbalanced},
+}
+
+var deprecatedFields = extension.Fields{
+	Message:  &listenerv3.Listener_DeprecatedV1{},
+	Defaults: map[string]string{"bind_to_port": "true"},
+}
+
+var chainFields = extension.Fields{
+	Message:  &listenerv3.FilterChain{},
+	Obeyed:   []string{"filter_chain_match", "filters", "metadata", "transport_socket", "transport_socket_connect_timeout", "name"},
+	Defaults: map[string]string{"use_proxy_proto": "false"},
+}
+
+var matchFields = extension.Fields{
+	Message: &listenerv3.FilterChainMatch{},
+	Obeyed: []string{"destination_port", "prefix_ranges", "direct_source_prefix_ranges", "source_type",
+		"source_prefix_ranges", "source_ports", "server_names", "transport_protocol", "application_protocols"},
+}
+
+const typeDecides = "the type of the configuration decides which extension it is, in Envoy too"
+
+var filterFields = extension.Fields{
+	Message: &listenerv3.Filter{},
+	Obeyed:  []string{"typed_config"},
+	Ignored: map[string]string{"name": typeDecides},
+}
+
+var listenerFilterFields = extension.Fields{
+	Message: &listenerv3.ListenerFilter{},
+	Obeyed:  []string{"typed_config"},
+	Ignored: map[string]string{"name": typeDecides},
+}
+
+var addressFields = extension.Fields{
+	Message: &corev3.Address{},
+	Obeyed:  []string{"socket_address", "pipe", "envoy_internal_address"},
+}
+
+var socketFields = extension.Fields{
+	Message:  &corev3.SocketAddress{},
+	Obeyed:   []string{"address", "port_value", "ipv4_compat"},
+	Defaults: map[string]string{"resolver_name": "envoy.ip"},
+}
+
+var pipeFields = extension.Fields{
+	Message: &corev3.Pipe{},
+	Obeyed:  []string{"path", "mode"},
+}
+
+var internalFields = extension.Fields{
+	Message: &corev3.EnvoyInternalAddress{},
+	Obeyed:  []string{"server_listener_name", "endpoint_id"},
+}
+
+var keepaliveFields = extension.Fields{
+	Message: &corev3.TcpKeepalive{},
+	Obeyed:  []string{"keepalive_probes", "keepalive_time", "keepalive_interval"},
+}
