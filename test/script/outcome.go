@@ -153,10 +153,27 @@ func AnswerDifferences(envoy, ginnel []Answer) []string {
 		}
 		told[g.Command] = want[1:]
 		if want[0] != g.Text {
-			out = append(out, fmt.Sprintf("> %s\nEnvoy:\n%s\nginnel:\n%s", g.Command, want[0], g.Text))
+			out = append(out, fmt.Sprintf("> %s\n%s", g.Command, lineDifferences(want[0], g.Text)))
 		}
 	}
 	return out
+}
+
+// lineDifferences names each line that only one of two texts has, or both texts
+// where only the order differs.
+func lineDifferences(envoy, ginnel string) string {
+	e, g := strings.Split(envoy, "\n"), strings.Split(ginnel, "\n")
+	var out []string
+	for _, l := range surplus(e, g) {
+		out = append(out, "Envoy:  "+l)
+	}
+	for _, l := range surplus(g, e) {
+		out = append(out, "ginnel: "+l)
+	}
+	if len(out) == 0 {
+		return "the same lines in another order\nEnvoy:\n" + envoy + "\nginnel:\n" + ginnel
+	}
+	return strings.Join(slices.Compact(out), "\n")
 }
 
 // FormatAnswers writes answers as text that a reader of a diff can follow; ParseAnswers reads it.

@@ -50,8 +50,9 @@ func TestAnswerDifferences(t *testing.T) {
 	if got := AnswerDifferences(envoy, same); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
-	if got := AnswerDifferences(envoy, []Answer{{"log a", "1"}, {"log a", "3"}}); len(got) != 1 {
-		t.Errorf("%q", got)
+	want := []string{"> log a\nEnvoy:  2\nginnel: 3"}
+	if d := cmp.Diff(want, AnswerDifferences(envoy, []Answer{{"log a", "1"}, {"log a", "3"}})); d != "" {
+		t.Error(d)
 	}
 }
 
