@@ -1,79 +1,173 @@
 package compile
 
 import (
+	"cmp"
+	"math"
+	"net/netip"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
-type raw struct{}
+// Envoy's defaults.
+const (
+	defaultConnectTimeout = 5 * time.Second
+	defaultClusterBuffer  = 1 << 20 // bytes
+)
 
-func (raw) Transparent() bool                               { return true }
-func (raw) Passthrough() ([]extension.MetadataSource, bool) { return nil, false }
-
-func sock(s *extension.Scope, t *corev3.TransportSocket) plan.Transport {
-	if t == nil {
-		return plan.Transport{Socket: raw{}}
+// clusters compiles a list of clusters; s is the scope of the list.
+func clusters(s *extension.Scope, in []*clusterv3.Cluster) []*plan.Cluster {
+	first := make(map[string]string, len(in)) // path by name
+	out := make([]*plan.Cluster, 0, len(in))
+	for i, c := range in {
+		at := s.Index(i)
+		if other, dup := first[c.GetName()]; dup && c.GetName() != "" {
+			at.Field("name").Errorf("cluster manager: duplicate cluster '%s': %s has this name too", c.GetName(), other)
+		} else {
+			first[c.GetName()] = at.Path()
+		}
+		out = append(out, cluster(at, c))
 	}
-	x, _ := extension.Compile(s, extension.UpstreamSocket, t.GetTypedConfig())
-	return plan.Transport{Name: t.Name, Socket: x}
+	return out
 }
 
-func clus(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
-	b := plan.Breaker{MaxConnections: 1024, MaxPending: 1024, MaxRequests: 1024, MaxRetries: 3, MaxConnectionPools: 1<<32 - 1}
-	p := &plan.Cluster{Name: c.Name, StatName: c.Name, Proto: c, ConnectTimeout: 5 * time.Second, BufferBytes: 1 << 20, Metadata: c.Metadata,
-		Breakers: [2]plan.Breaker{b, b}, LB: plan.LB{PanicPercent: 50, ChoiceCount: 2, ActiveBias: 1, MinRing: 1024, MaxRing: 8 << 20, MaglevSize: 65537}, Lookup: "STATIC"}
-	if c.AltStatName != "" {
-		p.StatName = c.AltStatName
+func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
+	clusterFields.Check(s, c)
+	checkLookup(s, c)
+	checkProtocolOptions(s.Field("typed_extension_protocol_options"), c)
+	if t := c.GetTrackClusterStats(); t != nil {
+		trackStatsFields.Check(s.Field("track_cluster_stats"), t)
 	}
-	switch c.LbPolicy {
-	case clusterv3.Cluster_LEAST_REQUEST:
-		p.LB.Policy = plan.LeastRequest
-	case clusterv3.Cluster_RANDOM:
-		p.LB.Policy = plan.Random
-	case clusterv3.Cluster_RING_HASH:
-		p.LB.Policy = plan.RingHash
-	case clusterv3.Cluster_MAGLEV:
-		p.LB.Policy = plan.Maglev
+	p := &plan.Cluster{
+		Name: c.GetName(), StatName: cmp.Or(c.GetAltStatName(), c.GetName()), Hash: hash(c), Proto: c,
+		ConnectTimeout: defaultConnectTimeout,
+		BufferBytes:    int(valueOr(c.GetPerConnectionBufferLimitBytes(), defaultClusterBuffer)),
+		Metadata:       c.GetMetadata(),
+		Assignment:     assignment(s.Field("load_assignment"), c.GetLoadAssignment(), c.GetType()),
+		LB:             balancing(s, c),
+		Breakers:       breakers(s.Field("circuit_breakers"), c.GetCircuitBreakers()),
+		Transport:      upstreamTransport(s.Field("transport_socket"), c.GetTransportSocket()),
+		Transports:     transportMatches(s.Field("transport_socket_matches"), c.GetTransportSocketMatches()),
+		Bind:           upstreamBind(s.Field("upstream_bind_config"), c.GetUpstreamBindConfig()),
+		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
+		Lookup:         c.GetType().String(),
 	}
-	if c.ConnectTimeout != nil {
-		p.ConnectTimeout = c.ConnectTimeout.AsDuration()
-	}
-	for _, t := range c.GetCircuitBreakers().GetThresholds() {
-		x := &p.Breakers[int(t.Priority)]
-		if t.MaxConnections != nil {
-			x.MaxConnections = t.MaxConnections.Value
-		}
-		if t.MaxPendingRequests != nil {
-			x.MaxPending = t.MaxPendingRequests.Value
-		}
-	}
-	p.Transport = sock(s.Field("transport_socket.typed_config"), c.TransportSocket)
-	for i, m := range c.TransportSocketMatches {
-		t := sock(s.Field("transport_socket_matches").Index(i).Field("transport_socket.typed_config"), m.TransportSocket)
-		t.Name = m.Name
-		p.Transports = append(p.Transports, plan.TransportMatch{Transport: t, Match: m.Match})
-	}
-	p.Assignment.OverprovisionFactor = 140
-	for _, l := range c.GetLoadAssignment().GetEndpoints() {
-		pl := plan.Locality{Locality: l.Locality, Priority: l.Priority, Weight: l.LoadBalancingWeight.GetValue(), Metadata: l.Metadata}
-		for _, e := range l.LbEndpoints {
-			ep := e.GetEndpoint()
-			w := uint32(1)
-			if e.LoadBalancingWeight != nil {
-				w = e.LoadBalancingWeight.Value
-			}
-			pe := plan.Endpoint{Addr: naddr(ep.Address), Hostname: ep.Hostname, Weight: w, Health: e.HealthStatus, Metadata: e.Metadata}
-			for _, a := range ep.AdditionalAddresses {
-				pe.Additional = append(pe.Additional, naddr(a.Address))
-			}
-			pl.Endpoints = append(pl.Endpoints, pe)
-		}
-		p.Assignment.Localities = append(p.Assignment.Localities, pl)
+	if d := c.GetConnectTimeout(); d != nil {
+		p.ConnectTimeout = d.AsDuration()
 	}
 	return p
+}
+
+// checkLookup reports how hosts are found when it is not by reading them here.
+func checkLookup(s *extension.Scope, c *clusterv3.Cluster) {
+	if t := c.GetType(); t != clusterv3.Cluster_STATIC {
+		s.Field("type").Errorf("%s clusters are not supported yet, only STATIC ones", t)
+	}
+}
+
+func checkProtocolOptions(s *extension.Scope, c *clusterv3.Cluster) {
+	for key, a := range c.GetTypedExtensionProtocolOptions() {
+		m, ok := s.Key(key).Unpack(a)
+		if !ok {
+			continue
+		}
+		name := string(m.ProtoReflect().Descriptor().FullName())
+		if _, ok := protocolOptions[name]; !ok {
+			s.Key(key).Errorf("%s is not supported yet", name)
+		}
+	}
+}
+
+func valueOr(v *wrapperspb.UInt32Value, def uint32) uint32 {
+	if v == nil {
+		return def
+	}
+	return v.GetValue()
+}
+
+// breakers returns the circuit breakers by routing priority. Of two thresholds of
+// one priority the first counts (Envoy).
+func breakers(s *extension.Scope, m *clusterv3.CircuitBreakers) [2]plan.Breaker {
+	var out [2]plan.Breaker
+	for i := range out {
+		out[i] = plan.Breaker{
+			MaxConnections: 1024, MaxPending: 1024, MaxRequests: 1024, MaxRetries: 3, MaxConnectionPools: math.MaxUint32,
+		}
+	}
+	if m == nil {
+		return out
+	}
+	breakersFields.Check(s, m)
+	eachPriority(s.Field("thresholds"), m.GetThresholds(), func(_ *extension.Scope, t *clusterv3.CircuitBreakers_Thresholds) {
+		threshold(&out[t.GetPriority()], t)
+	})
+	eachPriority(s.Field("per_host_thresholds"), m.GetPerHostThresholds(), func(at *extension.Scope, t *clusterv3.CircuitBreakers_Thresholds) {
+		only := &clusterv3.CircuitBreakers_Thresholds{Priority: t.GetPriority(), MaxConnections: t.GetMaxConnections()}
+		if !proto.Equal(t, only) {
+			at.Errorf("Unsupported field in per_host_thresholds: a host has no limit but max_connections")
+		}
+		if v := t.GetMaxConnections(); v != nil {
+			out[t.GetPriority()].PerHostMaxConnections = v.GetValue()
+		}
+	})
+	return out
+}
+
+// eachPriority calls f for the first threshold of each priority.
+func eachPriority(s *extension.Scope, in []*clusterv3.CircuitBreakers_Thresholds, f func(*extension.Scope, *clusterv3.CircuitBreakers_Thresholds)) {
+	var seen [2]bool
+	for i, t := range in {
+		at := s.Index(i)
+		thresholdsFields.Check(at, t)
+		switch p := int(t.GetPriority()); {
+		case p < 0 || p >= len(seen): // the API's own constraints name it
+		case seen[p]:
+			at.Warnf("not used: there are thresholds of priority %s before these, and the first count", t.GetPriority())
+		default:
+			seen[p] = true
+			f(at, t)
+		}
+	}
+}
+
+func threshold(b *plan.Breaker, t *clusterv3.CircuitBreakers_Thresholds) {
+	b.MaxConnections = valueOr(t.GetMaxConnections(), b.MaxConnections)
+	b.MaxPending = valueOr(t.GetMaxPendingRequests(), b.MaxPending)
+	b.MaxRequests = valueOr(t.GetMaxRequests(), b.MaxRequests)
+	b.MaxRetries = valueOr(t.GetMaxRetries(), b.MaxRetries)
+	b.MaxConnectionPools = valueOr(t.GetMaxConnectionPools(), b.MaxConnectionPools)
+	b.TrackRemaining = t.GetTrackRemaining()
+}
+
+// upstreamBind returns nil when the system chooses the source.
+func upstreamBind(s *extension.Scope, m *corev3.BindConfig) *plan.BindConfig {
+	if m == nil {
+		return nil
+	}
+	bindFields.Check(s, m)
+	sa := m.GetSourceAddress()
+	if sa == nil {
+		return nil
+	}
+	at := s.Field("source_address")
+	ip, _ := parseIP(at.Field("address"), sa.GetAddress())
+	checkPlainSocketAddress(at, sa)
+	return &plan.BindConfig{
+		Source: netip.AddrPortFrom(ip, uint16(sa.GetPortValue())), FreeBind: m.GetFreebind().GetValue(),
+	}
+}
+
+// upstreamKeepalive returns nil when keep-alive is off.
+func upstreamKeepalive(s *extension.Scope, m *clusterv3.UpstreamConnectionOptions) *plan.Keepalive {
+	if m == nil {
+		return nil
+	}
+	connectionOptionsFields.Check(s, m)
+	return keepalive(s.Field("tcp_keepalive"), m.GetTcpKeepalive())
 }

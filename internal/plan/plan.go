@@ -135,11 +135,14 @@ type Cluster struct {
 }
 
 // BindConfig is the source of upstream connections.
-type BindConfig struct{ Source netip.AddrPort }
+type BindConfig struct {
+	Source   netip.AddrPort
+	FreeBind bool // Source need not be an address of this machine yet
+}
 
-// A Transport is a named upstream transport socket.
+// A Transport is an upstream transport socket.
 type Transport struct {
-	Name   string
+	Name   string // of its match, for statistics; "" for the cluster's own
 	Socket extension.UpstreamTransport
 }
 
@@ -154,7 +157,9 @@ type TransportMatch struct {
 type Assignment struct {
 	Localities          []Locality
 	OverprovisionFactor uint32 // percent; 140 by default
-	WeightedPriorityOff bool
+	// WeightedHealth measures the health of a priority by the weights of its hosts
+	// instead of their number.
+	WeightedHealth bool
 }
 
 // A Locality is the endpoints of one place at one priority.

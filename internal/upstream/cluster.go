@@ -53,7 +53,7 @@ func (c *Cluster) init(s *Set) {
 	c.info = filter.ClusterInfo{StatName: p.StatName, Metadata: p.Metadata}
 	c.byHost = make(map[*filter.Host]*host)
 	if p.Bind != nil {
-		c.socket.Source = filter.IPAddr{AddrPort: p.Bind.Source}
+		c.socket.Source, c.socket.FreeBind = filter.IPAddr{AddrPort: p.Bind.Source}, p.Bind.FreeBind
 	}
 	if k := p.Keepalive; k != nil {
 		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
@@ -78,7 +78,7 @@ func (c *Cluster) policy() plan.LB {
 // members makes the hosts and returns them as the balancer wants them.
 func (c *Cluster) members() lb.Hosts {
 	a := &c.plan.Assignment
-	out := lb.Hosts{Overprovision: a.OverprovisionFactor}
+	out := lb.Hosts{Overprovision: a.OverprovisionFactor, WeighHealth: a.WeightedHealth}
 	for i := range a.Localities {
 		l := &a.Localities[i]
 		m := lb.Locality{

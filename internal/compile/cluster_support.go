@@ -1,0 +1,241 @@
+package compile
+
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
+	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
+	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
+	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
+	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
+	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
+
+	"github.com/ginnel/ginnel/extension"
+)
+
+// Why a field of a cluster may be ignored.
+const (
+	httpOnly   = "for upstreams that speak HTTP; a TCP proxy does not use it"
+	dnsOnly    = "for clusters that look names up, which STATIC ones do not"
+	checksOnly = "says what health checks and outlier detection lead to, and these are refused"
+	zoneOnly   = "zone-aware routing needs a local cluster, and without one Envoy ignores this too"
+)
+
+var clusterFields = extension.Fields{
+	Message: &clusterv3.Cluster{},
+	Obeyed: []string{
+		"name", "alt_stat_name", "type", "connect_timeout", "metadata", "load_assignment",
+		"per_connection_buffer_limit_bytes", "circuit_breakers", "upstream_bind_config",
+		"upstream_connection_options", "transport_socket", "transport_socket_matches",
+		"lb_policy", "ring_hash_lb_config", "maglev_lb_config", "least_request_lb_config",
+		"round_robin_lb_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",
+		"typed_extension_protocol_options",
+	},
+	Ignored: map[string]string{
+		"max_requests_per_connection":    "a TCP connection serves one downstream connection in any case",
+		"upstream_http_protocol_options": httpOnly,
+		"common_http_protocol_options":   httpOnly,
+		"http_protocol_options":          httpOnly,
+		"http2_protocol_options":         httpOnly,
+		"protocol_selection":             httpOnly,
+		"track_timeout_budgets":          httpOnly,
+
+		"dns_refresh_rate":          dnsOnly,
+		"dns_jitter":                dnsOnly,
+		"dns_failure_refresh_rate":  dnsOnly,
+		"respect_dns_ttl":           dnsOnly,
+		"dns_lookup_family":         dnsOnly,
+		"dns_resolvers":             dnsOnly,
+		"use_tcp_for_dns_lookups":   dnsOnly,
+		"dns_resolution_config":     dnsOnly,
+		"typed_dns_resolver_config": dnsOnly,
+		"wait_for_warm_on_init":     dnsOnly,
+
+		"cleanup_interval":                         "for ORIGINAL_DST clusters alone",
+		"close_connections_on_host_health_failure": checksOnly,
+		"ignore_health_on_host_removal":            checksOnly,
+
+		"connection_pool_per_downstream_connection": "no upstream connection serves two downstream connections in any case",
+		"lrs_server":                  "Envoy does not read it either",
+		"lrs_report_endpoint_metrics": "for load reports, and cluster_manager.load_stats_config is refused",
+	},
+}
+
+// protocolOptions are the types of typed_extension_protocol_options that may be
+// ignored, with the reason.
+var protocolOptions = map[string]string{
+	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": httpOnly,
+	"envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions":   "for idle connections of pools; TCP connections are not kept for later",
+}
+
+var trackStatsFields = extension.Fields{
+	Message: &clusterv3.TrackClusterStats{},
+	Ignored: map[string]string{"timeout_budgets": httpOnly, "request_response_sizes": httpOnly},
+}
+
+var bindFields = extension.Fields{
+	Message: &corev3.BindConfig{},
+	Obeyed:  []string{"source_address", "freebind"},
+}
+
+var connectionOptionsFields = extension.Fields{
+	Message: &clusterv3.UpstreamConnectionOptions{},
+	Obeyed:  []string{"tcp_keepalive"},
+}
+
+var transportMatchFields = extension.Fields{
+	Message: &clusterv3.Cluster_TransportSocketMatch{},
+	Obeyed:  []string{"name", "match", "transport_socket"},
+}
+
+var breakersFields = extension.Fields{
+	Message: &clusterv3.CircuitBreakers{},
+	Obeyed:  []string{"thresholds", "per_host_thresholds"},
+}
+
+var thresholdsFields = extension.Fields{
+	Message: &clusterv3.CircuitBreakers_Thresholds{},
+	Obeyed: []string{
+		"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries",
+		"track_remaining", "max_connection_pools",
+	},
+	Ignored: map[string]string{"retry_budget": "limits retries of HTTP requests"},
+}
+
+var assignmentFields = extension.Fields{
+	Message: &endpointv3.ClusterLoadAssignment{},
+	Obeyed:  []string{"endpoints", "policy"},
+	Ignored: map[string]string{
+		"cluster_name":    "inside of a cluster its name is known",
+		"named_endpoints": "only endpoint_name, which is refused, leads to them",
+	},
+}
+
+var assignmentPolicyFields = extension.Fields{
+	Message: &endpointv3.ClusterLoadAssignment_Policy{},
+	Obeyed:  []string{"overprovisioning_factor", "weighted_priority_health"},
+	Ignored: map[string]string{"endpoint_stale_after": "endpoints that stand in the cluster do not age"},
+}
+
+var localityFields = extension.Fields{
+	Message: &endpointv3.LocalityLbEndpoints{},
+	Obeyed:  []string{"locality", "metadata", "lb_endpoints", "load_balancing_weight", "priority"},
+	Ignored: map[string]string{"proximity": "Envoy's load balancers do not read it either"},
+}
+
+var lbEndpointFields = extension.Fields{
+	Message: &endpointv3.LbEndpoint{},
+	Obeyed:  []string{"endpoint", "health_status", "metadata", "load_balancing_weight"},
+}
+
+var endpointFields = extension.Fields{
+	Message: &endpointv3.Endpoint{},
+	Obeyed:  []string{"address", "hostname", "additional_addresses"},
+	Ignored: map[string]string{
+		"health_check_config": "says how to check this host's health, and health checks are refused",
+		"observability_name":  "names the statistics of one endpoint, which are refused (track_cluster_stats)",
+	},
+}
+
+var additionalAddressFields = extension.Fields{
+	Message: &endpointv3.Endpoint_AdditionalAddress{},
+	Obeyed:  []string{"address"},
+}
+
+var commonLBFields = extension.Fields{
+	Message: &clusterv3.Cluster_CommonLbConfig{},
+	Obeyed: []string{
+		"healthy_panic_threshold", "locality_weighted_lb_config", "zone_aware_lb_config", "consistent_hashing_lb_config",
+	},
+	Ignored: map[string]string{
+		"update_merge_window":                  "the hosts of a STATIC cluster do not change one by one",
+		"ignore_new_hosts_until_first_hc":      checksOnly,
+		"close_connections_on_host_set_change": "the hosts of a STATIC cluster do not change",
+		"override_host_status":                 httpOnly,
+	},
+}
+
+var (
+	localityWeightedFields = extension.Fields{Message: &clusterv3.Cluster_CommonLbConfig_LocalityWeightedLbConfig{}}
+
+	zoneAwareFields = extension.Fields{
+		Message: &clusterv3.Cluster_CommonLbConfig_ZoneAwareLbConfig{},
+		Ignored: map[string]string{"routing_enabled": zoneOnly, "min_cluster_size": zoneOnly},
+	}
+	hashingFields = extension.Fields{
+		Message: &clusterv3.Cluster_CommonLbConfig_ConsistentHashingLbConfig{},
+		Obeyed:  []string{"use_hostname_for_hashing", "hash_balance_factor"},
+	}
+	roundRobinFields   = extension.Fields{Message: &clusterv3.Cluster_RoundRobinLbConfig{}}
+	leastRequestFields = extension.Fields{
+		Message: &clusterv3.Cluster_LeastRequestLbConfig{},
+		Obeyed:  []string{"choice_count", "active_request_bias"},
+	}
+	ringHashFields = extension.Fields{
+		Message: &clusterv3.Cluster_RingHashLbConfig{},
+		Obeyed:  []string{"minimum_ring_size", "maximum_ring_size", "hash_function"},
+	}
+	maglevFields = extension.Fields{Message: &clusterv3.Cluster_MaglevLbConfig{}, Obeyed: []string{"table_size"}}
+)
+
+var lbPolicyFields = extension.Fields{
+	Message: &clusterv3.LoadBalancingPolicy{},
+	Obeyed:  []string{"policies"},
+}
+
+// The typed policies of load_balancing_policy.
+var (
+	typedRoundRobinFields = extension.Fields{
+		Message: &roundrobinv3.RoundRobin{},
+		Obeyed:  []string{"locality_lb_config"},
+	}
+	typedLeastRequestFields = extension.Fields{
+		Message:  &leastrequestv3.LeastRequest{},
+		Obeyed:   []string{"choice_count", "active_request_bias", "locality_lb_config"},
+		Defaults: map[string]string{"selection_method": "N_CHOICES"},
+	}
+	typedRandomFields = extension.Fields{
+		Message: &randomv3.Random{},
+		Obeyed:  []string{"locality_lb_config"},
+	}
+	typedRingHashFields = extension.Fields{
+		Message: &ringhashv3.RingHash{},
+		Obeyed: []string{
+			"hash_function", "minimum_ring_size", "maximum_ring_size", "use_hostname_for_hashing",
+			"hash_balance_factor", "consistent_hashing_lb_config", "locality_weighted_lb_config",
+		},
+	}
+	typedMaglevFields = extension.Fields{
+		Message: &maglevv3.Maglev{},
+		Obeyed:  []string{"table_size", "consistent_hashing_lb_config", "locality_weighted_lb_config"},
+	}
+	typedLocalityFields = extension.Fields{
+		Message: &lbcommonv3.LocalityLbConfig{},
+		Obeyed:  []string{"locality_weighted_lb_config", "zone_aware_lb_config"},
+	}
+	typedZoneAwareFields = extension.Fields{
+		Message: &lbcommonv3.LocalityLbConfig_ZoneAwareLbConfig{},
+		Ignored: map[string]string{
+			"routing_enabled": zoneOnly, "min_cluster_size": zoneOnly, "force_locality_direct_routing": zoneOnly,
+			"force_local_zone": zoneOnly, "locality_basis": zoneOnly,
+		},
+	}
+	typedHashingFields = extension.Fields{
+		Message: &lbcommonv3.ConsistentHashingLbConfig{},
+		Obeyed:  []string{"use_hostname_for_hashing", "hash_balance_factor"},
+	}
+)
+
+// clusterSupport lists what is obeyed of the messages that make up a cluster.
+func clusterSupport() []*extension.Fields {
+	return []*extension.Fields{
+		&clusterFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
+		&transportMatchFields, &breakersFields, &thresholdsFields,
+		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
+		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,
+		&roundRobinFields, &leastRequestFields, &ringHashFields, &maglevFields, &lbPolicyFields,
+		&typedRoundRobinFields, &typedLeastRequestFields, &typedRandomFields, &typedRingHashFields, &typedMaglevFields,
+		&typedLocalityFields, &typedZoneAwareFields, &typedHashingFields,
+	}
+}

@@ -1,0 +1,148 @@
+package compile
+
+import (
+	"net"
+	"net/netip"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+const defaultOverprovision = 140 // percent
+
+// hosts compiles the endpoints of a cluster of some type.
+type hosts struct {
+	lookup clusterv3.Cluster_DiscoveryType
+}
+
+func assignment(s *extension.Scope, m *endpointv3.ClusterLoadAssignment, lookup clusterv3.Cluster_DiscoveryType) plan.Assignment {
+	a := plan.Assignment{OverprovisionFactor: defaultOverprovision}
+	if m == nil {
+		return a
+	}
+	assignmentFields.Check(s, m)
+	if p := m.GetPolicy(); p != nil {
+		assignmentPolicyFields.Check(s.Field("policy"), p)
+		a.OverprovisionFactor = valueOr(p.GetOverprovisioningFactor(), defaultOverprovision)
+		a.WeightedHealth = p.GetWeightedPriorityHealth()
+	}
+	h := hosts{lookup}
+	for i, l := range m.GetEndpoints() {
+		a.Localities = append(a.Localities, h.locality(s.Field("endpoints").Index(i), l))
+	}
+	return a
+}
+
+// locality compiles one list of endpoints. Priorities may have gaps and places may
+// stand in several lists (seen on Envoy 1.40).
+func (h hosts) locality(s *extension.Scope, m *endpointv3.LocalityLbEndpoints) plan.Locality {
+	localityFields.Check(s, m)
+	l := plan.Locality{
+		Locality: m.GetLocality(), Priority: m.GetPriority(),
+		Weight: m.GetLoadBalancingWeight().GetValue(), Metadata: m.GetMetadata(),
+	}
+	for i, e := range m.GetLbEndpoints() {
+		if c, ok := h.endpoint(s.Field("lb_endpoints").Index(i), e); ok {
+			l.Endpoints = append(l.Endpoints, c)
+		}
+	}
+	return l
+}
+
+func (h hosts) endpoint(s *extension.Scope, m *endpointv3.LbEndpoint) (e plan.Endpoint, ok bool) {
+	lbEndpointFields.Check(s, m)
+	if m.GetEndpointName() != "" {
+		return e, false // refused above
+	}
+	at, in := s.Field("endpoint"), m.GetEndpoint()
+	if in == nil {
+		at.Errorf("value is required: an endpoint has an address")
+		return e, false
+	}
+	endpointFields.Check(at, in)
+	e = plan.Endpoint{
+		Hostname: in.GetHostname(), Weight: valueOr(m.GetLoadBalancingWeight(), 1),
+		Health: m.GetHealthStatus(), Metadata: m.GetMetadata(),
+	}
+	e.Addr, ok = h.address(at.Field("address"), in.GetAddress())
+	for i, a := range in.GetAdditionalAddresses() {
+		more := at.Field("additional_addresses").Index(i)
+		additionalAddressFields.Check(more, a)
+		addr, fine := h.address(more.Field("address"), a.GetAddress())
+		e.Additional, ok = append(e.Additional, addr), ok && fine
+	}
+	return e, ok
+}
+
+// address returns where a host is; ok is false when it cannot be, which is reported
+// here or by the constraints of the API.
+func (h hosts) address(s *extension.Scope, m *corev3.Address) (addr net.Addr, ok bool) {
+	if m == nil {
+		s.Errorf("Address must be set")
+		return nil, false
+	}
+	switch a := m.GetAddress().(type) {
+	case *corev3.Address_SocketAddress:
+		return h.socket(s.Field("socket_address"), a.SocketAddress)
+	case *corev3.Address_Pipe:
+		return h.pipe(s.Field("pipe.path"), a.Pipe.GetPath())
+	case *corev3.Address_EnvoyInternalAddress:
+		return h.internal(s.Field("envoy_internal_address"), a.EnvoyInternalAddress)
+	}
+	return nil, false
+}
+
+func (h hosts) socket(s *extension.Scope, m *corev3.SocketAddress) (net.Addr, bool) {
+	ok := checkPlainSocketAddress(s, m)
+	ip, err := netip.ParseAddr(m.GetAddress())
+	if err != nil && h.lookup == clusterv3.Cluster_STATIC && m.GetAddress() != "" {
+		s.Field("address").Errorf("malformed IP address: %s. A STATIC cluster looks no names up; "+
+			"Envoy does in clusters of type 'STRICT_DNS' or 'LOGICAL_DNS'", m.GetAddress())
+	}
+	return filter.IPAddr{AddrPort: netip.AddrPortFrom(ip, uint16(m.GetPortValue()))}, ok && err == nil
+}
+
+// checkPlainSocketAddress reports what makes an address more than an IP address and
+// a port. The protocol does not matter, nor does ipv4_compat, which is for listeners
+// (Envoy).
+func checkPlainSocketAddress(s *extension.Scope, m *corev3.SocketAddress) (ok bool) {
+	ok = true
+	if m.GetNamedPort() != "" {
+		s.Field("named_port").Errorf("IP resolver can't handle port specifier type %d: use port_value", 4)
+		ok = false
+	}
+	if r := m.GetResolverName(); r != "" && r != "envoy.ip" {
+		s.Field("resolver_name").Errorf("Unknown address resolver: %s", r)
+		ok = false
+	}
+	if m.GetNetworkNamespaceFilepath() != "" {
+		s.Field("network_namespace_filepath").Errorf("hosts cannot specify network namespaces with their address")
+		ok = false
+	}
+	return ok
+}
+
+func (h hosts) pipe(s *extension.Scope, path string) (net.Addr, bool) {
+	if len(path) >= maxPipePath {
+		s.Errorf("Path %q exceeds maximum UNIX domain socket path size of %d", path, maxPipePath)
+		return nil, false
+	}
+	return filter.UnixAddr{Path: path}, path != ""
+}
+
+func (h hosts) internal(s *extension.Scope, m *corev3.EnvoyInternalAddress) (net.Addr, bool) {
+	if h.lookup == clusterv3.Cluster_STRICT_DNS || h.lookup == clusterv3.Cluster_LOGICAL_DNS {
+		s.Errorf("a %s cluster could never have this host: an internal listener has no name in the DNS; use type: STATIC", h.lookup)
+	}
+	name, ok := m.GetAddressNameSpecifier().(*corev3.EnvoyInternalAddress_ServerListenerName)
+	if !ok {
+		return nil, false
+	}
+	s.Field("server_listener_name").Refer("internal listener", name.ServerListenerName)
+	return filter.InternalAddr{Listener: name.ServerListenerName, Endpoint: m.GetEndpointId()}, true
+}

@@ -1,0 +1,169 @@
+package compile
+
+import (
+	"math/big"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// balancing compiles the load balancing of a cluster. load_balancing_policy wins
+// over lb_policy (Envoy).
+func balancing(s *extension.Scope, c *clusterv3.Cluster) plan.LB {
+	lb := plan.LB{
+		PanicPercent: 50, ChoiceCount: 2, ActiveBias: 1,
+		MinRing: defaultMinRing, MaxRing: maxRing, MaglevSize: 65537,
+	}
+	common := c.GetCommonLbConfig()
+	if common != nil {
+		commonBalancing(s.Field("common_lb_config"), common, &lb)
+	}
+	switch typed := c.GetLoadBalancingPolicy(); {
+	case typed == nil:
+		enumPolicy(s, c, &lb)
+	case common.GetLocalityConfigSpecifier() != nil || common.GetConsistentHashingLbConfig() != nil:
+		s.Field("load_balancing_policy").Errorf("cluster: load_balancing_policy cannot be combined with partial fields " +
+			"(zone_aware_lb_config, locality_weighted_lb_config, consistent_hashing_lb_config) of common_lb_config")
+	default:
+		typedPolicy(s.Field("load_balancing_policy"), typed, &lb)
+	}
+	return lb
+}
+
+func commonBalancing(s *extension.Scope, m *clusterv3.Cluster_CommonLbConfig, lb *plan.LB) {
+	commonLBFields.Check(s, m)
+	if p := m.GetHealthyPanicThreshold(); p != nil {
+		lb.PanicPercent = p.GetValue()
+	}
+	if z := m.GetZoneAwareLbConfig(); z != nil {
+		zoneAwareFields.Check(s.Field("zone_aware_lb_config"), z)
+	}
+	lb.LocalityWeights = m.GetLocalityWeightedLbConfig() != nil
+	if h := m.GetConsistentHashingLbConfig(); h != nil {
+		at := s.Field("consistent_hashing_lb_config")
+		hashingFields.Check(at, h)
+		lb.HashHostname = h.GetUseHostnameForHashing()
+		lb.BalanceFactor = h.GetHashBalanceFactor().GetValue()
+		if lb.HashHostname {
+			at.Field("use_hostname_for_hashing").Strictf(
+				"Cannot use hostname for consistent hashing loadbalancing for cluster of type: 'envoy.cluster.static'")
+		}
+	}
+}
+
+// enumPolicy compiles lb_policy and what belongs to it. The configuration of another
+// policy is without effect (Envoy).
+func enumPolicy(s *extension.Scope, c *clusterv3.Cluster, lb *plan.LB) {
+	field, policy := "", plan.RoundRobin
+	switch c.GetLbPolicy() {
+	case clusterv3.Cluster_ROUND_ROBIN:
+		field = "round_robin_lb_config"
+	case clusterv3.Cluster_LEAST_REQUEST:
+		field, policy = "least_request_lb_config", plan.LeastRequest
+	case clusterv3.Cluster_RANDOM:
+		policy = plan.Random
+	case clusterv3.Cluster_RING_HASH:
+		field, policy = "ring_hash_lb_config", plan.RingHash
+	case clusterv3.Cluster_MAGLEV:
+		field, policy = "maglev_lb_config", plan.Maglev
+	case clusterv3.Cluster_CLUSTER_PROVIDED:
+		s.Field("lb_policy").Errorf("cluster manager: cluster provided LB specified but cluster '%s' did not provide one: "+
+			"a %s cluster needs another policy", c.GetName(), c.GetType())
+	case clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG:
+		s.Field("lb_policy").Errorf("cluster: field load_balancing_policy need to be set")
+	}
+	lb.Policy = policy
+	enumConfig(s, c, field, lb)
+}
+
+// enumConfig compiles the member of lb_config that is set; used is the one that the
+// policy reads.
+func enumConfig(s *extension.Scope, c *clusterv3.Cluster, used string, lb *plan.LB) {
+	r := c.ProtoReflect()
+	set := r.WhichOneof(r.Descriptor().Oneofs().ByName("lb_config"))
+	if set == nil {
+		return
+	}
+	at := s.Field(string(set.Name()))
+	if string(set.Name()) != used {
+		at.Warnf("not used: lb_policy is %s", c.GetLbPolicy())
+	}
+	switch m := c.GetLbConfig().(type) {
+	case *clusterv3.Cluster_RoundRobinLbConfig_:
+		roundRobinFields.Check(at, m.RoundRobinLbConfig)
+	case *clusterv3.Cluster_LeastRequestLbConfig_:
+		leastRequestFields.Check(at, m.LeastRequestLbConfig)
+		leastRequest(at, m.LeastRequestLbConfig, lb)
+	case *clusterv3.Cluster_RingHashLbConfig_:
+		ringHashFields.Check(at, m.RingHashLbConfig)
+		lb.Murmur = m.RingHashLbConfig.GetHashFunction() == clusterv3.Cluster_RingHashLbConfig_MURMUR_HASH_2
+		ringSizes(at, m.RingHashLbConfig, lb)
+	case *clusterv3.Cluster_MaglevLbConfig_:
+		maglevFields.Check(at, m.MaglevLbConfig)
+		maglevSize(at, m.MaglevLbConfig.GetTableSize(), lb)
+	}
+}
+
+// What the older and the typed form of a policy's configuration share.
+type (
+	leastRequestConfig interface {
+		GetChoiceCount() *wrapperspb.UInt32Value
+		GetActiveRequestBias() *corev3.RuntimeDouble
+	}
+	ringConfig interface {
+		GetMinimumRingSize() *wrapperspb.UInt64Value
+		GetMaximumRingSize() *wrapperspb.UInt64Value
+	}
+)
+
+const (
+	defaultMinRing = 1024
+	maxRing        = 8 << 20 // also the default
+)
+
+func leastRequest(s *extension.Scope, m leastRequestConfig, lb *plan.LB) {
+	lb.ChoiceCount = valueOr(m.GetChoiceCount(), lb.ChoiceCount)
+	b := m.GetActiveRequestBias()
+	if b == nil {
+		return
+	}
+	at := s.Field("active_request_bias")
+	if b.GetRuntimeKey() != "" {
+		at.Field("runtime_key").Warnf("not read: active_request_bias is always the default_value")
+	}
+	lb.ActiveBias = b.GetDefaultValue()
+	if lb.ActiveBias < 0 {
+		at.Field("default_value").Warnf("a bias cannot be negative; 1 is used (as by Envoy)")
+		lb.ActiveBias = 1
+	}
+}
+
+func ringSizes(s *extension.Scope, m ringConfig, lb *plan.LB) {
+	if v := m.GetMinimumRingSize(); v != nil {
+		lb.MinRing = v.GetValue()
+	}
+	if v := m.GetMaximumRingSize(); v != nil {
+		lb.MaxRing = v.GetValue()
+	}
+	switch {
+	case lb.MinRing > lb.MaxRing:
+		s.Errorf("ring hash: minimum_ring_size (%d) > maximum_ring_size (%d)", lb.MinRing, lb.MaxRing)
+	case lb.MinRing == 0:
+		s.Field("minimum_ring_size").Errorf("no host could be found on a ring of size 0")
+	}
+}
+
+func maglevSize(s *extension.Scope, size *wrapperspb.UInt64Value, lb *plan.LB) {
+	if size == nil {
+		return
+	}
+	lb.MaglevSize = size.GetValue()
+	// ProbablyPrime is exact below 2^64.
+	if n := new(big.Int).SetUint64(lb.MaglevSize); !n.ProbablyPrime(0) {
+		s.Field("table_size").Errorf("The table size of maglev must be prime number")
+	}
+}
