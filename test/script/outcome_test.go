@@ -57,14 +57,14 @@ func TestAnswerDifferences(t *testing.T) {
 }
 
 func TestHide(t *testing.T) {
-	s := &session{work: "/tmp/x/script-a"}
+	s := &session{work: "/x/script-a"}
 	port, err := s.ports.get("up")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.ports.release()
 	p := strconv.Itoa(port)
-	in := "127.0.0.1:" + p + " listener.127.0.0.1_" + p + ".x 127.0.0.1:45678 127.0.0.9:8080 /tmp/x/script-a/f 2026-11-21T02:03:04.123Z ms=12 id=7 1" + p
+	in := "127.0.0.1:" + p + " listener.127.0.0.1_" + p + ".x 127.0.0.1:45678 127.0.0.9:8080 /x/script-a/f 2026-11-21T02:03:04.123Z ms=12 id=7 1" + p
 	want := "127.0.0.1:PORT_up listener.127.0.0.1_PORT_up.x 127.0.0.1:PORT 127.0.0.9:8080 $WORK/f TIME ms=N id=N 1" + p
 	if got := s.hide(in); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
