@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,6 +31,8 @@ type world struct {
 	network *inproc.Network
 	hosts   *upstream.Set
 	env     *filter.Env
+
+	quiet bool // no log lines: for benchmarks
 
 	mu   sync.Mutex
 	logs []string
@@ -69,6 +72,9 @@ func (w *world) NewAccessLog(*filter.Env) (filter.AccessLog, error) { return w, 
 
 // Log implements filter.AccessLog.
 func (w *world) Log(i *filter.Info, t filter.AccessLogType) {
+	if w.quiet {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.logs = append(w.logs, fmt.Sprintf("%s %s in=%d out=%d flags=%s down=%s/%s up=%s/%s", i.Listener.Name, t,
@@ -153,6 +159,9 @@ func backend(t testing.TB, serve func(*net.TCPConn)) net.Addr {
 func (w *world) chain(n int) net.Addr {
 	for i := 1; i <= n; i++ {
 		w.listen(fmt.Sprintf("hop%d", i), netip.AddrPort{}, &tcpproxy.Config{Cluster: fmt.Sprintf("to%d", i+1)})
+	}
+	if w.quiet { // dialled in-process
+		return w.listen("street", netip.AddrPort{}, &tcpproxy.Config{Cluster: "to1"})
 	}
 	return w.listen("street", netip.MustParseAddrPort("127.0.0.1:0"), &tcpproxy.Config{Cluster: "to1"})
 }
@@ -242,28 +251,109 @@ func (w *world) await(lines int) {
 	w.t.Fatalf("%d of %d log lines: %q", len(w.logs), lines, w.logs)
 }
 
-// BenchmarkLife is the life of a connection through n internal hops: connect, one
-// byte there and back, close. The difference between the rows is what a hop costs.
+// BenchmarkLife is the life of a connection through n internal hops: dial, one byte
+// there and back, close. ns/hop and B/hop are what a hop adds to none.
 func BenchmarkLife(b *testing.B) {
 	for _, pipes := range []bool{false, true} {
+		var ns, bytes float64 // without a hop
 		for _, hops := range []int{0, 1, 8} {
 			b.Run(fmt.Sprintf("pipes=%v/hops=%d", pipes, hops), func(b *testing.B) {
-				end := backend(b, func(c *net.TCPConn) { io.Copy(c, c) })
-				w := newWorld(b, pipes, chainClusters(hops, end)...)
-				street := w.chain(hops).String()
-				b.ReportAllocs()
+				w := newWorld(b, pipes, chainClusters(hops, filter.InternalAddr{Listener: "echo"})...)
+				w.quiet = true
+				w.network.Register("echo", echoes{})
+				w.chain(hops)
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
 				for b.Loop() {
-					c, err := net.Dial("tcp", street)
-					if err != nil {
-						b.Fatal(err)
+					once(b, w)
+				}
+				runtime.ReadMemStats(&after)
+				n, size := float64(b.Elapsed().Nanoseconds())/float64(b.N), float64(after.TotalAlloc-before.TotalAlloc)/float64(b.N)
+				if hops == 0 {
+					ns, bytes = n, size
+					return
+				}
+				b.ReportMetric((n-ns)/float64(hops), "ns/hop")
+				b.ReportMetric((size-bytes)/float64(hops), "B/hop")
+			})
+		}
+	}
+}
+
+func once(b *testing.B, w *world) {
+	s, err := w.network.Connect(&inproc.Dial{Addr: filter.InternalAddr{Listener: "street"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var p [1]byte
+	if _, err := s.Write(p[:]); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := io.ReadFull(s, p[:]); err != nil {
+		b.Fatal(err)
+	}
+	s.Close()
+}
+
+// echoes is a listener that sends back one byte at a time.
+type echoes struct{}
+
+func (echoes) TakesOver() bool  { return false }
+func (echoes) BufferBytes() int { return 0 }
+func (echoes) ServeInternal(d *inproc.Dial) error {
+	s := d.Stream
+	d.Accept()
+	var p [1]byte
+	for {
+		if _, err := io.ReadFull(s, p[:]); err != nil {
+			return s.Close()
+		}
+		s.Write(p[:])
+	}
+}
+
+// BenchmarkIdle is the memory of open connections on which nothing moves.
+func BenchmarkIdle(b *testing.B) {
+	const open = 500
+	for _, pipes := range []bool{false, true} {
+		var none float64
+		for _, hops := range []int{0, 8} {
+			b.Run(fmt.Sprintf("pipes=%v/hops=%d", pipes, hops), func(b *testing.B) {
+				w := newWorld(b, pipes, chainClusters(hops, filter.InternalAddr{Listener: "echo"})...)
+				w.quiet = true
+				w.network.Register("echo", echoes{})
+				w.chain(hops)
+				for b.Loop() {
+					before := inUse()
+					var all []filter.Stream
+					for range open {
+						s, err := w.network.Connect(&inproc.Dial{Addr: filter.InternalAddr{Listener: "street"}})
+						if err != nil {
+							b.Fatal(err)
+						}
+						all = append(all, s)
 					}
-					var p [1]byte
-					c.Write(p[:])
-					io.ReadFull(c, p[:])
-					c.(*net.TCPConn).SetLinger(0)
-					c.Close()
+					each := float64(inUse()-before) / open
+					if hops == 0 {
+						none = each
+					} else {
+						b.ReportMetric((each-none)/float64(hops), "B/hop")
+					}
+					for _, s := range all {
+						s.Close()
+					}
+					w.pumps.Wait()
 				}
 			})
 		}
 	}
+}
+
+// inUse is the memory of live objects and stacks.
+func inUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
 }

@@ -172,7 +172,7 @@ func (c *Config) backOff(s *extension.Scope, b *corev3.BackoffStrategy) {
 		c.BackoffMax = b.MaxInterval.AsDuration()
 	}
 	if c.BackoffMax < c.BackoffBase {
-		s.Errorf("max_backoff must be greater or equal to base_backoff: max_interval %v is below base_interval %v", c.BackoffMax, c.BackoffBase)
+		s.Errorf("max_backoff_interval must be greater or equal to base_backoff_interval: max_interval %v is below base_interval %v", c.BackoffMax, c.BackoffBase)
 	}
 }
 
@@ -212,10 +212,10 @@ func (c *Config) logs(s *extension.Scope, m *tcpproxyv3.TcpProxy) {
 		return
 	}
 	if m.AccessLogFlushInterval != nil {
-		s.Field("access_log_flush_interval").Errorf("only one of access_log_flush_interval or access_log_options can be specified")
+		s.Field("access_log_flush_interval").Errorf("Only one of access_log_flush_interval or access_log_options can be specified")
 	}
 	if m.FlushAccessLogOnConnected {
-		s.Field("flush_access_log_on_connected").Errorf("only one of flush_access_log_on_connected or access_log_options can be specified")
+		s.Field("flush_access_log_on_connected").Errorf("Only one of flush_access_log_on_connected or access_log_options can be specified")
 	}
 	logFields.Check(s.Field("access_log_options"), o)
 	c.LogEvery = o.AccessLogFlushInterval.AsDuration()

@@ -21,16 +21,21 @@ var (
 // time are used up. On nil h.up is set; if its stream is nil the connection was
 // handed over.
 func (h *hop) connect(t target) error {
-	r := filter.ConnectRequest{
+	r := requests.Get().(*filter.ConnectRequest)
+	*r = filter.ConnectRequest{
 		Info: &h.conn.Info, Hop: h, Hash: h.proxy.hash(&h.conn.Info),
 		Match: t.match, Route: t.route,
 		Deadline: h.earliest(),
 	}
+	defer func() {
+		*r = filter.ConnectRequest{}
+		requests.Put(r)
+	}()
 	if h.mayHandOver() {
 		r.Stream, r.Outer = h.conn.Stream, h
 	}
 	for attempt := uint32(1); ; attempt++ {
-		err := t.cluster.Connect(&r)
+		err := t.cluster.Connect(r)
 		if err == nil || !worthRetrying(err) || h.expired() {
 			return err
 		}
@@ -52,6 +57,10 @@ func (h *hop) connect(t target) error {
 		}
 	}
 }
+
+// requests saves each hop of a handed-over chain the making of one: a cluster keeps
+// none beyond Connect.
+var requests = sync.Pool{New: func() any { return new(filter.ConnectRequest) }}
 
 // mayHandOver reports whether the stream can be passed on as it is: what still has
 // to look at the first bytes runs in this hop's own pump.

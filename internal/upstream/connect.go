@@ -3,6 +3,7 @@ package upstream
 import (
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -23,7 +24,8 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		c.stats.noneHealthy.Add(1)
 		return filter.ErrNoHost
 	}
-	a := &attempt{cluster: c, host: h, r: r, shared: r.Info.State.Shared()}
+	a := attempts.Get().(*attempt)
+	*a = attempt{cluster: c, host: h, r: r, shared: r.Info.State.Shared()}
 	a.note()
 	if err := a.reserve(); err != nil {
 		return err
@@ -34,11 +36,17 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		return a.failed(err, to)
 	case stream != nil:
 		a.connected(stream, to)
+	default:
+		// It was handed over: Accepted has done the rest, and the request may be
+		// over. Only now is it certain that nobody holds the dial any more.
+		*a = attempt{}
+		attempts.Put(a)
 	}
-	// Without a stream it was handed over: Accepted has done the rest, and the
-	// request may be over.
 	return nil
 }
+
+// attempts saves each hop of a handed-over chain the making of one.
+var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
 func (c *Cluster) pick(r *filter.ConnectRequest) *host {
 	h, panics := c.balancer.Pick(lb.Request{Random: rand.Uint64(), Hash: r.Hash})
