@@ -9,8 +9,10 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	internalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
+	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -31,6 +33,22 @@ func elsewhere(s *extension.Scope, b *bootstrapv3.Bootstrap) {
 	}
 	if m := b.GetOverloadManager(); m != nil {
 		overloadFields.Check(s.Field("overload_manager"), m)
+		monitors(s.Field("overload_manager.resource_monitors"), m.GetResourceMonitors())
+	}
+}
+
+// monitors refuses the resource monitor that limits something without an action.
+func monitors(s *extension.Scope, list []*overloadv3.ResourceMonitor) {
+	for i, r := range list {
+		at := s.Index(i).Field("typed_config")
+		if !typed(s.Index(i), r.GetName(), r.GetTypedConfig()) {
+			continue
+		}
+		if m, ok := at.Unpack(r.GetTypedConfig()); ok {
+			if _, limits := m.(*downstreamv3.DownstreamConnectionsConfig); limits {
+				at.Errorf("not supported yet: a limit of all downstream connections")
+			}
+		}
 	}
 }
 
@@ -78,7 +96,7 @@ func typed(s *extension.Scope, name string, a *anypb.Any) bool {
 	if a.GetTypeUrl() != "" {
 		return true
 	}
-	s.Errorf("Didn't find a registered implementation for '%s' with type URL: '': an extension needs a typed_config, for its type says which one it is", name)
+	s.Field("typed_config").Errorf("Didn't find a registered implementation for '%s' with type URL: '': an extension needs a typed_config, for its type says which one it is", name)
 	return false
 }
 

@@ -53,7 +53,8 @@ var managerFields = extension.Fields{
 var overloadFields = extension.Fields{
 	Message: &overloadv3.OverloadManager{},
 	Ignored: map[string]string{
-		"refresh_interval":      "without resource monitors there is nothing to refresh",
+		"resource_monitors":     "without overload actions nothing follows from them; the one that limits connections by itself is refused",
+		"refresh_interval":      "without overload actions nothing follows from what is refreshed",
 		"buffer_factory_config": "without overload actions nothing reads what it accounts",
 	},
 }

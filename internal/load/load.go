@@ -17,6 +17,7 @@ import (
 // A Source says where a configuration comes from. One of its parts is needed.
 type Source struct {
 	Path               string                 // a file
+	Data               []byte                 // unless nil, used in place of the file's contents
 	Override           string                 // YAML merged over it (--config-yaml)
 	Message            *bootstrapv3.Bootstrap // instead of both: already decoded
 	AllowUnknownFields bool
@@ -43,9 +44,10 @@ func Load(src Source, reg *extension.Registry) (*Result, error) {
 	if src.Edit != nil {
 		src.Edit(b)
 	}
+	said := faulty(issues)
 	server, report := compile.Bootstrap(b, reg, config.Unpack, compile.Options{})
 	for _, i := range report.Issues {
-		if !doc.Broken(i.Path) {
+		if !doc.Broken(i.Path) && !said[i.Path] {
 			issues = append(issues, positioned(doc, i))
 		}
 	}
@@ -57,7 +59,7 @@ func read(src Source) (*config.Document, config.Issues, error) {
 		faults, warnings := config.Check(src.Message)
 		return &config.Document{Message: proto.Clone(src.Message)}, append(faults, warnings...), nil
 	}
-	doc, err := config.Load(config.Input{Path: src.Path, Override: src.Override, AllowUnknownFields: src.AllowUnknownFields})
+	doc, err := config.Load(config.Input{Path: src.Path, Data: src.Data, Override: src.Override, AllowUnknownFields: src.AllowUnknownFields})
 	var faults config.Issues
 	if err != nil && !errors.As(err, &faults) {
 		return nil, nil, err
@@ -66,6 +68,18 @@ func read(src Source) (*config.Document, config.Issues, error) {
 		return nil, nil, err
 	}
 	return doc, append(faults, doc.Warnings...), nil
+}
+
+// faulty returns the paths at which reading found a fault: what compiling finds there
+// says the same again.
+func faulty(issues config.Issues) map[string]bool {
+	at := make(map[string]bool)
+	for _, i := range issues {
+		if i.Severity == config.Error && i.Path != "" {
+			at[i.Path] = true
+		}
+	}
+	return at
 }
 
 func positioned(doc *config.Document, i extension.Issue) config.Issue {
