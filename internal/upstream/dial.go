@@ -62,7 +62,11 @@ func (a *attempt) dialInternal(to filter.InternalAddr, meta filter.Metadata) (fi
 	if t := a.host.transport.Socket; t == nil || t.Transparent() {
 		a.dial.Stream, a.dial.Outer = a.r.Stream, a.r.Outer
 	}
-	return n.Connect(&a.dial)
+	stream, err := n.Connect(&a.dial)
+	if err != nil {
+		return nil, fromAnotherHop(err)
+	}
+	return stream, nil
 }
 
 // tryOrder returns the additional addresses in the order in which Envoy tries them

@@ -39,6 +39,22 @@ func judge(err error, to, source net.Addr, expired bool) outcome {
 	return failed(err, failureReason(err, to), false)
 }
 
+// fromAnotherHop keeps what a hop further in failed of from being taken for what this
+// one failed of: that hop found no host, this one was refused. The text stays.
+func fromAnotherHop(err error) error {
+	var refused *inproc.RefusedError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	switch refused.Reason {
+	case inproc.ErrNoListener, inproc.ErrHopLimit, inproc.ErrClosed:
+		return err
+	}
+	e := *refused
+	e.Reason = errors.New(refused.Reason.Error())
+	return &e
+}
+
 func failed(err error, reason string, bind bool) outcome {
 	return outcome{err: &filter.ConnectError{Reason: reason, Local: bind, Err: err}, reason: reason, local: bind, bind: bind}
 }

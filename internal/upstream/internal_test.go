@@ -2,8 +2,11 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -294,6 +297,29 @@ func TestInternalRefusals(t *testing.T) {
 		if err := s.get(t, "c").Connect(h.request()); !errors.Is(err, x.reason) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What a hop further in failed of is not what this one failed of.
+func TestInnerFailureIsARefusal(t *testing.T) {
+	for _, inner := range []error{
+		filter.ErrNoHost, filter.ErrOverflow, filter.ErrPendingOverflow, filter.ErrCanceled, filter.ErrConnectTimeout,
+		os.ErrDeadlineExceeded, os.NewSyscallError("bind", syscall.EADDRNOTAVAIL),
+	} {
+		n := fakeNetwork(func(d *inproc.Dial) (filter.Stream, error) {
+			return nil, &inproc.RefusedError{Addr: d.Addr, Reason: fmt.Errorf("inner: %w", inner)}
+		})
+		s, c := run(t, Options{Network: n}, cluster("c", internal("in", "")))
+		err := s.get(t, "c").Connect(newHop(t).request())
+		var failed *filter.ConnectError
+		if !errors.As(err, &failed) || failed.Local || errors.Is(err, inner) {
+			t.Errorf("%v: %v is not the refusal of a host", inner, err)
+		}
+		wantCounts(t, inner.Error(), c.of("c"), map[string]int64{
+			"upstream_cx_total": 1, "upstream_cx_connect_fail": 1, "upstream_cx_length_ms": 1,
+			"upstream_rq_pending_total": 1, "upstream_rq_pending_failure_eject": 1,
+			"upstream_cx_destroy": 1, "upstream_cx_destroy_remote": 1,
+		})
 	}
 }
 

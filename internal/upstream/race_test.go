@@ -111,14 +111,14 @@ func TestHappyEyeballs(t *testing.T) {
 		"from IP to internal":         {[]net.Addr{at(refuses, 0), good}, 1, 0, 2, 0, 0, nil},
 		"from silent IP to internal":  {[]net.Addr{at(answers, 9999), good}, 1, 300 * time.Millisecond, 2, 1, 0, nil},
 		"from internal to internal":   {[]net.Addr{bad, bad, good}, 2, 0, 3, 0, 0, nil},
-		"internal alone, all refused": {[]net.Addr{bad, bad}, -1, 0, 2, 0, 0, errNone},
+		"internal alone, all refused": {[]net.Addr{bad, bad}, -1, 0, 2, 0, 0, inproc.ErrClosed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dialer := &scripted{}
 				network := fakeNetwork(func(d *inproc.Dial) (filter.Stream, error) {
 					if d.Addr.Listener == "refuses" {
-						return nil, &inproc.RefusedError{Addr: d.Addr, Reason: errNone}
+						return nil, &inproc.RefusedError{Addr: d.Addr, Reason: inproc.ErrClosed}
 					}
 					d.Dialler.Accepted()
 					return nil, nil
@@ -170,8 +170,6 @@ func TestHappyEyeballs(t *testing.T) {
 		})
 	}
 }
-
-var errNone = errors.New("none")
 
 // With real sockets the loser's descriptors are closed.
 func TestHappyEyeballsSockets(t *testing.T) {
