@@ -1,0 +1,101 @@
+package builtin
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/accesslog"
+	"github.com/ginnel/ginnel/internal/compile"
+	"github.com/ginnel/ginnel/internal/ext/directresponse"
+	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/originaldst"
+	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+	"github.com/ginnel/ginnel/internal/state"
+	"github.com/ginnel/ginnel/internal/tcpproxy"
+	"github.com/ginnel/ginnel/internal/transport"
+)
+
+// Support returns what is done with the fields of every message that is read, in
+// order of the messages' names.
+func Support() []*extension.Fields {
+	all := slices.Concat(
+		compile.Support(), accesslog.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
+		directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
+	)
+	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(name(a), name(b)) })
+	return slices.CompactFunc(all, same)
+}
+
+// same reports whether two packages treat a message alike.
+func same(a, b *extension.Fields) bool {
+	return name(a) == name(b) && slices.Equal(a.Obeyed, b.Obeyed) &&
+		maps.Equal(a.Ignored, b.Ignored) && maps.Equal(a.Defaults, b.Defaults)
+}
+
+func name(f *extension.Fields) protoreflect.FullName {
+	return f.Message.ProtoReflect().Descriptor().FullName()
+}
+
+const supportHead = `# What ginnel does with the fields of Envoy's API
+
+Written by ` + "`go test ./builtin -update`" + ` from the tables that the code goes by.
+
+A field that is **obeyed** does what Envoy's documentation says; rows of
+[differences.md](differences.md) are the exceptions. One that is **ignored** changes
+nothing that a user relies on, for the reason given. Every other field is
+**refused**: a configuration that sets it is an error that names its place, so that
+nothing is half obeyed. Where "only" a value stands, that value is accepted, for
+it is what ginnel does anyway.
+
+Messages that are not listed, such as other extensions, are refused as a whole.
+`
+
+// WriteSupport writes Support as Markdown.
+func WriteSupport(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(supportHead)
+	for _, f := range Support() {
+		fmt.Fprintf(&b, "\n## %s\n\n", name(f))
+		writeFields(&b, f)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeFields(b *strings.Builder, f *extension.Fields) {
+	fields := f.Message.ProtoReflect().Descriptor().Fields()
+	if fields.Len() == 0 {
+		b.WriteString("It has no fields.\n")
+		return
+	}
+	var refused []string
+	for i := range fields.Len() {
+		n := string(fields.Get(i).Name())
+		_, ignored := f.Ignored[n]
+		_, only := f.Defaults[n]
+		if !slices.Contains(f.Obeyed, n) && !ignored && !only && !strings.HasPrefix(n, "hidden_envoy_deprecated") {
+			refused = append(refused, n)
+		}
+	}
+	line(b, "Obeyed", slices.Sorted(slices.Values(f.Obeyed)))
+	for _, n := range slices.Sorted(maps.Keys(f.Defaults)) {
+		fmt.Fprintf(b, "- Only `%s`: `%s`\n", f.Defaults[n], n)
+	}
+	for _, n := range slices.Sorted(maps.Keys(f.Ignored)) {
+		fmt.Fprintf(b, "- Ignored: `%s`: %s\n", n, f.Ignored[n])
+	}
+	line(b, "Refused", slices.Sorted(slices.Values(refused)))
+}
+
+func line(b *strings.Builder, what string, names []string) {
+	if len(names) > 0 {
+		fmt.Fprintf(b, "- %s: `%s`\n", what, strings.Join(names, "`, `"))
+	}
+}
