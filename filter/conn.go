@@ -19,15 +19,15 @@ type Stream interface {
 type Conn struct {
 	Stream Stream // owned by who serves the Conn
 	Info   Info
-	// BufferBytes is the listener's per_connection_buffer_limit_bytes.
-	BufferBytes int
 	// Outer is the hop that handed Stream over; nil when the Stream is this
 	// connection's own. With an Outer the Stream is only borrowed until Accept.
 	Outer Outer
 
 	host   ConnHost
-	onData []func(*Conn) error
-	state  connState
+	onData func(*Conn) error // nil: none
+	// BufferBytes is the listener's per_connection_buffer_limit_bytes.
+	BufferBytes uint32
+	state       connState
 }
 
 type connState uint8
@@ -68,8 +68,8 @@ func (c *Conn) Accept() {
 // Accepted reports whether Accept was called.
 func (c *Conn) Accepted() bool { return c.state&accepted != 0 }
 
-// End settles the connection: its listener writes logs and statistics. Info.Down
-// and Info.Flags must be set. The Stream is closed by whoever owns it. Further
+// End settles the connection: its listener writes logs and statistics. How
+// it came to its close must be in Info. The Stream is closed by whoever owns it. Further
 // calls do nothing.
 func (c *Conn) End() {
 	if c.state&ended == 0 {
@@ -87,22 +87,32 @@ func (c *Conn) Closing() string { return c.host.Closing(c) }
 // OnData registers a function that runs once, before the first downstream bytes,
 // or their end, pass the terminal filter. An error closes the connection without
 // passing anything; its text is the local close reason. f must not block.
-func (c *Conn) OnData(f func(*Conn) error) { c.onData = append(c.onData, f) }
-
-// FirstData runs and forgets the functions of OnData.
-func (c *Conn) FirstData() error {
-	todo := c.onData
-	c.onData = nil
-	for _, f := range todo {
-		if err := f(c); err != nil {
+func (c *Conn) OnData(f func(*Conn) error) {
+	before := c.onData
+	if before == nil {
+		c.onData = f
+		return
+	}
+	c.onData = func(c *Conn) error {
+		if err := before(c); err != nil {
 			return err
 		}
+		return f(c)
 	}
-	return nil
+}
+
+// FirstData runs and forgets the functions of OnData, in their order.
+func (c *Conn) FirstData() error {
+	f := c.onData
+	c.onData = nil
+	if f == nil {
+		return nil
+	}
+	return f(c)
 }
 
 // AwaitsData reports whether functions of OnData have not run yet.
-func (c *Conn) AwaitsData() bool { return len(c.onData) > 0 }
+func (c *Conn) AwaitsData() bool { return c.onData != nil }
 
 // A ConnHandler serves connections.
 type ConnHandler interface {

@@ -2,8 +2,8 @@ package filter
 
 import "errors"
 
-// Why Cluster.Connect failed; found with errors.Is. Any other error is a
-// *ConnectError.
+// Why Cluster.Connect failed, to be compared with ==: a *ConnectError, which any other
+// error is, may wrap what a hop further in was refused for.
 var (
 	ErrNoHost          = errors.New("no healthy upstream host")
 	ErrOverflow        = errors.New("cluster is at its connection limit")

@@ -26,14 +26,14 @@ type Info struct {
 	Metadata      Metadata
 	Extra         *Extra // nil: nothing of it is set; see Info.More
 
-	Up   Upstream
-	Down Side
+	Up Upstream
 
-	Received, Sent uint64        // bytes from and to the downstream peer
-	Duration       time.Duration // set when the connection ended
-	Flags          Flags
-	Depth          int32 // fixed: internal hops passed so far
-	LocalRestored  bool  // a listener filter restored Local
+	Received, Sent     uint64        // bytes from and to the downstream peer
+	Duration           time.Duration // set when the connection ended
+	Flags              Flags
+	Depth              int32     // fixed: internal hops passed so far
+	LocalRestored      bool      // a listener filter restored Local
+	DownClose, UpClose CloseType // how each side came to its close; UpClose 0: there was no upstream side
 }
 
 // Extra is the part of an Info that few connections need.
@@ -42,6 +42,8 @@ type Extra struct {
 	Inspected                 Inspected
 	Details                   string // %RESPONSE_CODE_DETAILS%; "" prints -
 	Termination               string // %CONNECTION_TERMINATION_DETAILS%; "" prints -
+
+	DownReason, UpReason string // local close reasons; "" when the peer closed
 
 	UpFailure string  // transport failure reason of the last failed attempt
 	UpTried   []*Host // in the order of the attempts; nil while there was only one
@@ -68,42 +70,35 @@ type Inspected struct {
 	ApplicationProtocols []string
 }
 
-// A Side is how one end of a proxied connection came to its close.
-type Side struct {
-	Reason string // local close reason; "" when the peer closed
-	Close  CloseType
-}
-
 // CloseType is what %..._DETECTED_CLOSE_TYPE% prints.
 type CloseType uint8
 
-// The close types of Envoy.
+// The close types of Envoy. The zero value prints as Normal.
 const (
-	CloseNormal CloseType = iota
+	CloseNormal CloseType = iota + 1
 	CloseLocalReset
 	CloseRemoteReset
 )
 
 func (t CloseType) String() string {
-	return [...]string{"Normal", "LocalReset", "RemoteReset"}[t]
+	return [...]string{"Normal", "Normal", "LocalReset", "RemoteReset"}[t]
 }
 
 // Upstream is what is known about the upstream side of a connection.
 type Upstream struct {
-	Cluster        string        // name; "" until a cluster was chosen
 	Host           *Host         // nil until one was chosen
 	Local, Remote  net.Addr      // nil until connected
 	ID             uint64        // of the upstream connection
 	Begun, Ready   time.Duration // since Info.Start: the last attempt began; it was connected
 	Received, Sent uint64        // bytes from and to the upstream host
-	Side
-	Attempts int32
+	Attempts       int32
 	// ClusterInfo is set by the cluster when it is asked for a host; nil: not asked.
 	ClusterInfo *ClusterInfo
 }
 
 // ClusterInfo is what all connections to a cluster share.
 type ClusterInfo struct {
+	Name     string
 	StatName string // alt_stat_name; "" is the name
 	Metadata *corev3.Metadata
 }

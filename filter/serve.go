@@ -62,9 +62,9 @@ func ServeBytes(c *Conn, f func(s *Counted) error) error {
 	c.Stream.Close()
 	c.Info.Received, c.Info.Sent = s.Bytes()
 	if reason := x.reason.Load(); reason != nil {
-		c.Info.Down.Reason = *reason
+		c.Info.More().DownReason = *reason
 	} else if errors.Is(err, syscall.ECONNRESET) {
-		c.Info.Down.Close = CloseRemoteReset
+		c.Info.DownClose = CloseRemoteReset
 	}
 	c.End()
 	return nil

@@ -44,7 +44,7 @@ type Entry struct {
 // within it. The zero State is empty. It is used by one goroutine at a time.
 type State struct {
 	parent  *State
-	entries []Entry // few: a search in order beats a map, and idle connections pay for no table
+	entries *[]Entry // nil: none. Few: a search in order beats a map
 }
 
 // Child returns an empty state that reads through to s.
@@ -53,21 +53,24 @@ func (s *State) Child() *State { return &State{parent: s} }
 // Set stores an object under its name, in place of what was there: the later one
 // wins, also over an imported one (Envoy 1.40 ignores read_only).
 func (s *State) Set(e Entry) {
-	for i := range s.entries {
-		if s.entries[i].Name == e.Name {
-			s.entries[i] = e
+	if s.entries == nil {
+		s.entries = new([]Entry)
+	}
+	for i := range *s.entries {
+		if (*s.entries)[i].Name == e.Name {
+			(*s.entries)[i] = e
 			return
 		}
 	}
-	s.entries = append(s.entries, e)
+	*s.entries = append(*s.entries, e)
 }
 
 // Get returns the object of that name, here or in an ancestor. s may be nil.
 func (s *State) Get(name string) (Object, bool) {
 	for ; s != nil; s = s.parent {
-		for i := range s.entries {
-			if s.entries[i].Name == name {
-				return s.entries[i].Object, true
+		for _, e := range s.Entries() {
+			if e.Name == name {
+				return e.Object, true
 			}
 		}
 	}
@@ -84,10 +87,10 @@ func Get[T any](s *State, name string) (T, bool) {
 // Entries returns the entries of s without its ancestors, in the order they were
 // set. The caller must not change them.
 func (s *State) Entries() []Entry {
-	if s == nil {
+	if s == nil || s.entries == nil {
 		return nil
 	}
-	return s.entries
+	return *s.entries
 }
 
 // Shared returns what travels with an upstream connection: the objects of s and
@@ -96,7 +99,7 @@ func (s *State) Entries() []Entry {
 func (s *State) Shared() []Entry {
 	var out []Entry
 	for st := s; st != nil; st = st.parent {
-		for _, e := range st.entries {
+		for _, e := range st.Entries() {
 			if e.Sharing != SharedNone && !slices.ContainsFunc(out, func(o Entry) bool { return o.Name == e.Name }) {
 				out = append(out, e)
 			}

@@ -238,7 +238,7 @@ func (a *App) closeAll() {
 // refused says why an internal dial came to nothing, which Envoy's texts in access
 // logs do not: the first time for each name and reason as a warning.
 func (a *App) refused(from *filter.Info, err *inproc.RefusedError) {
-	if errors.Is(err.Reason, inproc.ErrHopLimit) {
+	if err.Reason == inproc.ErrHopLimit { // not of a hop further in
 		a.server.hopLimit.Add(1)
 	}
 	level := slog.LevelDebug

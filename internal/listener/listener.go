@@ -213,7 +213,9 @@ func (l *Listener) unmatched(c *conn) error {
 
 // turnAway ends an admitted connection before a filter has seen it.
 func (l *Listener) turnAway(c *conn, err error, reason string) error {
-	c.Info.Down.Reason = reason
+	if reason != "" {
+		c.Info.More().DownReason = reason
+	}
 	c.End()
 	c.drop()
 	return err

@@ -49,15 +49,15 @@ func outerInfo(t testing.TB) *filter.Info {
 		Local:    ip("127.0.0.1:10001"),
 		Remote:   ip("127.0.0.1:50001"),
 		Received: 5, Sent: 8,
+		UpClose: filter.CloseNormal,
 		Up: filter.Upstream{
-			Cluster: "inner_c",
-			Host:    &filter.Host{Addr: filter.InternalAddr{Listener: "inner", Endpoint: "ep1"}, Metadata: metadata(t, `{"ns":{}}`)},
-			Local:   filter.InternalClient,
-			Remote:  filter.InternalAddr{Listener: "inner", Endpoint: "ep1"},
-			ID:      1, Attempts: 1,
+			Host:   &filter.Host{Addr: filter.InternalAddr{Listener: "inner", Endpoint: "ep1"}, Metadata: metadata(t, `{"ns":{}}`)},
+			Local:  filter.InternalClient,
+			Remote: filter.InternalAddr{Listener: "inner", Endpoint: "ep1"},
+			ID:     1, Attempts: 1,
 			Begun: 396 * time.Microsecond, Ready: 396*time.Microsecond + 92439,
 			Received: 8, Sent: 5,
-			ClusterInfo: &filter.ClusterInfo{},
+			ClusterInfo: &filter.ClusterInfo{Name: "inner_c"},
 		},
 	}
 	i.State.Set(filter.Entry{Name: "k.str", Object: object(t, "envoy.string", "string value"), Sharing: filter.SharedOnce})
@@ -78,14 +78,14 @@ func innerInfo(t testing.TB) *filter.Info {
 		Local:    filter.InternalAddr{Listener: "inner", Endpoint: "ep1"},
 		Remote:   filter.InternalClient,
 		Received: 5, Sent: 8,
+		UpClose: filter.CloseNormal,
 		Up: filter.Upstream{
-			Cluster: "backend",
-			Host:    &filter.Host{Addr: ip("127.0.0.1:10003"), Hostname: "be.example:99", Metadata: metadata(t, `{"hm":{"k":"host md"}}`)},
-			Local:   ip("127.0.0.1:40001"), Remote: ip("127.0.0.1:10003"),
+			Host:  &filter.Host{Addr: ip("127.0.0.1:10003"), Hostname: "be.example:99", Metadata: metadata(t, `{"hm":{"k":"host md"}}`)},
+			Local: ip("127.0.0.1:40001"), Remote: ip("127.0.0.1:10003"),
 			ID: 3, Attempts: 1,
 			Begun: 132 * time.Microsecond, Ready: 132*time.Microsecond + 69314,
 			Received: 8, Sent: 5,
-			ClusterInfo: &filter.ClusterInfo{StatName: "alt-backend", Metadata: metadata(t, `{"cm":{"k":"cluster md"}}`)},
+			ClusterInfo: &filter.ClusterInfo{Name: "backend", StatName: "alt-backend", Metadata: metadata(t, `{"cm":{"k":"cluster md"}}`)},
 		},
 	}
 	i.RestoreLocal(ip("[2001:db8::1]:8443"))
@@ -105,10 +105,11 @@ func refusedInfo(testing.TB) *filter.Info {
 		Duration: 317 * time.Microsecond,
 		Local:    ip("127.0.0.1:10002"),
 		Remote:   ip("127.0.0.1:50002"),
-		Up:       filter.Upstream{Cluster: "dead", Host: &filter.Host{Addr: ip("127.0.0.1:10004")}, Attempts: 1},
-		Down:     filter.Side{Reason: "tcp_initializion_failure:0"},
+		Up:       filter.Upstream{ClusterInfo: &filter.ClusterInfo{Name: "dead"}, Host: &filter.Host{Addr: ip("127.0.0.1:10004")}, Attempts: 1},
+		UpClose:  filter.CloseNormal,
 		Flags:    filter.UpstreamConnectionFailure | filter.UpstreamRetryLimitExceeded,
 	}
+	i.More().DownReason = "tcp_initializion_failure:0"
 	i.More().UpFailure = "delayed_connect_error: Connection refused"
 	return i
 }

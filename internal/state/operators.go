@@ -66,13 +66,13 @@ var commands = map[string]commandSpec{
 	"DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": {argsOptional, withoutPort(directRemote)},
 	"DOWNSTREAM_DIRECT_REMOTE_PORT":                 {bare, port(directRemote)},
 
-	"DOWNSTREAM_DETECTED_CLOSE_TYPE": {bare, textOf(func(m moment) string { return m.Down.Close.String() })},
-	"DOWNSTREAM_LOCAL_CLOSE_REASON":  {bare, textOf(func(m moment) string { return m.Down.Reason })},
-	"UPSTREAM_DETECTED_CLOSE_TYPE":   {bare, textOf(func(m moment) string { return m.Up.Close.String() })},
-	"UPSTREAM_LOCAL_CLOSE_REASON":    {bare, textOf(func(m moment) string { return m.Up.Reason })},
+	"DOWNSTREAM_DETECTED_CLOSE_TYPE": {bare, textOf(func(m moment) string { return m.DownClose.String() })},
+	"DOWNSTREAM_LOCAL_CLOSE_REASON":  {bare, textOf(func(m moment) string { return m.Rest().DownReason })},
+	"UPSTREAM_DETECTED_CLOSE_TYPE":   {bare, textOf(upClose)},
+	"UPSTREAM_LOCAL_CLOSE_REASON":    {bare, textOf(func(m moment) string { return m.Rest().UpReason })},
 
 	"UPSTREAM_CLUSTER":                     {bare, textOf(clusterName)},
-	"UPSTREAM_CLUSTER_RAW":                 {bare, textOf(func(m moment) string { return m.Up.Cluster })},
+	"UPSTREAM_CLUSTER_RAW":                 {bare, textOf(clusterNameRaw)},
 	"UPSTREAM_LOCAL_ADDRESS":               {bare, address(upLocal)},
 	"UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT":  {argsOptional, withoutPort(upLocal)},
 	"UPSTREAM_LOCAL_PORT":                  {bare, port(upLocal)},
@@ -231,7 +231,14 @@ func clusterName(m moment) string {
 	if c := m.Up.ClusterInfo; c != nil && c.StatName != "" {
 		return c.StatName
 	}
-	return m.Up.Cluster
+	return clusterNameRaw(m)
+}
+
+func clusterNameRaw(m moment) string {
+	if c := m.Up.ClusterInfo; c != nil {
+		return c.Name
+	}
+	return ""
 }
 
 func received(m moment) uint64 { return m.Received }
@@ -390,4 +397,12 @@ func underscored(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// upClose prints nothing where there never was an upstream.
+func upClose(m moment) string {
+	if m.UpClose == 0 {
+		return ""
+	}
+	return m.UpClose.String()
 }

@@ -78,7 +78,7 @@ func (w *world) Log(i *filter.Info, t filter.AccessLogType) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.logs = append(w.logs, fmt.Sprintf("%s %s in=%d out=%d flags=%s down=%s/%s up=%s/%s", i.Listener.Name, t,
-		i.Received, i.Sent, i.Flags, i.Down.Close, i.Down.Reason, i.Up.Close, i.Up.Reason))
+		i.Received, i.Sent, i.Flags, i.DownClose, i.Rest().DownReason, i.UpClose, i.Rest().UpReason))
 }
 
 // listen adds a listener with a TCP proxy to a cluster; internal when addr is not

@@ -66,15 +66,17 @@ var requests = sync.Pool{New: func() any { return new(filter.ConnectRequest) }}
 // to look at the first bytes runs in this hop's own pump.
 func (h *hop) mayHandOver() bool { return !h.conn.AwaitsData() }
 
+// The reasons are compared, not looked for: a refusal wraps what hops further in were
+// refused for.
 func worthRetrying(err error) bool {
-	return !errors.Is(err, filter.ErrNoHost) && !errors.Is(err, filter.ErrOverflow) && !errors.Is(err, filter.ErrCanceled)
+	return err != filter.ErrNoHost && err != filter.ErrOverflow && err != filter.ErrCanceled
 }
 
 // hostFailed reports whether it was the host that a connection could not be made to,
 // rather than something on this side.
 func hostFailed(err error) bool {
 	var c *filter.ConnectError
-	return !errors.Is(err, filter.ErrPendingOverflow) && !(errors.As(err, &c) && c.Local)
+	return err != filter.ErrPendingOverflow && !(errors.As(err, &c) && c.Local)
 }
 
 // backOff waits before the next attempt; without a configured back-off there is no
@@ -188,27 +190,27 @@ func (h *hop) fail(err error) error {
 // verdict says which hop ended the connection, and how, when connecting failed.
 func (h *hop) verdict(err error) (filter.Outer, filter.Ending) {
 	i := &h.conn.Info
-	if a, ok := h.server.(*attempt); ok && errors.Is(err, filter.ErrCanceled) {
+	if a, ok := h.server.(*attempt); ok && err == filter.ErrCanceled {
 		return a.at, a.ending
 	}
 	if at, e := h.whoExpired(time.Now()); at != nil {
 		return at, e
 	}
-	code := 0
-	var gone goneError
-	switch {
-	case errors.As(err, &gone):
+	if gone, ok := err.(goneError); ok {
 		return nil, filter.Ending{Cause: gone.cause}
-	case errors.Is(err, errClosing):
-		return h, filter.Ending{Cause: filter.LocalClose, Reason: h.closing}
-	case errors.Is(err, errNoCluster):
+	}
+	code := 0
+	switch err {
+	case errClosing:
+		return h, filter.Ending{Cause: filter.LocalClose, Reason: h.conn.Closing()}
+	case errNoCluster:
 		h.proxy.stats.noRoute.Add(1)
 		i.Flags |= filter.NoClusterFound
 		code = 3
-	case errors.Is(err, filter.ErrNoHost):
+	case filter.ErrNoHost:
 		i.Flags |= filter.NoHealthyUpstream
 		code = 1
-	case errors.Is(err, filter.ErrOverflow):
+	case filter.ErrOverflow:
 		i.Flags |= filter.UpstreamOverflow
 		code = 2
 	}

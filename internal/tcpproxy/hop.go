@@ -15,20 +15,17 @@ type hop struct {
 	up    filter.UpstreamConn // nil until connected; fixed from then on
 
 	idle     time.Duration // 0: none
-	deadline time.Time     // zero: none
+	duration time.Duration // longest; 0: none
 
 	mu       sync.Mutex
-	server   filter.Pump // who moves the bytes, or is about to
-	closing  string      // why the listener wants the connection ended; "": it does not
-	periodic *time.Timer
 	over     bool
+	server   filter.Pump // who moves the bytes, or is about to
+	periodic *time.Timer
 }
 
 func (p *Proxy) newHop(c *filter.Conn) *hop {
-	h := &hop{proxy: p, conn: c, idle: p.idleTimeout(&c.Info)}
-	if d := p.maxDuration(); d > 0 {
-		h.deadline = c.Info.Start.Add(d)
-	}
+	h := &hop{proxy: p, conn: c, idle: p.idleTimeout(&c.Info), duration: p.maxDuration()}
+	c.Info.UpClose = filter.CloseNormal
 	if every := p.config.LogEvery; every > 0 {
 		h.periodic = time.AfterFunc(every, h.logPeriodic)
 	}
@@ -41,19 +38,19 @@ func (h *hop) Outer() filter.Outer { return h.conn.Outer }
 // Limits implements filter.Outer. The idle time counts from the beginning, so that
 // connecting is part of it (Envoy).
 func (h *hop) Limits() filter.Limits {
-	return filter.Limits{
-		Idle: h.idle, IdleSince: h.conn.Info.Start,
-		Deadline: h.deadline, BufferBytes: h.conn.BufferBytes,
+	l := filter.Limits{Idle: h.idle, IdleSince: h.conn.Info.Start, BufferBytes: int(h.conn.BufferBytes)}
+	if h.duration > 0 {
+		l.Deadline = l.IdleSince.Add(h.duration)
 	}
+	return l
 }
 
 // Serves implements filter.Outer.
 func (h *hop) Serves(p filter.Pump) {
 	h.mu.Lock()
 	h.server = p
-	reason := h.closing
 	h.mu.Unlock()
-	if reason != "" {
+	if reason := h.conn.Closing(); reason != "" {
 		p.CloseLocal(h, reason)
 	}
 }
@@ -61,7 +58,6 @@ func (h *hop) Serves(p filter.Pump) {
 // CloseLocal implements filter.Closer.
 func (h *hop) CloseLocal(reason string) {
 	h.mu.Lock()
-	h.closing = reason
 	p := h.server
 	h.mu.Unlock()
 	if p != nil {
@@ -142,22 +138,28 @@ func (h *hop) note(e filter.Ending) {
 	}
 	switch e.Cause {
 	case filter.DownstreamReset:
-		i.Down.Close = filter.CloseRemoteReset
+		i.DownClose = filter.CloseRemoteReset
 	case filter.UpstreamReset:
 		i.Flags |= filter.UpstreamRemoteReset
-		i.Up.Close, i.Down.Close = filter.CloseRemoteReset, filter.CloseLocalReset
+		i.UpClose, i.DownClose = filter.CloseRemoteReset, filter.CloseLocalReset
 	case filter.IdleTimeout:
 		h.proxy.stats.idle.Add(1)
-		i.Down.Reason, i.Up.Reason = "tcp_session_idle_timeout", "tcp_session_idle_timeout"
+		h.closedFor("tcp_session_idle_timeout")
 	case filter.DurationReached:
 		h.proxy.stats.duration.Add(1)
 		i.Flags |= filter.DurationTimeout
-		i.Down.Reason, i.Up.Reason = "max_connection_duration_reached", "max_connection_duration_reached"
+		h.closedFor("max_connection_duration_reached")
 	case filter.LocalClose:
-		i.Down.Reason = e.Reason
-		if h.up != nil {
-			i.Up.Reason = e.Reason
-		}
+		h.closedFor(e.Reason)
+	}
+}
+
+// closedFor notes a reason of our own, for both sides as far as there are two.
+func (h *hop) closedFor(reason string) {
+	x := h.conn.Info.More()
+	x.DownReason = reason
+	if h.up != nil {
+		x.UpReason = reason
 	}
 }
 

@@ -88,7 +88,6 @@ func (p *Proxy) route(c *filter.Conn) (target, bool) {
 	if !ok {
 		return target{}, false
 	}
-	c.Info.Up.Cluster = name
 	return target{cluster, criteria(meta, c.Info.Metadata), meta}, true
 }
 

@@ -103,7 +103,7 @@ func TestNetwork(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("at the new connection (-want +got):\n%s", d)
 		}
-		c.Info.Up.Cluster = "up"
+		c.Info.Up.ClusterInfo = &filter.ClusterInfo{Name: "up"}
 		return c.FirstData()
 	})).ServeConn(c)
 	if err != nil || !served {
