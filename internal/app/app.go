@@ -236,14 +236,17 @@ func (a *App) closeAll() {
 }
 
 // refused says why an internal dial came to nothing, which Envoy's texts in access
-// logs do not: the first time for each name and reason as a warning.
+// logs do not: as a warning at the hop where it began, the first time for each name
+// and reason.
 func (a *App) refused(from *filter.Info, err *inproc.RefusedError) {
 	if err.Reason == inproc.ErrHopLimit { // not of a hop further in
 		a.server.hopLimit.Add(1)
 	}
-	level := slog.LevelDebug
-	if _, again := a.told.LoadOrStore(err.Addr.Listener+"|"+err.Reason.Error(), true); !again {
-		level = slog.LevelWarn
+	level, reason := slog.LevelDebug, root(err)
+	if reason == err.Reason {
+		if _, again := a.told.LoadOrStore(err.Addr.Listener+"|"+reason.Error(), true); !again {
+			level = slog.LevelWarn
+		}
 	}
 	if !a.log.Enabled(context.Background(), level) {
 		return
@@ -252,7 +255,7 @@ func (a *App) refused(from *filter.Info, err *inproc.RefusedError) {
 	if from != nil {
 		path, chain = joinPath(from.Path()), from.ChainID
 	}
-	a.log.Log(context.Background(), level, fmt.Sprintf("%s: dial of internal listener %q refused: %v", path, err.Addr.Listener, root(err)),
+	a.log.Log(context.Background(), level, fmt.Sprintf("internal dial refused: %v: %s -> %s", reason, path, err.Addr.Listener),
 		"logger", "connection", "chain_id", fmt.Sprintf("%016x", chain))
 }
 

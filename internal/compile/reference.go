@@ -62,7 +62,7 @@ type step struct {
 	path string // of the endpoint
 }
 
-// rings looks for internal listeners that dial each other in a ring, over the
+// rings looks for internal listeners that dial each other in a loop, over the
 // clusters that their filters name.
 type rings struct {
 	plan  *plan.Server
@@ -120,7 +120,7 @@ func (w *rings) report(last step) {
 		return
 	}
 	w.found[ring] = true
-	w.scope.At(last.path).Strictf("internal listeners lead to each other in a ring: %s; a connection that goes round ends at the hop limit (Envoy 1.40 crashes)", ring)
+	w.scope.At(last.path).Strictf("internal listeners lead to each other in a loop: %s; a connection that goes round ends at the hop limit (Envoy 1.40 crashes)", ring)
 }
 
 // steps joins the references of listeners to clusters with those of clusters to
