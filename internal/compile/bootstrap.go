@@ -6,18 +6,15 @@ import (
 	"slices"
 	"strings"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
-	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	internalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/extension"
-	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/accesslog"
 	"github.com/ginnel/ginnel/internal/plan"
 )
@@ -100,6 +97,8 @@ func typed(s *extension.Scope, name string, a *anypb.Any) bool {
 	return false
 }
 
+const noAdminLog = "nothing is written: the admin server does not log its requests yet"
+
 // admin returns nil when there is to be no admin server.
 func admin(s *extension.Scope, m *bootstrapv3.Admin) *plan.Admin {
 	if m == nil {
@@ -107,25 +106,17 @@ func admin(s *extension.Scope, m *bootstrapv3.Admin) *plan.Admin {
 	}
 	adminFields.Check(s, m)
 	p := &plan.Admin{AccessLogs: accesslog.Compile(s.Field("access_log"), m.GetAccessLog())}
-	if path := m.GetAccessLogPath(); path != "" {
-		p.AccessLogs = append(p.AccessLogs, adminLog(s.Field("access_log_path"), path)...)
+	for i := range m.GetAccessLog() {
+		s.Field("access_log").Index(i).Warnf("%s", noAdminLog)
+	}
+	if m.GetAccessLogPath() != "" {
+		s.Field("access_log_path").Warnf("%s", noAdminLog)
 	}
 	if m.GetAddress() == nil {
 		return nil
 	}
 	p.Address, _ = address(s.Field("address"), m.GetAddress())
 	return p
-}
-
-// adminLog is what the older field stands for.
-func adminLog(s *extension.Scope, path string) []filter.AccessLogFactory {
-	s.Warnf("is deprecated; use access_log")
-	a, err := anypb.New(&filev3.FileAccessLog{Path: path})
-	if err != nil {
-		s.Errorf("%v", err)
-		return nil
-	}
-	return accesslog.Compile(s, []*accesslogv3.AccessLog{{ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: a}}})
 }
 
 func runtimeLayers(s *extension.Scope, m *bootstrapv3.LayeredRuntime) []plan.RuntimeLayer {

@@ -66,8 +66,10 @@ var extensionFields = extension.Fields{
 
 var adminFields = extension.Fields{
 	Message: &bootstrapv3.Admin{},
-	Obeyed:  []string{"access_log", "access_log_path", "address"},
+	Obeyed:  []string{"address"},
 	Ignored: map[string]string{
+		"access_log":               "what is asked of the admin server is not logged yet; a warning says so",
+		"access_log_path":          "what is asked of the admin server is not logged yet; a warning says so",
 		"profile_path":             "profiles are served under /debug/pprof/ and not written to files",
 		"ignore_global_conn_limit": "there is no global limit of connections",
 	},

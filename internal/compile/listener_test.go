@@ -1,0 +1,241 @@
+package compile_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/ginnel/ginnel/builtin"
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/compile"
+	"github.com/ginnel/ginnel/internal/config"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// bootstrap compiles YAML that has no fault.
+func bootstrap(t *testing.T, text string) *plan.Server {
+	t.Helper()
+	doc, err := config.Load(config.Input{Path: "f.yaml", Data: []byte(text)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, r := compile.Bootstrap(doc.Message.(*bootstrapv3.Bootstrap), builtin.Registry(), config.Unpack, compile.Options{})
+	for _, i := range r.Issues {
+		if i.Severity == extension.Error {
+			t.Fatalf("%s: %s", i.Path, i.Message)
+		}
+	}
+	return p
+}
+
+func listeners(t *testing.T, text string) []*plan.Listener {
+	t.Helper()
+	return bootstrap(t, "static_resources:\n  listeners:\n"+text).Listeners
+}
+
+const echo = `[{name: e, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]`
+
+func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+var sameAddress = cmpopts.EquateComparable(netip.AddrPort{})
+
+func TestListenerDefaults(t *testing.T) {
+	l := listeners(t, `
+  - name: l
+    address: {socket_address: {address: "::1", port_value: 7}}
+    filter_chains: [{filters: `+echo+`}]`)[0]
+	if l.BufferBytes != 1<<20 || l.FiltersTimeout != 15*time.Second || l.ContinueOnTimeout || l.Internal || !l.Bind {
+		t.Errorf("%+v", l)
+	}
+	if diff := cmp.Diff([]plan.Address{{Addr: at("[::1]:7"), ReusePort: true}}, l.Addresses, sameAddress); diff != "" {
+		t.Error(diff)
+	}
+	if len(l.Chains) != 1 || l.Chains[0].Terminal == nil || l.Default != nil {
+		t.Errorf("chains %+v", l.Chains)
+	}
+}
+
+func TestListenerSet(t *testing.T) {
+	l := listeners(t, `
+  - name: l
+    address: {socket_address: {address: "::", port_value: 7, ipv4_compat: true}}
+    additional_addresses:
+    - address: {pipe: {path: "@abstract"}}
+    - address: {pipe: {path: /run/l, mode: 384}}
+      tcp_keepalive: {keepalive_probes: 0}
+    - address: {socket_address: {address: "::ffff:10.0.0.1", port_value: 0, ipv4_compat: true}}
+      tcp_keepalive: {keepalive_interval: 9}
+    per_connection_buffer_limit_bytes: 0
+    listener_filters_timeout: 0s
+    continue_on_listener_filters_timeout: true
+    enable_reuse_port: false
+    tcp_backlog_size: 0
+    tcp_keepalive: {keepalive_probes: 2, keepalive_time: 3}
+    traffic_direction: INBOUND
+    stat_prefix: p
+    default_filter_chain: {name: d, transport_socket_connect_timeout: 2s}`)[0]
+	if l.BufferBytes != 0 || l.FiltersTimeout != 0 || !l.ContinueOnTimeout || l.StatPrefix != "p" ||
+		l.Info.Direction != corev3.TrafficDirection_INBOUND {
+		t.Errorf("%+v", l)
+	}
+	main := &plan.Keepalive{Probes: 2, Time: 3 * time.Second}
+	if diff := cmp.Diff([]plan.Address{
+		{Addr: at("[::]:7"), V4Compat: true, Backlog: 1, Keepalive: main},
+		{Path: "@abstract", Backlog: 1, Keepalive: main},
+		{Path: "/run/l", Mode: 0o600, Backlog: 1},
+		{Addr: at("[::ffff:10.0.0.1]:0"), V4Compat: true, Backlog: 1, Keepalive: &plan.Keepalive{Interval: 9 * time.Second}},
+	}, l.Addresses, sameAddress); diff != "" {
+		t.Error(diff)
+	}
+	if l.Default == nil || l.Default.Info.Name != "d" || l.Default.Terminal != nil || l.Default.ConnectTimeout != 2*time.Second {
+		t.Errorf("default chain %+v", l.Default)
+	}
+}
+
+func TestChainMatch(t *testing.T) {
+	l := listeners(t, `
+  - name: l
+    address: {socket_address: {address: 127.0.0.1, port_value: 7}}
+    filter_chains:
+    - name: c
+      filter_chain_match:
+        destination_port: 80
+        prefix_ranges: [{address_prefix: 10.1.2.3, prefix_len: 8}, {address_prefix: 10.9.9.9, prefix_len: 99}, {address_prefix: "2001:db8::1", prefix_len: 32}]
+        direct_source_prefix_ranges: [{address_prefix: 10.2.3.4}]
+        source_type: EXTERNAL
+        source_prefix_ranges: [{address_prefix: 192.168.1.1, prefix_len: 32}]
+        source_ports: [5, 65535]
+        server_names: [A.Example, "*.B", "*.*.c"]
+        transport_protocol: tls
+        application_protocols: [H2]`)[0]
+	nets := func(list ...string) (out []netip.Prefix) {
+		for _, s := range list {
+			out = append(out, netip.MustParsePrefix(s))
+		}
+		return out
+	}
+	want := plan.ChainMatch{
+		DestinationPort: 80, Destinations: nets("10.0.0.0/8", "10.9.9.9/32", "2001:db8::/32"),
+		DirectSources: nets("0.0.0.0/0"), SourceType: listenerv3.FilterChainMatch_EXTERNAL,
+		Sources: nets("192.168.1.1/32"), SourcePorts: []uint16{5, 65535},
+		ServerNames: []string{"a.example", "*.b", "*.*.c"}, TransportProtocol: "tls", ApplicationProtocols: []string{"H2"},
+	}
+	if diff := cmp.Diff(want, l.Chains[0].Match, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What has no name gets the same one each time, and no two the same.
+func TestNamesOfTheNameless(t *testing.T) {
+	const text = `
+  - {address: {socket_address: {address: 127.0.0.1, port_value: 0}}, default_filter_chain: {}}
+  - {address: {socket_address: {address: 127.0.0.1, port_value: 0}}, default_filter_chain: {}}
+  - {internal_listener: {}, default_filter_chain: {}}
+  - {address: {envoy_internal_address: {server_listener_name: old}}, default_filter_chain: {}}`
+	var names [2][]string
+	for i := range names {
+		for _, l := range listeners(t, text) {
+			names[i] = append(names[i], l.Info.Name)
+		}
+	}
+	n := names[0]
+	if !slices.Equal(n, names[1]) || len(n[0]) != 36 || n[0] == n[1] || n[2] != "" || n[3] != "old" {
+		t.Errorf("%q, then %q", n, names[1])
+	}
+}
+
+func TestHashesTellVersionsApart(t *testing.T) {
+	version := func(port int, chain string) *plan.Listener {
+		return listeners(t, fmt.Sprintf(`
+  - {name: l, address: {socket_address: {address: 127.0.0.1, port_value: %d}}, filter_chains: [{name: %s}]}`, port, chain))[0]
+	}
+	a, same, other := version(1, "x"), version(1, "x"), version(2, "z")
+	if a.Hash != same.Hash || a.Chains[0].Hash != same.Chains[0].Hash {
+		t.Error("equal listeners differ")
+	}
+	if a.Hash == other.Hash || a.Chains[0].Hash == other.Chains[0].Hash {
+		t.Error("different listeners are equal")
+	}
+	if moved := version(2, "x"); a.Hash == moved.Hash || a.Chains[0].Hash != moved.Chains[0].Hash {
+		t.Error("a chain's hash depends on its listener")
+	}
+}
+
+func TestServer(t *testing.T) {
+	p := bootstrap(t, `
+node: {id: one}
+admin: {}
+stats_flush_interval: 2s
+bootstrap_extensions:
+- {name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener, buffer_size_kb: 4}}
+- {name: b, typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}
+layered_runtime:
+  layers:
+  - name: base
+    static_layer:
+      a: {b: {c: 1, d: on it}, e: {numerator: 3}}
+      f.g: true
+      h: {}
+  - {name: top, admin_layer: {}}
+`)
+	if p.Admin != nil || p.FlushStatsEvery != 2*time.Second || p.InternalBufferBytes != 4096 || p.Node.GetId() != "one" {
+		t.Errorf("%+v", p)
+	}
+	if diff := cmp.Diff(map[string]*structpb.Value{
+		"a.b.c": structpb.NewNumberValue(1), "a.b.d": structpb.NewStringValue("on it"), "f.g": structpb.NewBoolValue(true),
+		"a.e": structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"numerator": structpb.NewNumberValue(3)}}),
+		"h":   structpb.NewStructValue(&structpb.Struct{}),
+	}, p.Runtime[0].Values, protocmp.Transform()); diff != "" {
+		t.Error(diff)
+	}
+	if p.Runtime[0].Admin || !p.Runtime[1].Admin {
+		t.Error("the second layer is the admin layer")
+	}
+	if none := bootstrap(t, "node: {id: x}"); none.InternalBufferBytes != 1<<20 || none.FlushStatsEvery != 5*time.Second {
+		t.Errorf("defaults %+v", none)
+	}
+}
+
+// Messages of a Go program may lack what a file cannot.
+func TestHolesDoNotPanic(t *testing.T) {
+	for _, b := range []*bootstrapv3.Bootstrap{
+		nil,
+		{Admin: &bootstrapv3.Admin{Address: &corev3.Address{}}, BootstrapExtensions: []*corev3.TypedExtensionConfig{nil}},
+		{LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{nil}}},
+		{StaticResources: &bootstrapv3.Bootstrap_StaticResources{Listeners: []*listenerv3.Listener{nil, {
+			Address:             &corev3.Address{Address: &corev3.Address_SocketAddress{}},
+			AdditionalAddresses: []*listenerv3.AdditionalAddress{nil},
+			FilterChains:        []*listenerv3.FilterChain{nil, {Filters: []*listenerv3.Filter{nil}, TransportSocket: &corev3.TransportSocket{}}},
+			ListenerFilters:     []*listenerv3.ListenerFilter{nil},
+		}}}},
+	} {
+		compile.Bootstrap(b, builtin.Registry(), config.Unpack, compile.Options{})
+	}
+}
+
+// A thousand listeners.
+func BenchmarkBootstrap(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("static_resources:\n  listeners:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&text, "  - {name: l%d, internal_listener: {}, filter_chains: [{filters: %s}]}\n", i, echo)
+	}
+	doc, err := config.Load(config.Input{Path: "f.yaml", Data: []byte(text.String())})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		compile.Bootstrap(doc.Message.(*bootstrapv3.Bootstrap), builtin.Registry(), config.Unpack, compile.Options{})
+	}
+}
