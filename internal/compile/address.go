@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -28,7 +29,7 @@ func address(s *extension.Scope, a *corev3.Address) (plan.Address, bool) {
 }
 
 func socketAddress(s *extension.Scope, a *corev3.SocketAddress) (plan.Address, bool) {
-	socketFields.Check(s, a)
+	socketFields.Check(s, resolved(s, a))
 	ip, ok := parseIP(s.Field("address"), a.GetAddress())
 	port := a.GetPortValue()
 	if port > 65535 {
@@ -41,6 +42,21 @@ func socketAddress(s *extension.Scope, a *corev3.SocketAddress) (plan.Address, b
 		ok = false
 	}
 	return plan.Address{Addr: netip.AddrPortFrom(ip, uint16(port)), V4Compat: a.GetIpv4Compat()}, ok
+}
+
+// resolved reports what would have to be looked up, as Envoy words it, and returns
+// the address without it.
+func resolved(s *extension.Scope, a *corev3.SocketAddress) *corev3.SocketAddress {
+	rest := proto.CloneOf(a)
+	if a.GetNamedPort() != "" {
+		s.Field("named_port").Errorf("IP resolver can't handle port specifier type 4: use port_value")
+		rest.PortSpecifier = nil
+	}
+	if r := a.GetResolverName(); r != "" && r != "envoy.ip" {
+		s.Field("resolver_name").Errorf("Unknown address resolver: %s", r)
+		rest.ResolverName = ""
+	}
+	return rest
 }
 
 func parseIP(s *extension.Scope, text string) (netip.Addr, bool) {
