@@ -101,6 +101,8 @@ type ClusterInfo struct {
 	Name     string
 	StatName string // alt_stat_name; "" is the name
 	Metadata *corev3.Metadata
+	// BufferBytes is per_connection_buffer_limit_bytes of the cluster; 0: no limit.
+	BufferBytes int
 }
 
 // More returns i.Extra, made when it is nil.

@@ -122,7 +122,7 @@ type Cluster struct {
 	Proto    *clusterv3.Cluster
 
 	ConnectTimeout time.Duration
-	BufferBytes    int
+	BufferBytes    int // most bytes held for one direction of a connection; 0: no limit
 	Metadata       *corev3.Metadata
 	Assignment     Assignment
 	LB             LB

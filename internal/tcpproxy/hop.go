@@ -39,6 +39,9 @@ func (h *hop) Outer() filter.Outer { return h.conn.Outer }
 // connecting is part of it (Envoy).
 func (h *hop) Limits() filter.Limits {
 	l := filter.Limits{Idle: h.idle, IdleSince: h.conn.Info.Start, BufferBytes: int(h.conn.BufferBytes)}
+	if c := h.conn.Info.Up.ClusterInfo; c != nil && c.BufferBytes > 0 && (l.BufferBytes == 0 || c.BufferBytes < l.BufferBytes) {
+		l.BufferBytes = c.BufferBytes
+	}
 	if h.duration > 0 {
 		l.Deadline = l.IdleSince.Add(h.duration)
 	}
