@@ -157,7 +157,10 @@ func upstreamBind(s *extension.Scope, m *corev3.BindConfig) *plan.BindConfig {
 	}
 	at := s.Field("source_address")
 	ip, _ := parseIP(at.Field("address"), sa.GetAddress())
-	checkPlainSocketAddress(at, sa)
+	resolved(at, sa)
+	if sa.GetNetworkNamespaceFilepath() != "" {
+		at.Field("network_namespace_filepath").Errorf("not supported yet: connections are made in ginnel's own network namespace")
+	}
 	return &plan.BindConfig{
 		Source: netip.AddrPortFrom(ip, uint16(sa.GetPortValue())), FreeBind: m.GetFreebind().GetValue(),
 	}

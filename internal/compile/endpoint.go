@@ -97,34 +97,19 @@ func (h hosts) address(s *extension.Scope, m *corev3.Address) (addr net.Addr, ok
 	return nil, false
 }
 
+// socket compiles an IP address. Neither the protocol matters nor ipv4_compat, which
+// is for listeners (Envoy).
 func (h hosts) socket(s *extension.Scope, m *corev3.SocketAddress) (net.Addr, bool) {
-	ok := checkPlainSocketAddress(s, m)
+	resolved(s, m)
+	if m.GetNetworkNamespaceFilepath() != "" {
+		s.Field("network_namespace_filepath").Errorf("Invalid host configuration: hosts cannot specify network namespaces with their address")
+	}
 	ip, err := netip.ParseAddr(m.GetAddress())
 	if err != nil && h.lookup == clusterv3.Cluster_STATIC && m.GetAddress() != "" {
 		s.Field("address").Errorf("malformed IP address: %s. A STATIC cluster looks no names up; "+
 			"Envoy does in clusters of type 'STRICT_DNS' or 'LOGICAL_DNS'", m.GetAddress())
 	}
-	return filter.IPAddr{AddrPort: netip.AddrPortFrom(ip, uint16(m.GetPortValue()))}, ok && err == nil
-}
-
-// checkPlainSocketAddress reports what makes an address more than an IP address and
-// a port. The protocol does not matter, nor does ipv4_compat, which is for listeners
-// (Envoy).
-func checkPlainSocketAddress(s *extension.Scope, m *corev3.SocketAddress) (ok bool) {
-	ok = true
-	if m.GetNamedPort() != "" {
-		s.Field("named_port").Errorf("IP resolver can't handle port specifier type %d: use port_value", 4)
-		ok = false
-	}
-	if r := m.GetResolverName(); r != "" && r != "envoy.ip" {
-		s.Field("resolver_name").Errorf("Unknown address resolver: %s", r)
-		ok = false
-	}
-	if m.GetNetworkNamespaceFilepath() != "" {
-		s.Field("network_namespace_filepath").Errorf("hosts cannot specify network namespaces with their address")
-		ok = false
-	}
-	return ok
+	return filter.IPAddr{AddrPort: netip.AddrPortFrom(ip, uint16(m.GetPortValue()))}, err == nil
 }
 
 func (h hosts) pipe(s *extension.Scope, path string) (net.Addr, bool) {
