@@ -106,7 +106,11 @@ func validateArgs(args []string) (strict bool, format, file string, err error) {
 
 func printText(r *load.Result, file string, strict bool, faults error) {
 	for _, i := range r.Warnings(strict) {
-		fmt.Printf("%v (%v)\n", i, i.Severity)
+		note := ""
+		if i.Severity == config.Strict {
+			note = " (an error with --strict)"
+		}
+		fmt.Printf("%v%s\n", i, note)
 	}
 	if faults != nil {
 		fmt.Println(faults)

@@ -51,7 +51,7 @@ func socketless(s *extension.Scope, m *listenerv3.Listener) *listenerv3.Listener
 // stood in place of internal_listener.
 func oldInternalListener(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
 	at := s.Field("address.envoy_internal_address")
-	at.Strictf("error adding listener named '%s': use internal_listener field instead of address for internal listeners", m.GetName())
+	at.Strictf("use internal_listener field instead of address for internal listeners (Envoy 1.40 refuses this form, which is that of 1.22 and 1.23)")
 	a := m.GetAddress().GetEnvoyInternalAddress()
 	internalFields.Check(at, a)
 	switch key := a.GetServerListenerName(); {

@@ -93,6 +93,7 @@ func (r *Result) Err(strict bool) error {
 	var faults config.Issues
 	for _, i := range r.Issues {
 		if i.Severity == config.Error || strict && i.Severity == config.Strict {
+			i.Severity = config.Error
 			faults = append(faults, i)
 		}
 	}
