@@ -67,7 +67,10 @@ func (l *listener) ServeConn(c *filter.Conn) error {
 		default:
 			return s.Reset()
 		}
-		<-gc.done
+		select {
+		case <-gc.done:
+		case <-s.Done(): // the program may not have accepted it, or not close it
+		}
 		return nil
 	})
 }

@@ -11,7 +11,12 @@ import (
 type Counted struct {
 	Stream
 	received, sent atomic.Uint64
+	done           chan struct{}
 }
+
+// Done is closed when the listener has ended the connection; the stream is closed
+// then.
+func (c *Counted) Done() <-chan struct{} { return c.done }
 
 // Read implements io.Reader.
 func (c *Counted) Read(p []byte) (int, error) {
@@ -50,7 +55,7 @@ func (c *Counted) Bytes() (received, sent uint64) { return c.received.Load(), c.
 // returns because the peer reset the connection, that is noted. f owns neither s
 // nor c.
 func ServeBytes(c *Conn, f func(s *Counted) error) error {
-	s := &Counted{Stream: c.Stream}
+	s := &Counted{Stream: c.Stream, done: make(chan struct{})}
 	x := &streamCloser{Counted: s}
 	if !c.Own(x) {
 		c.Stream.Close()
@@ -77,6 +82,8 @@ type streamCloser struct {
 
 // CloseLocal implements Closer.
 func (x *streamCloser) CloseLocal(reason string) {
-	x.reason.Store(&reason)
-	x.Stream.Close()
+	if x.reason.CompareAndSwap(nil, &reason) {
+		x.Stream.Close()
+		close(x.done)
+	}
 }
