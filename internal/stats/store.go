@@ -129,8 +129,10 @@ func (s *Store) Flush() {
 }
 
 // ResetCounters sets all counters to 0. Gauges, histograms and text readouts
-// keep their values, as with Envoy's /reset_counters.
+// keep their values, as with Envoy's /reset_counters. What open connections moved
+// before is counted before.
 func (s *Store) ResetCounters() {
+	s.settle()
 	for _, f := range s.families() {
 		f.mu.RLock()
 		for _, c := range f.counters {
