@@ -95,7 +95,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 		return err
 	}
 	p.app = a
-	context.AfterFunc(ctx, a.Close)
+	a.OnStop(context.AfterFunc(ctx, a.Close))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package ginnel
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -57,19 +58,22 @@ func (l *listener) Close() error {
 // Addr implements net.Listener.
 func (l *listener) Addr() net.Addr { return Addr{Listener: l.name} }
 
+var errBacklog = errors.New("too many connections wait to be accepted")
+
 // ServeConn implements filter.ConnHandler: the connection waits for Accept and lasts
-// until the program closes it.
+// until the program closes it, or the proxy does.
 func (l *listener) ServeConn(c *filter.Conn) error {
 	return filter.ServeBytes(c, func(s *filter.Counted) error {
-		gc := &Conn{Counted: s, info: &c.Info, done: make(chan struct{})}
+		gc := &Conn{Counted: s, info: &c.Info, closed: make(chan struct{})}
 		select {
 		case l.queue <- gc:
 		default:
-			return s.Reset()
+			return errBacklog
 		}
+		c.Accept()
 		select {
-		case <-gc.done:
-		case <-s.Done(): // the program may not have accepted it, or not close it
+		case <-gc.closed:
+		case <-s.Done(): // the program may never have accepted it, or never close it
 		}
 		return nil
 	})
@@ -78,22 +82,22 @@ func (l *listener) ServeConn(c *filter.Conn) error {
 // A Conn is a connection that arrived over the in-process network.
 type Conn struct {
 	*filter.Counted
-	info *filter.Info
-	once sync.Once
-	done chan struct{}
+	info   *filter.Info
+	once   sync.Once
+	closed chan struct{}
 }
 
 // Close ends the connection after what was written has been delivered.
 func (c *Conn) Close() error {
 	err := c.Counted.Close()
-	c.once.Do(func() { close(c.done) })
+	c.once.Do(func() { close(c.closed) })
 	return err
 }
 
 // Reset aborts the connection.
 func (c *Conn) Reset() error {
 	err := c.Counted.Reset()
-	c.once.Do(func() { close(c.done) })
+	c.once.Do(func() { close(c.closed) })
 	return err
 }
 

@@ -57,7 +57,7 @@ type ConnectRequest struct {
 // A Hop is told how its attempt to reach a host fares. Calls come from within
 // Cluster.Connect.
 type Hop interface {
-	// Waiting is called once before the attempt first blocks: from now on the hop
+	// Waiting is called before the attempt first blocks: from now on the hop
 	// counts as accepted by its own dialler. The attempt ends with ErrCanceled when
 	// the channel is closed.
 	Waiting() (cancel <-chan struct{})

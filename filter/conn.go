@@ -116,10 +116,11 @@ func (c *Conn) AwaitsData() bool { return c.onData != nil }
 
 // A ConnHandler serves connections.
 type ConnHandler interface {
-	// ServeConn takes c over. It, or what it passes c on to, calls c.End exactly
-	// once and closes c.Stream, but for a borrowed stream that it refuses; this may
-	// happen after ServeConn has returned, so the caller does not touch c again. An
-	// error tells that c was refused: it has ended without c.Accept.
+	// ServeConn takes c over: it calls c.Own, so that the listener can end the
+	// connection, and c.Accept before it first waits. It, or what it passes c on to,
+	// calls c.End exactly once and closes c.Stream, but for a borrowed stream that
+	// it refuses; this may happen after ServeConn has returned, so the caller does
+	// not touch c again. An error, or a return without c.Accept, refuses c.
 	ServeConn(c *Conn) error
 }
 

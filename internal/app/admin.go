@@ -172,18 +172,30 @@ func (s shown) Drain(o admin.DrainOptions) {
 	switch {
 	case o.SkipExit: // TCP connections are not told to close (Envoy: nor by tcp_proxy)
 	case o.Graceful:
-		s.tasks.Go(func() {
-			after := time.NewTimer(s.opts.DrainTime)
-			defer after.Stop()
-			select {
-			case <-after.C:
-				s.StopListeners(which)
-			case <-s.stopping:
-			}
-		})
+		s.drainLater(which)
 	default:
 		s.StopListeners(which)
 	}
+}
+
+// drainLater stops listeners after the drain time. Asked again meanwhile it does
+// nothing (Envoy).
+func (a *App) drainLater(which func(*listener.Listener) bool) {
+	a.handling.Lock()
+	defer a.handling.Unlock()
+	if a.ended() || a.drains {
+		return
+	}
+	a.drains = true
+	a.tasks.Go(func() {
+		after := time.NewTimer(a.opts.DrainTime)
+		defer after.Stop()
+		select {
+		case <-after.C:
+			a.StopListeners(which)
+		case <-a.stopping:
+		}
+	})
 }
 
 // Quit implements admin.Proxy.

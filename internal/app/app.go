@@ -62,14 +62,17 @@ type App struct {
 	adminSocket *netconn.Listener // nil: none
 
 	mu        sync.Mutex
-	listeners []*entry // in the order of the configuration
-	goEntries map[string]*entry
+	listeners []*entry   // in the order of the configuration
+	handling  sync.Mutex // names of the Go program, the graceful drain and the end, one after the other
+	drains    bool       // guarded by handling
 	state     atomic.Int32
+	unhealthy atomic.Bool   // the admin said so
 	stopping  chan struct{} // closed when the app begins to stop
 	stopped   chan struct{} // closed when nothing of it runs any more
 	once      sync.Once
 	tasks     sync.WaitGroup
 	told      sync.Map // refusals that were warned of
+	forget    func() bool
 }
 
 // New builds a proxy from a plan. Addresses are bound, so that conflicts show now;
@@ -83,8 +86,7 @@ func New(p *plan.Server, o Options) (*App, error) {
 	}
 	a := &App{
 		opts: o, plan: p, log: o.Log, started: time.Now(),
-		goEntries: make(map[string]*entry),
-		stopping:  make(chan struct{}), stopped: make(chan struct{}),
+		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	a.state.Store(int32(PreInitializing))
 	if err := a.build(); err != nil {
@@ -120,7 +122,7 @@ func (a *App) build() error {
 		Log: a.log, Runtime: a.runtime, LogFiles: a.logs,
 	}
 	for _, p := range a.plan.Listeners {
-		if err := a.add(p); err != nil {
+		if _, err := a.add(p); err != nil {
 			return err
 		}
 	}
@@ -145,7 +147,7 @@ func (a *App) Start() error {
 			}
 		}
 	}
-	a.server.listeners(a.listeners)
+	a.server.workersStarted.Add(1)
 	a.tasks.Go(a.flushStats)
 	a.state.Store(int32(Live))
 	a.server.live(a)
@@ -157,6 +159,14 @@ func (a *App) Wait() { <-a.stopped }
 
 // ReopenLogs opens the access logs' files anew.
 func (a *App) ReopenLogs() { a.logs.Reopen() }
+
+// OnStop keeps a function that gives back what would keep the proxy reachable once it
+// has stopped; it is called then. It must be set before Start's caller goes on.
+func (a *App) OnStop(forget func() bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget = forget
+}
 
 // Done is closed when the proxy has stopped.
 func (a *App) Done() <-chan struct{} { return a.stopped }
@@ -187,9 +197,17 @@ func (a *App) Shutdown(ctx context.Context) error {
 // logs are written out. It returns when nothing of it runs any more.
 func (a *App) Close() {
 	a.once.Do(func() {
+		a.handling.Lock()
 		close(a.stopping)
+		a.handling.Unlock()
 		a.closeAll()
 		a.tasks.Wait()
+		a.mu.Lock()
+		forget := a.forget
+		a.mu.Unlock()
+		if forget != nil {
+			forget()
+		}
 		close(a.stopped)
 	})
 	<-a.stopped
@@ -211,7 +229,7 @@ func endReason(l *listener.Listener) string {
 func (a *App) closeAll() {
 	a.stopAdmin()
 	for _, e := range a.snapshot() {
-		e.unlist()
+		a.unlist(e)
 		e.listener.Stop()
 	}
 	for _, e := range a.snapshot() {
@@ -231,7 +249,9 @@ func (a *App) closeAll() {
 		a.network.Wait()
 	}
 	if a.logs != nil {
-		a.logs.Close()
+		if err := a.logs.Close(); err != nil {
+			a.log.Error("access logs are not whole: " + err.Error())
+		}
 	}
 }
 

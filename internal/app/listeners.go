@@ -1,9 +1,11 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
@@ -18,21 +20,22 @@ type entry struct {
 	registration *inproc.Registration // nil: a socket listener, or not started
 }
 
-// add builds a listener. The caller holds no lock; it is not started yet.
-func (a *App) add(p *plan.Listener) error {
+// add builds a listener; it is not started yet.
+func (a *App) add(p *plan.Listener) (*entry, error) {
 	l, err := listener.New(p, a.env, listener.Options{Concurrency: a.opts.Concurrency})
 	if err != nil {
 		a.server.createFailure.Add(1)
-		return err
+		return nil, err
 	}
 	a.server.added.Add(1)
+	e := &entry{listener: l}
 	a.mu.Lock()
-	a.listeners = append(a.listeners, &entry{listener: l})
-	a.mu.Unlock()
-	return nil
+	defer a.mu.Unlock()
+	a.listeners = append(a.listeners, e)
+	return e, nil
 }
 
-// start makes the listener reachable.
+// start makes the listener reachable. The caller holds a.mu.
 func (e *entry) start(a *App) error {
 	if e.listener.Plan().Internal {
 		e.registration = a.network.Register(e.listener.Info().Name, e.listener)
@@ -41,11 +44,14 @@ func (e *entry) start(a *App) error {
 		return err
 	}
 	a.server.createSuccess.Add(uint64(a.opts.Concurrency))
+	a.server.active.Add(1)
 	return nil
 }
 
 // unlist takes the listener's name out of the in-process network.
-func (e *entry) unlist() {
+func (a *App) unlist(e *entry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if e.registration != nil {
 		e.registration.Unregister()
 	}
@@ -66,37 +72,61 @@ func (a *App) Listeners() []*listener.Listener {
 	return out
 }
 
+// ErrStopped is why a proxy that is stopping, or has stopped, serves no new name.
+var ErrStopped = errors.New("the proxy has stopped")
+
 // Handle serves an internal name by a handler of the Go program. It fails when the
-// name is taken by another handler or a configured listener.
+// name is taken by another handler or a configured listener. remove, which may be
+// called twice, returns when the connections have ended.
 func (a *App) Handle(name string, h filter.ConnHandler) (remove func(), err error) {
+	a.handling.Lock() // one name at a time
+	defer a.handling.Unlock()
+	if a.ended() {
+		return nil, ErrStopped
+	}
 	if a.network.Active(name) {
 		return nil, fmt.Errorf("internal listener %q is already there", name)
 	}
-	p := &plan.Listener{
+	e, err := a.add(&plan.Listener{
 		Info:     filter.ListenerInfo{Name: name},
 		Internal: true,
 		Chains:   []*plan.Chain{{Terminal: goHandler{h}}},
-	}
-	if err := a.add(p); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
-	entries := a.snapshot()
-	e := entries[len(entries)-1]
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := e.start(a); err != nil {
 		return nil, err
 	}
-	return func() { a.remove(e) }, nil
+	return sync.OnceFunc(func() { a.remove(e) }), nil
 }
 
-// remove ends a listener's reachability and then its connections.
+func (a *App) ended() bool {
+	select {
+	case <-a.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// remove ends a listener's reachability, then its connections, and waits for them.
 func (a *App) remove(e *entry) {
-	e.unlist()
+	a.unlist(e)
 	e.listener.Stop()
 	e.listener.CloseConns("listener_removed")
+	e.listener.Wait()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	before := len(a.listeners)
 	a.listeners = slices.DeleteFunc(a.listeners, func(x *entry) bool { return x == e })
-	a.server.removed.Add(1)
+	if len(a.listeners) < before {
+		e.listener.Release()
+		a.server.removed.Add(1)
+		a.server.active.Add(-1)
+	}
 }
 
 // StopListeners makes the listeners that which chooses stop accepting. Internal ones

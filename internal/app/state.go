@@ -23,16 +23,16 @@ func (s State) String() string {
 }
 
 // State returns the state now.
-func (a *App) State() State { return State(a.state.Load()) }
-
-// FailHealth makes /ready say DRAINING, or takes that back.
-func (a *App) FailHealth(fail bool) {
-	if fail {
-		a.state.CompareAndSwap(int32(Live), int32(Draining))
-	} else {
-		a.state.CompareAndSwap(int32(Draining), int32(Live))
+func (a *App) State() State {
+	s := State(a.state.Load())
+	if s == Live && a.unhealthy.Load() {
+		return Draining
 	}
+	return s
 }
+
+// FailHealth makes a live proxy say DRAINING, or takes that back.
+func (a *App) FailHealth(fail bool) { a.unhealthy.Store(fail) }
 
 // serverStats is server. and listener_manager. under Envoy's names.
 type serverStats struct {
@@ -62,12 +62,6 @@ func newServerStats(a *App) *serverStats {
 	}
 	st.concurrency.Set(uint64(a.opts.Concurrency))
 	return st
-}
-
-// listeners notes how many there are.
-func (s *serverStats) listeners(all []*entry) {
-	s.active.Add(int64(len(all)))
-	s.workersStarted.Add(1)
 }
 
 func (s *serverStats) live(a *App) {

@@ -34,6 +34,14 @@ func (l *Listener) newConn(s filter.Stream) *conn {
 	return c
 }
 
+// CloseLocal implements filter.Closer until somebody owns the connection: a
+// borrowed stream is not ours to close, its dialler is ended itself.
+func (c *conn) CloseLocal(string) {
+	if c.Outer == nil {
+		c.Stream.Close()
+	}
+}
+
 // fromSocket returns the connection of an accepted socket.
 func (l *Listener) fromSocket(s filter.Stream) *conn {
 	c := l.newConn(s)
@@ -72,14 +80,22 @@ func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.closer = x
-	return c.chain.closing == ""
+	return c.closing() == ""
 }
 
 // Closing implements filter.ConnHost.
 func (c *conn) Closing(*filter.Conn) string {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	return c.chain.closing
+	return c.closing()
+}
+
+// closing is why the connection must end; "": it must not. The caller holds the lock.
+func (c *conn) closing() string {
+	if c.chain != nil && c.chain.closing != "" {
+		return c.chain.closing
+	}
+	return c.listener.closing
 }
 
 // Ended implements filter.ConnHost.
@@ -90,5 +106,5 @@ func (c *conn) Ended(*filter.Conn) {
 	for _, log := range l.logs {
 		log.Log(&c.Info, filter.NotSet)
 	}
-	l.forget(c)
+	l.leave(c)
 }

@@ -43,7 +43,7 @@ type Listener struct {
 	count   int
 	empty   sync.Cond // no connection is open
 	stopped bool      // nothing is accepted any more
-	closed  bool      // open connections, and those to come, are ended
+	closing string    // why open connections, and those to come, are ended; "": they are not
 }
 
 // A chain is a filter chain ready to serve.
@@ -65,18 +65,25 @@ var (
 func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	e := *env
 	e.Listener = &p.Info
+	e.Stats = env.Stats.Scope("") // closed with all that is made from it
 	l := &Listener{plan: p, env: &e}
 	l.empty.L = &l.mu
 	l.open.next, l.open.prev = &l.open, &l.open
-	if err := l.build(); err != nil {
+	err := l.build()
+	if err == nil {
+		err = l.bind()
+	}
+	if err != nil {
+		l.Release()
 		return nil, fmt.Errorf("listener %q: %w", p.Info.Name, err)
 	}
-	if err := l.bind(); err != nil {
-		return nil, fmt.Errorf("listener %q: %w", p.Info.Name, err)
-	}
-	l.stats = newStats(env.Stats, l.statRoot(), o.Concurrency)
+	l.stats = newStats(e.Stats, l.statRoot(), o.Concurrency)
 	return l, nil
 }
+
+// Release gives the statistics of the listener and its filters back: they are no
+// longer listed. It is for a listener that has stopped and has no connection left.
+func (l *Listener) Release() { l.env.Stats.Close() }
 
 // Options of a listener that do not come from its configuration.
 type Options struct {
@@ -159,26 +166,29 @@ func (l *Listener) TakesOver() bool { return l.passive && !l.peeks }
 func (l *Listener) BufferBytes() int { return l.plan.BufferBytes }
 
 // ServeInternal implements inproc.Listener.
-func (l *Listener) ServeInternal(d *inproc.Dial) error { return l.serve(l.fromDial(d)) }
+func (l *Listener) ServeInternal(d *inproc.Dial) error {
+	c := l.fromDial(d)
+	l.enter(c)
+	return l.serve(c)
+}
 
-// serve takes a connection through the listener's filters and into the chain that
+// serve takes an entered connection through the listener's filters and into the chain that
 // matches it.
 func (l *Listener) serve(c *conn) error {
 	if err := l.inspect(c); err != nil {
 		return err
 	}
-	c.chain = l.choose(&c.Info)
-	if c.chain == nil {
+	chain := l.choose(&c.Info)
+	if chain == nil {
 		return l.unmatched(c)
 	}
-	c.Info.Chain = &c.chain.plan.Info
-	if err := l.admit(c); err != nil {
-		return l.turnAway(c, errClosing, "")
+	if err := l.admit(c, chain); err != nil {
+		return l.turnAway(c, err, "")
 	}
-	if c.chain.handler == nil {
+	if chain.handler == nil {
 		return l.turnAway(c, errNoFilters, "no_filters")
 	}
-	return c.chain.handler.ServeConn(&c.Conn)
+	return chain.handler.ServeConn(&c.Conn)
 }
 
 func (l *Listener) choose(i *filter.Info) *chain {
@@ -221,10 +231,11 @@ func (l *Listener) turnAway(c *conn, err error, reason string) error {
 	return err
 }
 
-// drop closes the stream of a connection that was never accepted. A borrowed
-// stream stays its dialler's, and so does a pipe's end.
+// drop forgets a connection that no chain serves, and closes its stream. A borrowed
+// stream stays its dialler's, and so does the end of a pipe that was not accepted.
 func (c *conn) drop() {
 	if c.dial == nil {
 		c.Stream.Close()
 	}
+	c.listener.leave(c)
 }

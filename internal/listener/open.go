@@ -6,23 +6,34 @@ import (
 	"github.com/ginnel/ginnel/filter"
 )
 
-// admit counts a connection and enters it among the open ones, unless the listener
-// or the chain is closing.
-func (l *Listener) admit(c *conn) error {
-	l.stats.opened(c)
+// enter takes a connection among the open ones, from the moment it arrives until
+// leave, so that it can be ended and waited for whatever it is just doing. It returns
+// how many there are.
+func (l *Listener) enter(c *conn) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	c.closer = c
 	c.prev, c.next = &l.open, l.open.next
 	c.prev.next, c.next.prev = c, c
 	l.count++
-	if l.closed || c.chain.closing != "" {
+	return l.count
+}
+
+// admit gives a connection its chain and counts it, unless one of them is closing.
+func (l *Listener) admit(c *conn, chain *chain) error {
+	l.stats.opened(c)
+	c.Info.Chain = &chain.plan.Info
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.chain = chain
+	if c.closing() != "" {
 		return errClosing
 	}
 	return nil
 }
 
-// forget takes an ended connection from the open ones.
-func (l *Listener) forget(c *conn) {
+// leave takes a connection from the open ones. A second call does nothing.
+func (l *Listener) leave(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c.next == nil {
@@ -56,22 +67,39 @@ type OpenConn struct {
 
 // Connections returns what is open, the newest first.
 func (l *Listener) Connections() []OpenConn {
+	var all []OpenConn
+	for _, x := range l.snapshot() {
+		all = append(all, x.describe())
+	}
+	return all
+}
+
+// An owned connection is one with what can end it.
+type owned struct {
+	*conn
+	by filter.Closer
+}
+
+// snapshot returns the connections that have a chain, for calls without the lock.
+func (l *Listener) snapshot() []owned {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := make([]OpenConn, 0, l.count)
+	var all []owned
 	for c := l.open.next; c != &l.open; c = c.next {
-		all = append(all, c.describe())
+		if c.chain != nil {
+			all = append(all, owned{c, c.closer})
+		}
 	}
 	return all
 }
 
 // describe reads only what is fixed, or whose owner guards it.
-func (c *conn) describe() OpenConn {
+func (c owned) describe() OpenConn {
 	o := OpenConn{
 		ID: c.Info.ID, ChainID: c.Info.ChainID, Path: c.Info.Path(), Start: c.Info.Start,
 		Piped: c.listener.plan.Internal && c.Outer == nil,
 	}
-	if x, ok := c.closer.(interface {
+	if x, ok := c.by.(interface {
 		Bytes() (received, sent uint64)
 	}); ok {
 		o.Received, o.Sent = x.Bytes()
@@ -97,13 +125,7 @@ func (l *Listener) Wait() {
 func (l *Listener) Doom(reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = true
-	for _, c := range l.chains {
-		c.closing = reason
-	}
-	if l.others != nil {
-		l.others.closing = reason
-	}
+	l.closing = reason
 }
 
 // CloseConns ends all open connections, and those to come, for a reason. It does
@@ -115,16 +137,14 @@ func (l *Listener) CloseConns(reason string) {
 	}
 }
 
-// closers returns what ends the open connections. Who registers a closer after Doom
-// is turned away by Own, so none is missed.
+// closers returns what ends the open connections. Who registers another one after
+// Doom is turned away by Own, so none is missed.
 func (l *Listener) closers() []filter.Closer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var all []filter.Closer
 	for c := l.open.next; c != &l.open; c = c.next {
-		if c.closer != nil {
-			all = append(all, c.closer)
-		}
+		all = append(all, c.closer)
 	}
 	return all
 }

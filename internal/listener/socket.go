@@ -64,11 +64,14 @@ func (l *Listener) accept(s *netconn.Listener) {
 	failed := func(err error) {
 		l.env.Log.Warn("accepting pauses: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
 	}
-	err := s.Serve(func(c *netconn.Socket) {
-		if !l.mayAccept(c) {
+	err := s.Serve(func(s *netconn.Socket) {
+		c := l.fromSocket(s)
+		if open := l.enter(c); !l.mayServe(open) {
+			l.stats.overflow.Add(1)
+			c.drop()
 			return
 		}
-		go l.serveSocket(c)
+		go c.begin()
 	}, failed)
 	if err != nil {
 		l.env.Log.Error("accepting ended: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
@@ -78,20 +81,15 @@ func (l *Listener) accept(s *netconn.Listener) {
 // limitKey is the runtime key of Envoy's limit of connections per listener.
 const limitKey = "envoy.resource_limits.listener."
 
-// mayAccept applies the listener's connection limit; over it the socket is closed.
-func (l *Listener) mayAccept(c *netconn.Socket) bool {
+// mayServe applies the listener's connection limit.
+func (l *Listener) mayServe(open int) bool {
 	limit := l.env.Runtime.Uint(limitKey+l.plan.Info.Name+".connection_limit", 0)
-	if limit == 0 || uint64(l.Open()) < limit {
-		return true
-	}
-	l.stats.overflow.Add(1)
-	c.Close()
-	return false
+	return limit == 0 || uint64(open) <= limit
 }
 
-// serveSocket is the goroutine of an accepted connection until it is connected; a
-// refusal is nobody's to hear.
-func (l *Listener) serveSocket(s *netconn.Socket) { _ = l.serve(l.fromSocket(s)) }
+// begin is the goroutine of an accepted connection until it is connected; a refusal
+// is nobody's to hear.
+func (c *conn) begin() { _ = c.listener.serve(c) }
 
 // Stop ends accepting: the addresses are given back. It reports whether there was
 // anything to end. Open connections live on.

@@ -16,7 +16,9 @@ import (
 // Chains finds the filter chain of a connection by Envoy's algorithm: one criterion
 // after the other, each taking the best of what the ones before it left, and never
 // going back. It is immutable.
-type Chains struct{ root ports[ips[names[table[table[ips[types[ips[ports[int]]]]]]]]] }
+type Chains struct {
+	root ports[ips[names[table[table[ips[types[ips[ports[int]]]]]]]]]
+}
 
 // Input is what is known of a connection when its chain is chosen.
 type Input struct {

@@ -25,7 +25,9 @@ var internal net.Addr = filter.InternalAddr{Listener: "in"}
 
 func TestFind(t *testing.T) {
 	type in = Input
-	from := func(local, remote string) in { return in{Local: ip(local), Remote: ip(remote), DirectRemote: ip(remote)} }
+	from := func(local, remote string) in {
+		return in{Local: ip(local), Remote: ip(remote), DirectRemote: ip(remote)}
+	}
 	inner := in{Local: internal, Remote: filter.InternalClient, DirectRemote: filter.InternalClient}
 	sni := func(name string) in { i := from("10.0.0.1:80", "9.9.9.9:1"); i.ServerName = name; return i }
 	for _, c := range []struct {

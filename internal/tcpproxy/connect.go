@@ -295,16 +295,45 @@ func (h *hop) awaitData() error {
 	if h.proxy.config.Mode == Immediate {
 		return nil
 	}
-	h.conn.Accept()
-	p, err := filter.PeekUntil(h.conn.Stream, 1, h.earliest())
+	p, err := h.peek()
 	switch {
 	case len(p) > 0:
 		h.proxy.stats.early.Add(1)
 		return nil
+	case err == filter.ErrCanceled:
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return filter.ErrConnectTimeout
 	case errors.Is(err, syscall.ECONNRESET):
 		return goneError{filter.DownstreamReset}
 	}
 	return goneError{filter.DownstreamClosed}
+}
+
+// peek waits for the client's first byte, until a limit of the chain strikes or the
+// connection is ended from outside.
+func (h *hop) peek() ([]byte, error) {
+	s, cancel := h.conn.Stream, h.Waiting()
+	if err := s.SetReadDeadline(h.earliest()); err != nil {
+		return nil, err
+	}
+	defer s.SetReadDeadline(time.Time{})
+	seen := make(chan struct{})
+	var watch sync.WaitGroup
+	canceled := false
+	watch.Go(func() {
+		select {
+		case <-cancel:
+			canceled = true
+			s.SetReadDeadline(time.Unix(1, 0))
+		case <-seen:
+		}
+	})
+	p, err := filter.PeekUntil(s, 1, time.Time{})
+	close(seen)
+	watch.Wait()
+	if canceled && len(p) == 0 {
+		err = filter.ErrCanceled
+	}
+	return p, err
 }

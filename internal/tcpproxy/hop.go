@@ -27,7 +27,9 @@ func (p *Proxy) newHop(c *filter.Conn) *hop {
 	h := &hop{proxy: p, conn: c, idle: p.idleTimeout(&c.Info), duration: p.maxDuration()}
 	c.Info.UpClose = filter.CloseNormal
 	if every := p.config.LogEvery; every > 0 {
+		h.mu.Lock()
 		h.periodic = time.AfterFunc(every, h.logPeriodic)
+		h.mu.Unlock()
 	}
 	return h
 }
@@ -173,12 +175,15 @@ func (h *hop) log(t filter.AccessLogType) {
 	}
 }
 
-// logPeriodic writes an entry while the connection is open, with the bytes so far.
+// logPeriodic writes an entry while bytes flow, with those so far. While the
+// connection is still being made its Info belongs to who makes it.
 func (h *hop) logPeriodic() {
 	h.mu.Lock()
 	p := h.server
 	h.mu.Unlock()
-	if p != nil {
+	_, connecting := p.(*attempt)
+	connecting = connecting || p == nil
+	if !connecting {
 		p.Settle()
 	}
 	h.mu.Lock()
@@ -186,8 +191,10 @@ func (h *hop) logPeriodic() {
 	if h.over {
 		return
 	}
-	h.conn.Info.Duration = time.Since(h.conn.Info.Start)
-	h.log(filter.TCPPeriodic)
+	if !connecting {
+		h.conn.Info.Duration = time.Since(h.conn.Info.Start)
+		h.log(filter.TCPPeriodic)
+	}
 	h.periodic.Reset(h.proxy.config.LogEvery)
 }
 
@@ -196,7 +203,11 @@ func (h *hop) pump() {
 	c := h.conn
 	var first func() error
 	if c.AwaitsData() {
-		first = c.FirstData
+		first = func() error {
+			h.mu.Lock() // of periodic entries
+			defer h.mu.Unlock()
+			return c.FirstData()
+		}
 	}
 	h.proxy.env.Pumps.Start(c.Stream, h.up.Stream(), h, first)
 }

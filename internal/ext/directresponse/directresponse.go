@@ -68,6 +68,7 @@ func (r *response) NewTerminal(*filter.Env) (filter.Terminal, error) { return r,
 // ServeConn implements filter.ConnHandler.
 func (r *response) ServeConn(c *filter.Conn) error {
 	return filter.ServeBytes(c, func(s *filter.Counted) error {
+		c.Accept()
 		if _, err := s.Write(r.body); err != nil {
 			return err
 		}

@@ -33,14 +33,12 @@ func (echo) NewTerminal(*filter.Env) (filter.Terminal, error) { return echo{}, n
 // connection, after all of it has been sent back.
 func (echo) ServeConn(c *filter.Conn) error {
 	return filter.ServeBytes(c, func(s *filter.Counted) error {
+		c.Accept()
 		buf := buffers.Get().(*[]byte)
 		defer buffers.Put(buf)
 		for {
 			n, err := s.Read(*buf)
 			if n > 0 {
-				if err := c.FirstData(); err != nil {
-					return err
-				}
 				if _, err := s.Write((*buf)[:n]); err != nil {
 					return err
 				}
