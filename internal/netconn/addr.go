@@ -31,8 +31,8 @@ func fromNetip(ap netip.AddrPort) filter.IPAddr {
 	return filter.IPAddr{AddrPort: netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())}
 }
 
-// toSockaddr returns a for the kernel. The family is that of the socket it is for:
-// an AF_INET6 socket takes IPv4 addresses mapped.
+// toSockaddr returns a for the kernel. The family is that of the socket it is for; an
+// address of another one gets the error that bind(2) has for it.
 func toSockaddr(a net.Addr, family int) (unix.Sockaddr, error) {
 	if u, ok := a.(filter.UnixAddr); ok {
 		return &unix.SockaddrUnix{Name: u.Path}, nil // a leading @ is understood
@@ -41,14 +41,20 @@ func toSockaddr(a net.Addr, family int) (unix.Sockaddr, error) {
 	if !ok || !ap.IsValid() {
 		return nil, fmt.Errorf("%v is not the address of a socket", a)
 	}
-	if family == unix.AF_INET {
-		return &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ap.Addr().Unmap().As4()}, nil
+	ip := ap.Addr()
+	switch {
+	case family == unix.AF_INET && !ip.Unmap().Is4():
+		return nil, unix.EAFNOSUPPORT
+	case family == unix.AF_INET:
+		return &unix.SockaddrInet4{Port: int(ap.Port()), Addr: ip.Unmap().As4()}, nil
+	case ip.Is4():
+		return nil, unix.EINVAL
 	}
-	zone, err := zoneID(ap.Addr().Zone())
+	zone, err := zoneID(ip.Zone())
 	if err != nil {
 		return nil, err
 	}
-	return &unix.SockaddrInet6{Port: int(ap.Port()), ZoneId: zone, Addr: ap.Addr().As16()}, nil
+	return &unix.SockaddrInet6{Port: int(ap.Port()), ZoneId: zone, Addr: ip.As16()}, nil
 }
 
 // family returns the address family of sockets for a.

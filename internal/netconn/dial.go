@@ -103,7 +103,7 @@ func prepare(fd, fam int, o *DialOptions) error {
 func bindSource(fd, fam int, source net.Addr) error {
 	sa, err := toSockaddr(source, fam)
 	if err != nil {
-		return err
+		return os.NewSyscallError("bind", err)
 	}
 	if ap, ok := filter.IP(source); ok && ap.Port() == 0 {
 		latePort(fd)

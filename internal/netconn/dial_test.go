@@ -133,6 +133,21 @@ func TestDialSource(t *testing.T) {
 	}
 }
 
+// TestDialSourceOfAnotherFamily: the texts are those that the real Envoy logs.
+func TestDialSourceOfAnotherFamily(t *testing.T) {
+	for _, x := range []struct{ to, source, want string }{
+		{"127.0.0.1:0", "[::1]:0", "Address family not supported by protocol"},
+		{"[::1]:0", "127.0.0.2:0", "Invalid argument"},
+	} {
+		l := listen(t, ip(x.to), ListenOptions{})
+		_, err := Dial(l.Addr(), time.Time{}, never(t), DialOptions{Source: ip(x.source)})
+		var sys *os.SyscallError
+		if !errors.As(err, &sys) || sys.Syscall != "bind" || Text(err) != x.want {
+			t.Errorf("from %s: %v, want bind: %s", x.source, err, x.want)
+		}
+	}
+}
+
 func TestDialBadAddress(t *testing.T) {
 	for _, a := range []any{filter.InternalAddr{Listener: "x"}, filter.UnixAddr{}, filter.IPAddr{}} {
 		if _, err := Dial(a.(interface {

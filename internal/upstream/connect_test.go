@@ -182,6 +182,8 @@ func TestRefused(t *testing.T) {
 	nowhere := filter.UnixAddr{Path: filepath.Join(t.TempDir(), "nope")}
 	bound := cluster("c", gone)
 	bound.Bind = &plan.BindConfig{Source: ip("192.0.2.1:0").(filter.IPAddr).AddrPort}
+	wrong := cluster("c", gone)
+	wrong.Bind = &plan.BindConfig{Source: ip("[::1]:0").(filter.IPAddr).AddrPort}
 	for name, x := range map[string]struct {
 		plan   *plan.Cluster
 		reason string
@@ -190,6 +192,8 @@ func TestRefused(t *testing.T) {
 		"TCP":  {cluster("c", gone), "delayed connect error: Connection refused", failedCounts("remote")},
 		"Unix": {cluster("c", nowhere), "immediate connect error: No such file or directory|remote address:" + nowhere.Path, failedCounts("remote")},
 		"source": {bound, "failed to bind to 192.0.2.1:0: Cannot assign requested address",
+			failedCounts("local", "bind_errors")},
+		"source of another family": {wrong, "failed to bind to [::1]:0: Address family not supported by protocol",
 			failedCounts("local", "bind_errors")},
 		"internal": {cluster("c", internal("in", "e")),
 			"immediate connect error: Invalid argument|remote address:envoy://in/e", failedCounts("remote")},
