@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -98,6 +99,25 @@ func (r *Registry) Types(kind string) []string {
 	var out []string
 	for id := range maps.Keys(r.entries) {
 		if id.kind == kind {
+			out = append(out, string(id.msg))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// category is the part of a kind's name that Envoy knows: terminal filters are one
+// with other network filters there.
+func category(kind string) string {
+	name, _, _ := strings.Cut(kind, " ")
+	return name
+}
+
+// like returns the message types registered in all kinds of a category.
+func (r *Registry) like(kind string) []string {
+	var out []string
+	for id := range r.entries {
+		if category(id.kind) == category(kind) {
 			out = append(out, string(id.msg))
 		}
 	}

@@ -134,7 +134,7 @@ func Compile[F any](s *Scope, k Kind[F], a *anypb.Any) (F, bool) {
 	f, ok := Lookup(s.registry, k, name)
 	if !ok {
 		s.Errorf("%s is a known type, but ginnel does not implement it as %s (implemented: %s)",
-			name, k.name, strings.Join(s.registry.Types(k.name), ", "))
+			name, category(k.name), strings.Join(s.registry.like(k.name), ", "))
 		return none, false
 	}
 	return f(s, m), true

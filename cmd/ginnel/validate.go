@@ -42,31 +42,34 @@ func warn(log *slog.Logger, issues config.Issues) {
 	}
 }
 
-// validate is the sub-command: all faults and warnings of one file.
+// validate is the sub-command: all faults and warnings of each file.
 func validate(args []string) int {
-	strict, format, file, err := validateArgs(args)
+	strict, format, files, err := validateArgs(args)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%v\nusage: ginnel validate [--strict] [--format text|json] FILE\n", err)
+		fmt.Fprintf(os.Stderr, "%v\nusage: ginnel validate [--strict] [--format text|json] FILE...\n", err)
 		return 1
 	}
-	r, err := load.Load(load.Source{Path: file}, builtin.Registry())
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	code := 0
+	for _, file := range files {
+		r, err := load.Load(load.Source{Path: file}, builtin.Registry())
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+			continue
+		}
+		if r.Err(strict) != nil {
+			code = 1
+		}
+		if format == "json" {
+			printJSON(r, file, strict)
+		} else {
+			printText(r, file, strict)
+		}
 	}
-	faults := r.Err(strict)
-	if format == "json" {
-		printJSON(r, faults == nil)
-	} else {
-		printText(r, file, strict, faults)
-	}
-	if faults != nil {
-		return 1
-	}
-	return 0
+	return code
 }
 
-func validateArgs(args []string) (strict bool, format, file string, err error) {
+func validateArgs(args []string) (strict bool, format string, files []string, err error) {
 	format = "text"
 	for i := 0; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
@@ -76,7 +79,7 @@ func validateArgs(args []string) (strict bool, format, file string, err error) {
 		case name == "--format":
 			if !inline {
 				if i++; i == len(args) {
-					return false, "", "", errors.New("--format wants a value")
+					return false, "", nil, errors.New("--format wants a value")
 				}
 				value = args[i]
 			}
@@ -84,42 +87,49 @@ func validateArgs(args []string) (strict bool, format, file string, err error) {
 		case name == "-c" || name == "--config-path":
 			if !inline {
 				if i++; i == len(args) {
-					return false, "", "", fmt.Errorf("%s wants a value", name)
+					return false, "", nil, fmt.Errorf("%s wants a value", name)
 				}
 				value = args[i]
 			}
-			file = value
+			files = append(files, value)
 		case strings.HasPrefix(name, "-"):
-			return false, "", "", fmt.Errorf("unknown flag %s", name)
+			return false, "", nil, fmt.Errorf("unknown flag %s", name)
 		default:
-			file = args[i]
+			files = append(files, args[i])
 		}
 	}
 	if format != "text" && format != "json" {
-		return false, "", "", fmt.Errorf("unknown format %q", format)
+		return false, "", nil, fmt.Errorf("unknown format %q", format)
 	}
-	if file == "" {
-		return false, "", "", errors.New("which file?")
+	if len(files) == 0 {
+		return false, "", nil, errors.New("which file?")
 	}
-	return strict, format, file, nil
+	return strict, format, files, nil
 }
 
-func printText(r *load.Result, file string, strict bool, faults error) {
-	for _, i := range r.Warnings(strict) {
-		note := ""
-		if i.Severity == config.Strict {
-			note = " (an error with --strict)"
+// printText prints all issues in the order of their places, then the verdict.
+func printText(r *load.Result, file string, strict bool) {
+	faults := 0
+	for _, i := range r.Issues {
+		switch {
+		case i.Severity == config.Error, i.Severity == config.Strict && strict:
+			faults++
+			i.Severity = config.Error
+			fmt.Println(i)
+		case i.Severity == config.Strict:
+			fmt.Printf("%v (an error with --strict)\n", i)
+		default:
+			fmt.Println(i)
 		}
-		fmt.Printf("%v%s\n", i, note)
 	}
-	if faults != nil {
-		fmt.Println(faults)
+	if faults > 0 {
+		fmt.Printf("configuration '%s' is not valid: %d faults\n", file, faults)
 		return
 	}
 	fmt.Printf("configuration '%s' OK\n", file)
 }
 
-func printJSON(r *load.Result, ok bool) {
+func printJSON(r *load.Result, file string, strict bool) {
 	issues := r.Issues
 	if issues == nil {
 		issues = config.Issues{}
@@ -127,9 +137,10 @@ func printJSON(r *load.Result, ok bool) {
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", "  ")
 	_ = out.Encode(struct {
+		File   string        `json:"file"`
 		OK     bool          `json:"ok"`
 		Issues config.Issues `json:"issues"`
-	}{ok, issues})
+	}{file, r.Err(strict) == nil, issues})
 }
 
 // source is what the flags say about the configuration: the node's names on the

@@ -1,6 +1,8 @@
 package accesslog
 
 import (
+	"os"
+	"path/filepath"
 	"sync"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -98,6 +100,10 @@ func compileFile(s *extension.Scope, m *filev3.FileAccessLog) filter.AccessLogFa
 	fileFields.Check(s, m)
 	if m.GetPath() == "" {
 		s.Field("path").Errorf("is required")
+	}
+	dir := filepath.Dir(m.GetPath())
+	if info, err := os.Stat(dir); m.GetPath() != "" && (err != nil || !info.IsDir()) {
+		s.Field("path").Errorf("unable to open file '%s': %s is not a directory", m.GetPath(), dir)
 	}
 	f := &lineFactory{path: m.GetPath()}
 	var ok bool

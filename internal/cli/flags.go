@@ -248,5 +248,5 @@ func Usage(w io.Writer, program string) {
 
 // Brief writes the short usage that follows a mistake.
 func Brief(w io.Writer, program string) {
-	fmt.Fprintf(w, "Brief USAGE:\n   %s [flags] -c <config>\n   %s demo | validate [--strict] [--format text|json] <config> | version\n\nFor complete USAGE and HELP type:\n   %s --help\n", program, program, program)
+	fmt.Fprintf(w, "Brief USAGE:\n   %s [flags] -c <config>\n   %s demo | validate [--strict] [--format text|json] <config>... | version\n\nFor complete USAGE and HELP type:\n   %s --help\n", program, program, program)
 }

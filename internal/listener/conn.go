@@ -47,6 +47,9 @@ func (l *Listener) fromSocket(s filter.Stream) *conn {
 	c := l.newConn(s)
 	c.Info.ChainID = chainBase + c.Info.ID
 	c.Info.Local, c.Info.Remote = s.LocalAddr(), s.RemoteAddr()
+	if u, ok := c.Info.Remote.(filter.UnixAddr); ok && (u.Path == "" || u.Path == "@") {
+		c.Info.Remote = c.Info.Local // a peer without a name goes by ours (Envoy)
+	}
 	return c
 }
 

@@ -6,6 +6,7 @@
 package tcpproxy
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/state"
 )
 
 // A Proxy serves the connections of one filter chain.
@@ -79,10 +81,8 @@ func (p *Proxy) route(c *filter.Conn) (target, bool) {
 	if len(p.config.Weighted) > 0 {
 		w := p.config.pick(rand.Uint64N(p.config.total))
 		name, meta = w.Name, w.Metadata
-	} else if o, ok := c.Info.State.Get(clusterKey); ok {
-		if s, ok := o.Serialize(); ok && s != "" {
-			name = s
-		}
+	} else if o, ok := filter.Get[state.Name](&c.Info.State, state.ClusterKey); ok && o != "" {
+		name = string(o)
 	}
 	cluster, ok := p.env.Clusters.Cluster(name)
 	if !ok {
@@ -91,11 +91,7 @@ func (p *Proxy) route(c *filter.Conn) (target, bool) {
 	return target{cluster, criteria(meta, c.Info.Metadata), meta}, true
 }
 
-const (
-	clusterKey = "envoy.tcp_proxy.cluster"
-	idleKey    = "envoy.tcp_proxy.per_connection_idle_timeout_ms"
-	subsetKey  = "envoy.lb"
-)
+const subsetKey = "envoy.lb"
 
 // criteria merges the subset criteria of the connection over those of the route.
 func criteria(route *corev3.Metadata, dynamic filter.Metadata) *structpb.Struct {
@@ -126,14 +122,17 @@ func (p *Proxy) hash(i *filter.Info) *uint64 {
 	return nil
 }
 
-// idleTimeout of a connection: filter state may override the configured one.
+// idleTimeout of a connection: filter state may override the configured one. Only an
+// object made by the key's own factory does (Envoy).
 func (p *Proxy) idleTimeout(i *filter.Info) time.Duration {
-	if o, ok := i.State.Get(idleKey); ok {
-		if d, ok := milliseconds(o); ok {
-			return d
-		}
+	ms, ok := filter.Get[state.Uint64](&i.State, state.IdleTimeoutKey)
+	if !ok {
+		return p.config.IdleTimeout
 	}
-	return p.config.IdleTimeout
+	if ms > state.Uint64(math.MaxInt64/time.Millisecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // maxDuration of a connection, with its jitter; 0: none.
