@@ -182,7 +182,8 @@ type Addr = filter.InternalAddr
 // wherever a dial function is asked for.
 //
 // What ctx carries from [WithPassthrough] arrives with the connection. The returned
-// connection has CloseWrite and Reset beside net.Conn's methods.
+// connection has CloseWrite and Reset beside net.Conn's methods. Dial waits until the
+// listener accepts or refuses, or ctx ends.
 func (p *Proxy) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if network != "internal" {
 		var d net.Dialer
@@ -196,11 +197,14 @@ func (p *Proxy) Dial(ctx context.Context, network, address string) (net.Conn, er
 		return nil, err
 	}
 	to := resolve(a.Network(), address)
-	d := &inproc.Dial{Addr: to}
+	d := &inproc.Dial{Addr: to, Cancel: ctx.Done()}
 	if pt, ok := PassthroughFrom(ctx); ok {
 		d.Passthrough = *pt
 	}
 	s, err := a.Network().Connect(d)
+	if errors.Is(err, filter.ErrCanceled) && ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Addr: to, Err: err}
 	}

@@ -57,50 +57,18 @@ func New(o Options) *Network {
 type Listener interface {
 	// ServeInternal serves a connection over d.Stream. Once it has called d.Accept
 	// the stream is the listener's, and the connection may go on after the call
-	// returns. An error without that is a refusal: a pipe's end is then closed by
-	// the network, a stream on offer stays the dialler's. It keeps no d.
+	// returns. An error without that is a refusal, as d.Refuse is: a pipe's end is
+	// then closed by the network, a stream on offer stays the dialler's.
+	//
+	// A stream on offer must be accepted before the call returns, else it is refused
+	// with ErrClosed. For a pipe that may come later, from any goroutine, but one of
+	// Accept and Refuse must. It keeps no d beyond these.
 	ServeInternal(d *Dial) error
 	// TakesOver reports whether connections may be handed over: nothing in the
 	// listener's filters and chains needs the bytes themselves.
 	TakesOver() bool
 	// BufferBytes lowers the limit of pipes towards the listener; 0: it does not.
 	BufferBytes() int
-}
-
-// A Dial is a connection to a name in the making. The dialler fills in its fields
-// for Connect, the listener reads them.
-type Dial struct {
-	Addr filter.InternalAddr
-	// From is the connection that this one continues; nil: a Go program dials.
-	From        *filter.Info
-	Passthrough filter.Passthrough
-	// Stream and Outer offer a stream for hand-over; without them only a pipe will
-	// do. To the listener, Stream is what it serves and Outer is nil for a pipe.
-	Stream filter.Stream
-	Outer  filter.Outer
-	// Dialler is told when the listener has accepted, before Connect returns and
-	// before any byte moves. nil: nobody wants to know.
-	Dialler interface{ Accepted() }
-
-	registration *Registration
-	verdict      chan error // of a pipe: nil for accepted
-	accepted     bool
-}
-
-// Accept tells the dialler that it is connected. Further calls do nothing.
-func (d *Dial) Accept() {
-	if d.accepted {
-		return
-	}
-	d.accepted = true
-	if d.verdict != nil {
-		d.verdict <- nil
-		return
-	}
-	d.registration.counts.handedOver.Add(1)
-	if d.Dialler != nil {
-		d.Dialler.Accepted()
-	}
 }
 
 // Reasons of a refusal, to be found with errors.Is.
@@ -132,7 +100,8 @@ func (e *RefusedError) Unwrap() error { return e.Reason }
 
 // Connect makes a connection. It returns the dialler's end of a pipe, or nil when
 // d.Stream was handed over: that connection may have ended already. It blocks only
-// as long as the listener neither accepts nor refuses.
+// as long as the listener neither accepts nor refuses; the error is a *RefusedError,
+// or filter.ErrCanceled or os.ErrDeadlineExceeded when d ended the wait.
 func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 	r := (*n.names.Load())[d.Addr.Listener]
 	if r == nil {
@@ -147,11 +116,12 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 	var s filter.Stream
 	var err error
 	if d.Stream != nil && !n.opts.ForcePipes && r.listener.TakesOver() {
-		if err = r.listener.ServeInternal(d); d.accepted {
-			err = nil
-		}
+		err = d.handOver()
 	} else {
 		s, err = n.pipe(d)
+	}
+	if g, ok := err.(gaveUp); ok {
+		return nil, g.error
 	}
 	if err != nil {
 		r.counts.refused.Add(1)
@@ -184,9 +154,10 @@ func (n *Network) pipe(d *Dial) (filter.Stream, error) {
 	d.Stream, d.Outer, d.verdict = server, nil, make(chan error, 1)
 	dialler, counts := d.Dialler, &r.counts
 	n.serving.Add(1)
-	go n.serve(d, server, d.verdict)
-	if err := <-d.verdict; err != nil {
+	go n.serve(d)
+	if err := d.await(); err != nil {
 		client.Close()
+		server.Close()
 		return nil, err
 	}
 	counts.piped.Add(1)
@@ -204,10 +175,9 @@ func lower(limit, own int) int {
 	return limit
 }
 
-func (n *Network) serve(d *Dial, server filter.Stream, verdict chan<- error) {
+func (n *Network) serve(d *Dial) {
 	defer n.serving.Done()
-	if err := d.registration.listener.ServeInternal(d); err != nil && !d.accepted {
-		server.Close()
-		verdict <- err
+	if err := d.registration.listener.ServeInternal(d); err != nil {
+		d.Refuse(err)
 	}
 }

@@ -36,9 +36,10 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		return a.failed(err, to)
 	case stream != nil:
 		a.connected(stream, to)
-	default:
+	case a.dial == &a.own:
 		// It was handed over: Accepted has done the rest, and the request may be
-		// over. Only now is it certain that nobody holds the dial any more.
+		// over. Only now is it certain that nobody holds the dial any more, unless
+		// an address before this one refused it.
 		*a = attempt{}
 		attempts.Put(a)
 	}
@@ -69,8 +70,9 @@ type attempt struct {
 	cancel   <-chan struct{}
 	shared   []filter.Entry // the filter state that goes with the connection
 
-	dial inproc.Dial // in use
-	to   net.Addr    // what dial leads to
+	dial *inproc.Dial // in use
+	own  inproc.Dial  // the first one
+	to   net.Addr     // what dial leads to
 }
 
 // note writes down that the host is tried.

@@ -55,18 +55,31 @@ func (a *attempt) dialInternal(to filter.InternalAddr, meta filter.Metadata) (fi
 	if n == nil {
 		return nil, &inproc.RefusedError{Addr: to, Reason: errNoNetwork}
 	}
-	a.dial = inproc.Dial{Addr: to, From: a.r.Info, Dialler: a}
+	d := a.newDial()
+	d.Addr, d.From, d.Dialler = to, a.r.Info, a
+	d.Deadline, d.Cancel = a.deadline, a.cancel // Waiting would say accepted before the inner hop has
 	if a.host.pass.on {
-		a.dial.Passthrough = filter.Passthrough{Metadata: meta, State: a.shared}
+		d.Passthrough = filter.Passthrough{Metadata: meta, State: a.shared}
 	}
 	if t := a.host.transport.Socket; t == nil || t.Transparent() {
-		a.dial.Stream, a.dial.Outer = a.r.Stream, a.r.Outer
+		d.Stream, d.Outer = a.r.Stream, a.r.Outer
 	}
-	stream, err := n.Connect(&a.dial)
+	stream, err := n.Connect(d)
 	if err != nil {
 		return nil, fromAnotherHop(err)
 	}
 	return stream, nil
+}
+
+// newDial makes the attempt's dial; the listener that refused an earlier one may
+// still look at that.
+func (a *attempt) newDial() *inproc.Dial {
+	if a.dial == nil {
+		a.dial = &a.own
+	} else {
+		a.dial = new(inproc.Dial)
+	}
+	return a.dial
 }
 
 // tryOrder returns the additional addresses in the order in which Envoy tries them

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -58,10 +59,10 @@ type changing struct{ extension.UpstreamTransport }
 func (changing) Transparent() bool { return false }
 
 // dials runs one Connect and returns the dials that it made.
-func dials(t *testing.T, p *plan.Cluster, r func(*hop) *filter.ConnectRequest) ([]inproc.Dial, map[string]int64, *hop) {
-	var all []inproc.Dial
+func dials(t *testing.T, p *plan.Cluster, r func(*hop) *filter.ConnectRequest) ([]*inproc.Dial, map[string]int64, *hop) {
+	var all []*inproc.Dial
 	network := fakeNetwork(func(d *inproc.Dial) (filter.Stream, error) {
-		all = append(all, *d)
+		all = append(all, d)
 		return &stream{local: filter.InternalClient}, nil
 	})
 	s, c := run(t, Options{Network: network}, p)
@@ -322,6 +323,83 @@ func TestInnerFailureIsARefusal(t *testing.T) {
 		})
 	}
 }
+
+// A listener that neither accepts nor refuses is given the time that any host has.
+func TestSilentInternalListener(t *testing.T) {
+	for name, x := range map[string]struct {
+		asker  time.Duration // 0: none
+		took   time.Duration
+		counts map[string]int64
+	}{
+		"of the cluster": {0, 5 * time.Second, failedCounts("local", "upstream_cx_connect_timeout")},
+		"of the asker":   {time.Second, time.Second, canceledCounts},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := inproc.New(inproc.Options{})
+				n.Register("silent", silent{})
+				s, c := run(t, Options{Network: n}, cluster("c", internal("silent", "")))
+				h := newHop(t)
+				r := h.request()
+				if x.asker > 0 {
+					r.Deadline = time.Now().Add(x.asker)
+				}
+				begun := time.Now()
+				err := s.get(t, "c").Connect(r)
+				if took := time.Since(begun); !errors.Is(err, filter.ErrConnectTimeout) || took != x.took {
+					t.Errorf("%v after %v", err, took)
+				}
+				if h.waits != 0 {
+					t.Error("the hop counts as accepted, and the listener never was")
+				}
+				wantCounts(t, name, c.of("c"), x.counts)
+				n.Wait()
+			})
+		})
+	}
+}
+
+// silent is a listener that waits for its dialler to go away.
+type silent struct{}
+
+func (silent) TakesOver() bool  { return false }
+func (silent) BufferBytes() int { return 0 }
+func (silent) ServeInternal(d *inproc.Dial) error {
+	d.Stream.Read(make([]byte, 1))
+	return d.Stream.Close()
+}
+
+// A refusal that is called once more hits no other dial of the same attempt.
+func TestRefusedTwice(t *testing.T) {
+	n := inproc.New(inproc.Options{})
+	first := make(chan *inproc.Dial, 1)
+	n.Register("refuses", listener(func(d *inproc.Dial) error {
+		first <- d
+		return errors.New("no")
+	}))
+	n.Register("in", listener(func(d *inproc.Dial) error {
+		(<-first).Refuse(errors.New("once more"))
+		d.Accept()
+		return d.Stream.Close()
+	}))
+	p := cluster("c", internal("refuses", ""))
+	p.Assignment.Localities[0].Endpoints[0].Additional = []net.Addr{internal("in", "")}
+	s, _ := run(t, Options{Network: n}, p)
+	h := newHop(t)
+	if err := s.get(t, "c").Connect(h.request()); err != nil {
+		t.Fatal(err)
+	}
+	h.conn.Stream().Close()
+	h.conn.Closed(true)
+	n.Wait()
+}
+
+// A listener serves pipes.
+type listener func(d *inproc.Dial) error
+
+func (listener) TakesOver() bool                      { return false }
+func (listener) BufferBytes() int                     { return 0 }
+func (l listener) ServeInternal(d *inproc.Dial) error { return l(d) }
 
 func TestTransportSocketMatches(t *testing.T) {
 	label := func(kv ...any) *structpb.Struct {
