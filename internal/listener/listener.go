@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
@@ -33,8 +34,9 @@ type Listener struct {
 	logs    []filter.AccessLog
 	stats   *stats
 	sockets []*netconn.Listener
-	peeks   bool // a listener filter looks at the first bytes
-	passive bool // no filter of any chain needs the bytes
+	peeks   bool          // a listener filter looks at the first bytes
+	passive bool          // no filter of any chain needs the bytes
+	total   *atomic.Int64 // of Options
 
 	accepting sync.WaitGroup
 
@@ -66,7 +68,10 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	e := *env
 	e.Listener = &p.Info
 	e.Stats = env.Stats.Scope("") // closed with all that is made from it
-	l := &Listener{plan: p, env: &e}
+	l := &Listener{plan: p, env: &e, total: o.Total}
+	if l.total == nil {
+		l.total = new(atomic.Int64)
+	}
 	l.empty.L = &l.mu
 	l.open.next, l.open.prev = &l.open, &l.open
 	err := l.build()
@@ -88,6 +93,8 @@ func (l *Listener) Release() { l.env.Stats.Close() }
 // Options of a listener that do not come from its configuration.
 type Options struct {
 	Concurrency int // number of worker_N statistics; 0: 1
+	// Total counts the open connections from sockets of all listeners. nil: its own.
+	Total *atomic.Int64
 }
 
 func (l *Listener) build() error {

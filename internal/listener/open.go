@@ -15,6 +15,9 @@ func (l *Listener) enter(c *conn) int {
 	c.closer = c
 	c.prev, c.next = &l.open, l.open.next
 	c.prev.next, c.next.prev = c, c
+	if !l.plan.Internal {
+		l.total.Add(1)
+	}
 	l.count++
 	return l.count
 }
@@ -41,6 +44,9 @@ func (l *Listener) leave(c *conn) {
 	}
 	c.prev.next, c.next.prev = c.next, c.prev
 	c.prev, c.next, c.closer = nil, nil, nil
+	if !l.plan.Internal {
+		l.total.Add(-1)
+	}
 	if l.count--; l.count == 0 {
 		l.empty.Broadcast()
 	}

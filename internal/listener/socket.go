@@ -66,8 +66,8 @@ func (l *Listener) accept(s *netconn.Listener) {
 	}
 	err := s.Serve(func(s *netconn.Socket) {
 		c := l.fromSocket(s)
-		if open := l.enter(c); !l.mayServe(open) {
-			l.stats.overflow.Add(1)
+		if full := l.over(l.enter(c)); full != nil {
+			full.Add(1)
 			c.drop()
 			return
 		}
@@ -78,13 +78,23 @@ func (l *Listener) accept(s *netconn.Listener) {
 	}
 }
 
-// limitKey is the runtime key of Envoy's limit of connections per listener.
-const limitKey = "envoy.resource_limits.listener."
+// Runtime keys of Envoy's connection limits: of a listener, and of all.
+const (
+	limitKey = "envoy.resource_limits.listener."
+	totalKey = "overload.global_downstream_max_connections"
+)
 
-// mayServe applies the listener's connection limit.
-func (l *Listener) mayServe(open int) bool {
-	limit := l.env.Runtime.Uint(limitKey+l.plan.Info.Name+".connection_limit", 0)
-	return limit == 0 || uint64(open) <= limit
+// over returns the counter of the limit that the newest of the open connections
+// passes, nil if none.
+func (l *Listener) over(open int) filter.Counter {
+	rt := l.env.Runtime
+	if limit := rt.Uint(totalKey, 0); limit > 0 && uint64(l.total.Load()) > limit {
+		return l.stats.globalOverflow
+	}
+	if limit := rt.Uint(limitKey+l.plan.Info.Name+".connection_limit", 0); limit > 0 && uint64(open) > limit {
+		return l.stats.overflow
+	}
+	return nil
 }
 
 // begin is the goroutine of an accepted connection until it is connected; a refusal
