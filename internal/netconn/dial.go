@@ -139,10 +139,10 @@ func patience(addr net.Addr) (millis int) {
 // outcome returns unix.EINPROGRESS while there is none.
 func outcome(fd, millis int) error {
 	e := pollFD(fd, 0)
-	if !e.Writable && !e.Dead && !e.Failed && millis > 0 {
+	if !e.settled() && millis > 0 {
 		e = pollFD(fd, millis)
 	}
-	if !e.Writable && !e.Dead && !e.Failed {
+	if !e.settled() {
 		return unix.EINPROGRESS
 	}
 	if wasConnected(fd) {
@@ -157,6 +157,10 @@ func outcome(fd, millis int) error {
 	}
 	return nil
 }
+
+// settled reports whether a connect has come to an end. A connection that has been
+// ended since need not be writable (macOS).
+func (e Events) settled() bool { return e.Writable || e.FIN || e.Failed }
 
 // awaitConnect waits for the outcome in the runtime's poller.
 func (s *Socket) awaitConnect(deadline time.Time, cancel <-chan struct{}) error {

@@ -2,7 +2,6 @@ package netconn
 
 import (
 	"io"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,25 +62,4 @@ func arrived(fd int) int {
 		return -1
 	}
 	return n
-}
-
-// PeekUntil returns at least n bytes without consuming them, or fewer with an error:
-// io.EOF at the end of the stream, os.ErrDeadlineExceeded at the deadline (zero:
-// none). The socket is left without a read deadline.
-func (s *Socket) PeekUntil(n int, deadline time.Time) ([]byte, error) {
-	if !deadline.IsZero() {
-		if err := s.SetReadDeadline(deadline); err != nil {
-			return nil, err
-		}
-		defer s.SetReadDeadline(time.Time{})
-	}
-	p := make([]byte, n)
-	for got := 0; got < n; {
-		m, err := s.Peek(p, got)
-		if err != nil {
-			return p[:m], err
-		}
-		got = m
-	}
-	return p, nil
 }

@@ -7,7 +7,7 @@ type Events struct {
 	Writable bool
 	FIN      bool // the peer has ended its direction; bytes may still wait to be read
 	Dead     bool // both directions are over
-	Failed   bool // an error, most often a reset, waits to be read
+	Failed   bool // an error, most often a reset, waits to be read; on macOS it shows as Dead alone
 }
 
 // Poll asks without waiting. fd is what SyscallConn's functions are given.
@@ -25,7 +25,7 @@ func pollFD(fd, millis int) Events {
 	return Events{
 		Writable: r&unix.POLLOUT != 0,
 		FIN:      r&(pollFIN|unix.POLLHUP|unix.POLLERR) != 0,
-		Dead:     r&unix.POLLHUP != 0,
+		Dead:     r&unix.POLLHUP != 0 && hungUp(fd),
 		Failed:   r&unix.POLLERR != 0,
 	}
 }

@@ -97,6 +97,27 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
+// A half close ends one direction: a socket is dead only when both are over.
+func TestPollAfterFIN(t *testing.T) {
+	for name, a := range families(t) {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, a)
+			if e := s.Poll(); e.FIN || e.Dead || e.Failed {
+				t.Errorf("at first %+v", e)
+			}
+			c.CloseWrite()
+			io.ReadAll(s)
+			if e := s.Poll(); !e.FIN || e.Dead || e.Failed {
+				t.Errorf("after the peer's FIN %+v", e)
+			}
+			s.CloseWrite()
+			if e := s.Poll(); !e.FIN || !e.Dead || e.Failed {
+				t.Errorf("after both FINs %+v", e)
+			}
+		})
+	}
+}
+
 func TestReset(t *testing.T) {
 	c, s := pair(t, ip("127.0.0.1:0"))
 	c.Write([]byte("last words"))
@@ -210,7 +231,7 @@ func TestPeekBeforeReset(t *testing.T) {
 	c.Write([]byte("early"))
 	waitUnsent(t, c)
 	c.Reset()
-	got, err := s.PeekUntil(10, time.Now().Add(time.Minute))
+	got, err := filter.PeekUntil(s, 10, time.Now().Add(time.Minute))
 	if string(got) != "early" || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("peeked %q, %v", got, err)
 	}
@@ -221,7 +242,7 @@ func TestPeekBeforeReset(t *testing.T) {
 
 	c, s = pair(t, ip("127.0.0.1:0"))
 	c.Reset()
-	if got, err := s.PeekUntil(1, time.Time{}); len(got) != 0 || !errors.Is(err, syscall.ECONNRESET) {
+	if got, err := filter.PeekUntil(s, 1, time.Time{}); len(got) != 0 || !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("peeked %q, %v", got, err)
 	}
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
@@ -233,11 +254,11 @@ func TestPeekUntilDeadlineLosesNothing(t *testing.T) {
 	c, s := pair(t, ip("127.0.0.1:0"))
 	c.Write([]byte("early"))
 	s.Peek(make([]byte, 10), 0)
-	got, err := s.PeekUntil(10, time.Now().Add(-time.Second))
+	got, err := filter.PeekUntil(s, 10, time.Now().Add(-time.Second))
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("peeked %q, %v", got, err)
 	}
-	got, err = s.PeekUntil(5, time.Time{})
+	got, err = filter.PeekUntil(s, 5, time.Time{})
 	if string(got) != "early" || err != nil {
 		t.Errorf("peeked %q, %v", got, err)
 	}

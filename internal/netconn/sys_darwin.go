@@ -44,6 +44,13 @@ const inqueue = 0x4004667f // FIONREAD
 
 const pollFIN = unix.POLLHUP // poll is made of kqueue, whose EV_EOF it shows as this
 
+// hungUp reports whether a POLLHUP means that both directions are over, and not the
+// peer's alone, as after its FIN: the socket has no peer any more then.
+func hungUp(fd int) bool {
+	_, err := unix.Getpeername(fd)
+	return err != nil
+}
+
 func setKeepAlive(fd int, k *KeepAlive) error {
 	return errors.Join(
 		setInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),

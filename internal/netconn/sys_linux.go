@@ -45,6 +45,9 @@ const inqueue = unix.TIOCINQ
 
 const pollFIN = unix.POLLRDHUP
 
+// hungUp reports whether a POLLHUP means that both directions are over: always.
+func hungUp(int) bool { return true }
+
 func setKeepAlive(fd int, k *KeepAlive) error {
 	return errors.Join(
 		setInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
