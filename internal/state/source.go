@@ -2,7 +2,9 @@ package state
 
 import (
 	"errors"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/suggest"
 )
 
 var formatFields = extension.Fields{
@@ -105,7 +108,8 @@ func beyondEnvoy(s *extension.Scope) func(string) {
 // Report reports an error of Compile, with the operator that may have been meant.
 func Report(s *extension.Scope, err error) {
 	if u := (*UnknownOperator)(nil); errors.As(err, &u) {
-		s.Suggestf(nearest(u.Name), "%v", err)
+		known := slices.Sorted(maps.Keys(commands))
+		s.Suggestf(suggest.Nearest(strings.ToUpper(u.Name), known), "%v", err)
 		return
 	}
 	s.Errorf("%v", err)
@@ -133,36 +137,4 @@ func readSource(s *extension.Scope, d *corev3.DataSource) (string, bool) {
 	}
 	s.Errorf("one of inline_string, inline_bytes, filename and environment_variable is required")
 	return "", false
-}
-
-// nearest returns the operator closest to a misspelt one; "" when none is close.
-func nearest(name string) string {
-	best, bestAt := "", len(name)/3+1
-	for n := range commands {
-		if d := distance(strings.ToUpper(name), n); d < bestAt || d == bestAt && n < best {
-			best, bestAt = n, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
