@@ -28,6 +28,9 @@ func (l *limit) lower(after time.Duration, h filter.Outer) {
 	}
 }
 
+// maxIdle keeps sums with an idle time in range; it is 73 years.
+const maxIdle = math.MaxInt64 / 4
+
 func (p *pair) readLimits() {
 	p.maxBytes = math.MaxInt
 	p.limits.began = time.Now()
@@ -37,11 +40,12 @@ func (p *pair) readLimits() {
 			p.maxBytes = min(p.maxBytes, l.BufferBytes)
 		}
 		if l.Idle > 0 {
-			since := l.Idle
+			idle := min(l.Idle, maxIdle)
+			since := idle
 			if !l.IdleSince.IsZero() {
 				since += l.IdleSince.Sub(p.limits.began)
 			}
-			p.limits.idle.lower(l.Idle, h)
+			p.limits.idle.lower(idle, h)
 			p.limits.unused.lower(since, h)
 		}
 		if !l.Deadline.IsZero() {

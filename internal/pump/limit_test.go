@@ -1,6 +1,7 @@
 package pump
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,23 @@ func TestBytesPutTheIdleTimeoutOff(t *testing.T) {
 		}
 		expectEndings(t, hops, filter.IdleTimeout)
 		if d := time.Since(began); d != 11*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+// Filter state may ask for any idle time.
+func TestEndlessIdleTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hops := three(t, math.MaxInt64, 0)
+		hops[1].limits.Deadline = time.Now().Add(4*time.Second)
+		r := start(t, "pipe", "pipe", nil, hops...)
+		began := time.Now()
+		time.Sleep(time.Second)
+		write(t, r.client, "x")
+		get(t, r.host, "x")
+		expectEndings(t, hops, filter.DownstreamClosed, filter.DurationReached)
+		if d := time.Since(began); d != 4*time.Second {
 			t.Errorf("after %v", d)
 		}
 	})
