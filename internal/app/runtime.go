@@ -3,9 +3,11 @@ package app
 import (
 	"errors"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +18,7 @@ import (
 
 // runtime gives the values of runtime keys: the last layer that has a key wins.
 type runtime struct {
-	values atomic.Pointer[map[string]*structpb.Value] // of all layers together
+	numbers atomic.Pointer[map[string]uint64] // of all layers together
 
 	mu     sync.Mutex
 	layers []plan.RuntimeLayer // replaced, never changed
@@ -28,13 +30,18 @@ func newRuntime(layers []plan.RuntimeLayer) *runtime {
 	return r
 }
 
-// merge makes the values anew from the layers.
+// merge makes the numbers anew from the layers.
 func (r *runtime) merge() {
-	all := make(map[string]*structpb.Value)
+	all := make(map[string]uint64)
 	for _, l := range r.layers {
-		maps.Copy(all, l.Values)
+		for key, v := range l.Values {
+			delete(all, key) // even by what is no number
+			if n, ok := number(v); ok {
+				all[key] = n
+			}
+		}
 	}
-	r.values.Store(&all)
+	r.numbers.Store(&all)
 }
 
 func (r *runtime) all() []plan.RuntimeLayer {
@@ -62,7 +69,7 @@ func (r *runtime) modify(values map[string]string) error {
 		if v == "" {
 			delete(layer, k)
 		} else {
-			layer[k] = parseValue(v)
+			layer[k] = structpb.NewStringValue(v) // shown as it was given
 		}
 	}
 	layers[at].Values = layer
@@ -71,25 +78,43 @@ func (r *runtime) modify(values map[string]string) error {
 	return nil
 }
 
-// parseValue reads a value as the admin API gives it: a number or boolean where it
-// is one, else a string.
-func parseValue(s string) *structpb.Value {
-	if n, err := strconv.ParseFloat(s, 64); err == nil {
-		return structpb.NewNumberValue(n)
-	}
-	if b, err := strconv.ParseBool(s); err == nil && (s == "true" || s == "false") {
-		return structpb.NewBoolValue(b)
-	}
-	return structpb.NewStringValue(s)
-}
-
 // Uint implements filter.Runtime.
 func (r *runtime) Uint(key string, def uint64) uint64 {
-	v, ok := (*r.values.Load())[key].GetKind().(*structpb.Value_NumberValue)
-	if !ok || v.NumberValue < 0 {
-		return def
+	if n, ok := (*r.numbers.Load())[key]; ok {
+		return n
 	}
-	return uint64(v.NumberValue)
+	return def
+}
+
+// number reads a value as Envoy does: numbers and what reads like one, without the
+// fraction. What is negative, or beyond 64 bits, is no number.
+func number(v *structpb.Value) (uint64, bool) {
+	f := v.GetNumberValue()
+	if s, ok := v.GetKind().(*structpb.Value_StringValue); ok {
+		f = parseNumber(s.StringValue)
+	} else if _, ok := v.GetKind().(*structpb.Value_NumberValue); !ok {
+		return 0, false
+	}
+	switch {
+	case !(f >= 0 && f <= 1<<64): // NaN neither
+		return 0, false
+	case f == 1<<64: // the float64 next to the largest
+		return math.MaxUint64, true
+	}
+	return uint64(f), true
+}
+
+// parseNumber reads a number, hexadecimal ones too (Envoy); NaN: it is none.
+func parseNumber(s string) float64 {
+	s = strings.TrimSpace(s)
+	if strings.ContainsAny(s, "xX") && !strings.ContainsAny(s, "pP") {
+		s += "p0" // Go wants an exponent
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || strings.Contains(s, "_") {
+		return math.NaN()
+	}
+	return f
 }
 
 // Enabled implements filter.Runtime.
