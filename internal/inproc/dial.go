@@ -56,8 +56,8 @@ func (d *Dial) Refuse(err error) {
 	d.settle(err)
 }
 
-// settle lets go of d at the end: the dialler may use it for something else as soon
-// as it knows.
+// settle lets go of d at the end: after a hand-over the dialler may use it for
+// something else. That of a pipe is for good, for serve still looks at it.
 func (d *Dial) settle(err error) {
 	if !d.state.CompareAndSwap(open, settling) {
 		return

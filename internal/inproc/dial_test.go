@@ -49,8 +49,8 @@ func TestRefuse(t *testing.T) {
 		"pipe: refuse":                {serving{false, func(d *Dial) error { d.Refuse(errNo); return nil }}, errNo},
 		"pipe: refuse first":          {serving{false, func(d *Dial) error { d.Refuse(errNo); d.Accept(); return nil }}, errNo},
 		"pipe: accept first":          {serving{false, func(d *Dial) error { d.Accept(); d.Refuse(errNo); return errNo }}, nil},
-		"pipe: refuse later":          {serving{false, func(d *Dial) error { go d.Refuse(errNo); return nil }}, errNo},
-		"pipe: accept later":          {serving{false, func(d *Dial) error { go d.Accept(); return nil }}, nil},
+		"pipe: nothing said":          {serving{false, func(d *Dial) error { return nil }}, ErrClosed},
+		"pipe: accept elsewhere":      {serving{false, func(d *Dial) error { elsewhere(d.Accept); return nil }}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, dialler := New(Options{}), &told{}

@@ -60,9 +60,8 @@ type Listener interface {
 	// returns. An error without that is a refusal, as d.Refuse is: a pipe's end is
 	// then closed by the network, a stream on offer stays the dialler's.
 	//
-	// A stream on offer must be accepted before the call returns, else it is refused
-	// with ErrClosed. For a pipe that may come later, from any goroutine, but one of
-	// Accept and Refuse must. It keeps no d beyond these.
+	// To return without having accepted is to refuse, with ErrClosed. It keeps no d
+	// beyond Accept or Refuse.
 	ServeInternal(d *Dial) error
 	// TakesOver reports whether connections may be handed over: nothing in the
 	// listener's filters and chains needs the bytes themselves.
@@ -177,7 +176,5 @@ func lower(limit, own int) int {
 
 func (n *Network) serve(d *Dial) {
 	defer n.serving.Done()
-	if err := d.registration.listener.ServeInternal(d); err != nil {
-		d.Refuse(err)
-	}
+	d.Refuse(d.registration.listener.ServeInternal(d)) // if it has not accepted
 }
