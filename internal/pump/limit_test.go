@@ -96,7 +96,7 @@ func TestBytesPutTheIdleTimeoutOff(t *testing.T) {
 func TestEndlessIdleTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hops := three(t, math.MaxInt64, 0)
-		hops[1].limits.Deadline = time.Now().Add(4*time.Second)
+		hops[1].limits.Deadline = time.Now().Add(4 * time.Second)
 		r := start(t, "pipe", "pipe", nil, hops...)
 		began := time.Now()
 		time.Sleep(time.Second)
