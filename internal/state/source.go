@@ -5,7 +5,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	metadataformatterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/metadata/v3"
@@ -109,7 +108,7 @@ func beyondEnvoy(s *extension.Scope) func(string) {
 func Report(s *extension.Scope, err error) {
 	if u := (*UnknownOperator)(nil); errors.As(err, &u) {
 		known := slices.Sorted(maps.Keys(commands))
-		s.Suggestf(suggest.Nearest(strings.ToUpper(u.Name), known), "%v", err)
+		s.Suggestf(suggest.Nearest(u.Name, known), "%v", err)
 		return
 	}
 	s.Errorf("%v", err)
