@@ -28,7 +28,7 @@ func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extens
 	s := extension.NewScope(r, reg, resolve)
 	bootstrapFields.Check(s, b)
 	p := &plan.Server{
-		Bootstrap: b, Node: b.GetNode(), Stats: plan.Stats{Config: b},
+		Bootstrap: b, Node: b.GetNode(),
 		FlushStatsEvery: defaultStatsFlush,
 		Runtime:         runtimeLayers(s.Field("layered_runtime"), b.GetLayeredRuntime()),
 		Admin:           admin(s.Field("admin"), b.GetAdmin()),

@@ -26,7 +26,6 @@ type Server struct {
 	Clusters  []*Cluster
 	Admin     *Admin // nil: no admin server
 	Runtime   []RuntimeLayer
-	Stats     Stats
 	// InternalBufferBytes bounds each direction of an in-process pipe
 	// (bootstrap extension, buffer_size_kb).
 	InternalBufferBytes int
@@ -46,11 +45,6 @@ type RuntimeLayer struct {
 	Admin  bool                       // the layer that the admin API may change
 }
 
-// Stats is how statistics are named.
-type Stats struct {
-	Config *bootstrapv3.Bootstrap // stats_config is read by package stats; nil: defaults
-}
-
 // A Listener accepts connections.
 type Listener struct {
 	Info       filter.ListenerInfo
@@ -62,14 +56,13 @@ type Listener struct {
 	Addresses []Address
 	Bind      bool // false: reached by hand-off only
 
-	BufferBytes        int
-	Filters            []filter.ListenerFilterFactory
-	FiltersTimeout     time.Duration // 0: none
-	ContinueOnTimeout  bool
-	Chains             []*Chain
-	Default            *Chain // nil: none
-	AccessLogs         []filter.AccessLogFactory
-	MaxAcceptsPerEvent int // 0: until none is left
+	BufferBytes       int
+	Filters           []filter.ListenerFilterFactory
+	FiltersTimeout    time.Duration // 0: none
+	ContinueOnTimeout bool
+	Chains            []*Chain
+	Default           *Chain // nil: none
+	AccessLogs        []filter.AccessLogFactory
 }
 
 // An Address is what a listener or admin server binds.
