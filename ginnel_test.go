@@ -141,9 +141,14 @@ bootstrap_extensions:
 			t.Fatal(err)
 		}
 		tenant, _ := structpb.NewStruct(map[string]any{"name": "blue"})
+		mutable := &box{"before"}
 		ctx := WithPassthrough(t.Context(), &filter.Passthrough{
 			Metadata: filter.Metadata{"tenant": tenant},
-			State:    []filter.Entry{{Name: "who", Object: text("me"), Sharing: filter.SharedTransitive}},
+			State: []filter.Entry{
+				{Name: "who", Object: text("me"), Sharing: filter.SharedTransitive},
+				{Name: "box", Object: mutable, Sharing: filter.SharedTransitive},
+				{Name: "once", Object: text("gone"), Sharing: filter.SharedOnce},
+			},
 		})
 		c, err := p.Dial(ctx, "internal", "passage")
 		if err != nil {
@@ -171,6 +176,15 @@ bootstrap_extensions:
 		if who, ok := filter.Get[text](&info.State, "who"); !ok || who != "me" {
 			t.Errorf("filter state %q", who)
 		}
+		// IL-82: the object itself travels, so what one side changes the other sees.
+		if b, ok := filter.Get[*box](&info.State, "box"); !ok {
+			t.Error("the mutable object did not arrive")
+		} else if b.s = "after"; mutable.s != "after" {
+			t.Error("a copy of the mutable object arrived")
+		}
+		if _, ok := info.State.Get("once"); ok {
+			t.Error("what is shared once crossed two hops")
+		}
 		io.WriteString(c, "ping")
 		c.(interface{ CloseWrite() error }).CloseWrite()
 		if b, err := io.ReadAll(s); string(b) != "ping" || err != nil {
@@ -187,3 +201,7 @@ bootstrap_extensions:
 type text string
 
 func (s text) Serialize() (string, bool) { return string(s), true }
+
+type box struct{ s string }
+
+func (b *box) Serialize() (string, bool) { return b.s, true }

@@ -123,10 +123,17 @@ func printText(r *load.Result, file string, strict bool) {
 		}
 	}
 	if faults > 0 {
-		fmt.Printf("configuration '%s' is not valid: %d faults\n", file, faults)
+		fmt.Printf("configuration '%s' is not valid: %s\n", file, count(faults, "fault"))
 		return
 	}
 	fmt.Printf("configuration '%s' OK\n", file)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func printJSON(r *load.Result, file string, strict bool) {
