@@ -53,6 +53,7 @@ func (h *hop) connect(t target) error {
 		if len(h.proxy.config.Weighted) > 0 {
 			if again, ok := h.proxy.route(h.conn); ok {
 				t = again
+				r.Match, r.Route = t.match, t.route
 			}
 		}
 	}
