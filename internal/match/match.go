@@ -4,6 +4,7 @@ package match
 import (
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -17,6 +18,7 @@ import (
 // after the other, each taking the best of what the ones before it left, and never
 // going back. It is immutable.
 type Chains struct {
+	one  bool // the only chain takes everything: the usual case
 	root ports[ips[names[table[table[ips[types[ips[ports[int]]]]]]]]]
 }
 
@@ -32,7 +34,7 @@ type Input struct {
 // New builds the chooser of a list of matches. Where two claim the same connections
 // the first one gets them; a valid configuration has none such.
 func New(list []plan.ChainMatch) *Chains {
-	c := &Chains{}
+	c := &Chains{one: len(list) == 1 && reflect.DeepEqual(list[0], plan.ChainMatch{})}
 	for i := range list {
 		c.add(&list[i], i)
 	}
@@ -65,6 +67,13 @@ func (c *Chains) add(m *plan.ChainMatch, chain int) {
 // Find returns the index of the chain that serves a connection, -1 for none. It
 // does not allocate.
 func (c *Chains) Find(in Input) int {
+	if c.one {
+		return 0
+	}
+	return c.search(in)
+}
+
+func (c *Chains) search(in Input) int {
 	dst, src, direct := address(in.Local), address(in.Remote), address(in.DirectRemote)
 	byDst := c.root.find(dst.port)
 	if byDst == nil {
