@@ -327,14 +327,14 @@ func TestProtobufFiles(t *testing.T) {
 	if err != nil || string(proto.MessageName(m)) != "envoy.extensions.bootstrap.internal_listener.v3.InternalListener" {
 		t.Errorf("got %v, %v", m, err)
 	}
-	if _, ok := doc.Pos(cluster); ok {
-		t.Error("a text protobuf has positions")
+	if pos, ok := doc.Pos(cluster); !ok || pos.Line != 1 || pos.Column != 70 {
+		t.Errorf("the Any stands at %v", pos)
 	}
 
 	is := faults(t, config.Input{Path: "f.pb_text", Data: text(`[type.googleapis.com/xds.type.v3.TypedStruct] {
 		type_url: "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
 		value { fields { key: "bufer_size_kb" value { number_value: 5 } } } }`)})
-	if want := `f.pb_text: ` + cluster + `: unknown field "bufer_size_kb"`; !strings.HasPrefix(is.Error(), want) {
+	if want := `f.pb_text:1:70: ` + cluster + `: unknown field "bufer_size_kb"`; !strings.HasPrefix(is.Error(), want) {
 		t.Errorf("got %v, want %s", is, want)
 	}
 

@@ -41,8 +41,8 @@ func formatOf(path string) format {
 	return formatOther
 }
 
-// decode fills m from data and returns the places of what it holds; for protobuf
-// formats only the root is known. What is wrong goes to the report.
+// decode fills m from data and returns the places of what it holds; for binary
+// protobuf only the root is known. What is wrong goes to the report.
 func (l *loader) decode(file string, f format, data []byte, m proto.Message) *place {
 	root := &place{pos: Pos{File: file}}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
@@ -51,7 +51,7 @@ func (l *loader) decode(file string, f format, data []byte, m proto.Message) *pl
 	case f == formatBinary:
 		l.binary(file, data, m)
 	case f == formatText && !looksJSON: // Envoy reads .textproto as JSON
-		l.text(file, data, m)
+		l.text(file, data, m, root)
 	default:
 		l.tree(file, f, looksJSON, data, m, root)
 	}
@@ -69,11 +69,13 @@ func (l *loader) binary(file string, data []byte, m proto.Message) {
 	}
 }
 
-func (l *loader) text(file string, data []byte, m proto.Message) {
+func (l *loader) text(file string, data []byte, m proto.Message, root *place) {
 	if err := prototext.Unmarshal(data, m); err != nil {
 		pos, message := textPos(file, protobufReason(err))
 		l.report.add(finding{Issue: Issue{Pos: pos, Message: message}})
+		return
 	}
+	textPlaces(file, data, m.ProtoReflect().Descriptor(), root)
 }
 
 // protobufReason strips the prefix of protobuf's errors, whose blank is random.
