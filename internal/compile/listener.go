@@ -194,5 +194,5 @@ func where(p *plan.Listener) string {
 	case len(p.Addresses) > 0:
 		return text(p.Addresses[0])
 	}
-	return fmt.Sprintf("%q", p.Info.Name)
+	return p.Info.Name
 }
