@@ -1,6 +1,7 @@
 package inproc
 
 import (
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,9 @@ import (
 // for one Connect, the listener reads them.
 type Dial struct {
 	Addr filter.InternalAddr
+	// Local is Addr as the listener will show it; nil: made from Addr. Who dials the
+	// same address again and again saves each connection the making.
+	Local net.Addr
 	// From is the connection that this one continues; nil: a Go program dials.
 	From        *filter.Info
 	Passthrough filter.Passthrough

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -59,7 +58,10 @@ func (l *Listener) fromDial(d *inproc.Dial) *conn {
 	c := l.newConn(d.Stream)
 	c.dial, c.Outer = d, d.Outer
 	i := &c.Info
-	i.Local, i.Remote = net.Addr(d.Addr), filter.InternalClient
+	i.Local, i.Remote = d.Local, filter.InternalClient
+	if i.Local == nil {
+		i.Local = d.Addr
+	}
 	if from := d.From; from != nil {
 		i.Parent, i.ChainID, i.Depth = from, from.ChainID, from.Depth+1
 	} else {

@@ -14,7 +14,6 @@ type hop struct {
 	conn  *filter.Conn
 	up    filter.UpstreamConn // nil until connected; fixed from then on
 
-	idle     time.Duration // 0: none
 	duration time.Duration // longest; 0: none
 
 	mu       sync.Mutex
@@ -24,7 +23,7 @@ type hop struct {
 }
 
 func (p *Proxy) newHop(c *filter.Conn) *hop {
-	h := &hop{proxy: p, conn: c, idle: p.idleTimeout(&c.Info), duration: p.maxDuration()}
+	h := &hop{proxy: p, conn: c, duration: p.maxDuration()}
 	c.Info.UpClose = filter.CloseNormal
 	if every := p.config.LogEvery; every > 0 {
 		h.mu.Lock()
@@ -40,7 +39,7 @@ func (h *hop) Outer() filter.Outer { return h.conn.Outer }
 // Limits implements filter.Outer. The idle time counts from the beginning, so that
 // connecting is part of it (Envoy).
 func (h *hop) Limits() filter.Limits {
-	l := filter.Limits{Idle: h.idle, IdleSince: h.conn.Info.Start, BufferBytes: int(h.conn.BufferBytes)}
+	l := filter.Limits{Idle: h.proxy.idleTimeout(&h.conn.Info), IdleSince: h.conn.Info.Start, BufferBytes: int(h.conn.BufferBytes)}
 	if c := h.conn.Info.Up.ClusterInfo; c != nil && c.BufferBytes > 0 && (l.BufferBytes == 0 || c.BufferBytes < l.BufferBytes) {
 		l.BufferBytes = c.BufferBytes
 	}

@@ -56,7 +56,7 @@ func (a *attempt) dialInternal(to filter.InternalAddr, meta filter.Metadata) (fi
 		return nil, &inproc.RefusedError{Addr: to, Reason: errNoNetwork}
 	}
 	d := a.newDial()
-	d.Addr, d.From, d.Dialler = to, a.r.Info, a
+	d.Addr, d.Local, d.From, d.Dialler = to, a.to, a.r.Info, a
 	d.Deadline, d.Cancel = a.deadline, a.cancel // Waiting would say accepted before the inner hop has
 	if a.host.pass.on {
 		d.Passthrough = filter.Passthrough{Metadata: meta, State: a.shared}
