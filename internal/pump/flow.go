@@ -3,7 +3,6 @@ package pump
 import (
 	"io"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -19,9 +18,6 @@ type flow struct {
 	class    uint8 // size of the next read
 	paused   bool  // reading waits for dst to take what was read
 	doomed   bool  // src was reset and dst has not moved since the last look
-
-	moved  atomic.Uint64 // bytes written to dst
-	active atomic.Int64  // when bytes passed last, in ns after limits.began
 
 	alarm             time.Time // write deadline of dst; zero: none
 	tryRead, tryWrite func(fd uintptr) bool

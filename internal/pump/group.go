@@ -44,7 +44,14 @@ type Group struct {
 	// reset of the other one is passed on regardless, or a connection that its peer
 	// has closed is let go. 0: one second. Set before the first Start.
 	FlushTimeout time.Duration
+	// Loops is the number of event loops that move the bytes between sockets, on
+	// Linux. 0: none; then, and between all other streams, goroutines do. Set before
+	// the first Start.
+	Loops int
 
+	once    sync.Once
+	epoch   time.Time // beginning of the group's time
+	loops   loops
 	buffers buffers
 	shards  [shards]shard
 	next    atomic.Uint32 // shard of the next pump
@@ -70,6 +77,10 @@ type shard struct {
 // netconn and pipes move without a copy more than needed, others by Read and Write
 // with a buffer held.
 func (g *Group) Start(down, up filter.Stream, hop filter.Outer, first func() error) filter.Pump {
+	g.once.Do(func() { g.epoch = time.Now() })
+	if p := g.startLooped(down, up, hop, first); p != nil {
+		return p
+	}
 	p := newPair(g, down, up, hop, first)
 	g.running.Add(1)
 	g.add(p)
@@ -84,6 +95,9 @@ func (g *Group) Start(down, up filter.Stream, hop filter.Outer, first func() err
 	go p.upstreamToDownstream()
 	return p
 }
+
+// now is the group's time.
+func (g *Group) now() time.Duration { return time.Since(g.epoch) }
 
 // Active returns the number of running pumps.
 func (g *Group) Active() int { return int(g.active.Load()) }

@@ -71,7 +71,7 @@ func (f *flow) readNow(fd uintptr) bool {
 func (f *flow) readPipe() (piece, error) {
 	var in piece
 	var err error
-	if f.p.maxBytes >= pipe.LargeChunkBytes {
+	if f.p.limits.maxBytes >= pipe.LargeChunkBytes {
 		if in.chunk, err = f.src.pipe.ReadChunk(); err == nil {
 			in.b = in.chunk.Bytes()
 		}
@@ -108,7 +108,7 @@ func (f *flow) write(in piece) error {
 		if err == nil && in.chunk != nil {
 			n := len(in.b)
 			if err = f.dst.pipe.WriteChunk(in.chunk); err == nil {
-				f.moved.Add(uint64(n))
+				f.p.moved[f.from].Add(uint64(n))
 			}
 			in.chunk = nil
 		} else if err == nil {
@@ -127,7 +127,7 @@ func (f *flow) write(in piece) error {
 
 func (f *flow) writeStream(b []byte) error {
 	n, err := f.dst.stream.Write(b)
-	f.moved.Add(uint64(n))
+	f.p.moved[f.from].Add(uint64(n))
 	return err
 }
 
@@ -155,7 +155,7 @@ func (f *flow) writeNow(fd uintptr) bool {
 		n, err := unix.Write(int(fd), f.out)
 		switch {
 		case n > 0:
-			f.moved.Add(uint64(n))
+			f.p.moved[f.from].Add(uint64(n))
 			f.out = f.out[n:]
 			f.doomed = false
 		case err == unix.EAGAIN:
@@ -199,7 +199,7 @@ func (f *flow) pause() {
 	if !f.paused {
 		f.paused = true
 		f.touch()
-		f.eachHop(func(h filter.Outer) { h.Flow(f.from, true) })
+		f.p.flow(f.from, true)
 		f.flush()
 	}
 	if now := time.Now(); now.After(f.alarm) {
@@ -215,7 +215,7 @@ func (f *flow) arm(now time.Time) bool {
 func (f *flow) resume() {
 	if f.paused {
 		f.paused = false
-		f.eachHop(func(h filter.Outer) { h.Flow(f.from, false) })
+		f.p.flow(f.from, false)
 	}
 }
 
@@ -256,35 +256,9 @@ func (f *flow) flush() {
 	}
 }
 
-func (f *flow) eachHop(tell func(filter.Outer)) {
-	for h := f.p.hop; h != nil; h = h.Outer() {
-		tell(h)
-	}
-}
-
-// A Flusher is an Outer that wants to know when all that is left of a connection are
-// bytes on their way to the host, of a client that is gone (Envoy: upstream_flush_*).
-// The calls come once, as a pair, before Ended.
-type Flusher interface{ Flushing(begins bool) }
-
-func (p *pair) beginFlush() {
-	if !p.flushing {
-		p.flushing = true
-		p.eachFlusher(true)
-	}
-}
-
-func (p *pair) endFlush() {
-	if p.flushing {
-		p.flushing = false
-		p.eachFlusher(false)
-	}
-}
-
-func (p *pair) eachFlusher(begins bool) {
-	for h := p.hop; h != nil; h = h.Outer() {
-		if h, ok := h.(Flusher); ok {
-			h.Flushing(begins)
-		}
+// touch notes that bytes pass.
+func (f *flow) touch() {
+	if f.p.limits.idle.hop != 0 {
+		f.p.touch(f.p.group.now())
 	}
 }

@@ -7,44 +7,55 @@ import (
 	"github.com/ginnel/ginnel/filter"
 )
 
-// A pair is one running pump: two streams, a flow in either direction, and the hops
-// that look on. It runs until there is a verdict and both flows have stopped; the
-// one that stops last closes the streams and tells the hops.
+// A pair is a pump of two goroutines, one for either direction. It runs until there
+// is a verdict and both flows have stopped; the one that stops last closes the
+// streams and tells the hops.
 type pair struct {
-	group      *Group
+	link
 	shard      *shard
 	next, prev *pair // guarded by shard.mu
-	hop        filter.Outer
-	first      func() error // until the first downstream bytes; used by their flow alone
-	maxBytes   int          // held for one direction
-	limits     limits
 	down, up   end
 	flows      [2]flow // by filter.Direction
-	flushing   bool    // the hops were told; used by the flow from downstream, then by finish
 
 	mu      sync.Mutex
 	verdict verdict
 	running int // flows
 	timer   *time.Timer
 	cut     chan struct{} // closed to end a flush; nil while there is none
-
-	report  sync.Mutex // held while hops are told of bytes
-	told    [2]uint64
-	settled bool // no more of them
-}
-
-// A verdict is how the pair ends. With at it is for a reason of that hop.
-type verdict struct {
-	filter.Ending
-	at filter.Outer
 }
 
 func newPair(g *Group, down, up filter.Stream, hop filter.Outer, first func() error) *pair {
-	p := &pair{group: g, hop: hop, first: first, running: 2, down: newEnd(down), up: newEnd(up)}
+	p := &pair{link: link{group: g, hop: hop, first: first}, running: 2, down: newEnd(down), up: newEnd(up)}
 	p.flows[filter.FromDownstream].init(p, filter.FromDownstream, &p.down, &p.up)
 	p.flows[filter.FromUpstream].init(p, filter.FromUpstream, &p.up, &p.down)
-	p.readLimits()
+	p.limits.read(hop, g.epoch, g.now())
 	return p
+}
+
+// watch starts the clock if there are limits. One timer serves them all; bytes do not
+// touch it, it looks when it fires.
+func (p *pair) watch() {
+	at, _, _ := p.expiry()
+	if at == never {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(at-p.group.now(), p.expire)
+}
+
+// expire ends the pair if a limit has passed, else it waits on.
+func (p *pair) expire() {
+	at, by, cause := p.expiry()
+	if left := at - p.group.now(); left > 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.verdict.Cause == 0 || p.cut != nil {
+			p.timer.Reset(left)
+		}
+		return
+	}
+	p.end(p.struck(by, cause))
 }
 
 // The goroutines of a pair.
@@ -86,10 +97,6 @@ func (p *pair) end(v verdict) {
 
 var longAgo = time.Unix(1, 0)
 
-func local(c filter.Cause) bool {
-	return c == filter.LocalClose || c == filter.IdleTimeout || c == filter.DurationReached
-}
-
 // over reports whether there is a verdict.
 func (p *pair) over() bool {
 	p.mu.Lock()
@@ -125,53 +132,6 @@ func (p *pair) finish() {
 	p.endFlush()
 	p.group.remove(p)
 
-	p.report.Lock()
-	p.tell()
-	p.settled = true
-	p.report.Unlock()
-	p.announce()
+	p.conclude(p.verdict)
 	p.group.running.Done()
-}
-
-// Settle implements filter.Pump.
-func (p *pair) Settle() {
-	p.report.Lock()
-	defer p.report.Unlock()
-	if !p.settled {
-		p.tell()
-	}
-}
-
-func (p *pair) tell() {
-	up, down := p.flows[filter.FromDownstream].moved.Load(), p.flows[filter.FromUpstream].moved.Load()
-	dup, ddown := up-p.told[0], down-p.told[1]
-	if dup == 0 && ddown == 0 {
-		return
-	}
-	p.told = [2]uint64{up, down}
-	for h := p.hop; h != nil; h = h.Outer() {
-		h.Moved(dup, ddown)
-	}
-}
-
-// announce tells every hop how the pair ended as it looks from there: the hops inside
-// of the one whose reason it was see their downstream close, those outside their
-// upstream.
-func (p *pair) announce() {
-	v := p.verdict
-	e := v.Ending
-	if v.at != nil {
-		e = filter.Ending{Cause: filter.DownstreamClosed}
-	}
-	for h := p.hop; h != nil; {
-		outer := h.Outer() // h may be reused after Ended
-		switch {
-		case v.at != nil && h == v.at:
-			h.Ended(v.Ending)
-			e = filter.Ending{Cause: filter.UpstreamClosed}
-		default:
-			h.Ended(e)
-		}
-		h = outer
-	}
 }

@@ -1,0 +1,120 @@
+package pump
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// A link is what every running pump has, whoever moves its bytes: the hops that look
+// on, and what they were told.
+type link struct {
+	group    *Group
+	hop      filter.Outer
+	first    func() error // until the first downstream bytes; used by their flow alone
+	limits   limits
+	flushing bool // the hops were told; used by the flow from downstream, then by the end
+
+	moved  [2]atomic.Uint64 // bytes passed, by filter.Direction
+	active atomic.Int64     // when they passed last, in the group's time; 0: never
+
+	report  sync.Mutex // held while hops are told of bytes
+	told    [2]uint64
+	settled bool // no more of them
+}
+
+// A verdict is how a pump ends. With at it is for a reason of that hop.
+type verdict struct {
+	filter.Ending
+	at filter.Outer
+}
+
+func local(c filter.Cause) bool {
+	return c == filter.LocalClose || c == filter.IdleTimeout || c == filter.DurationReached
+}
+
+// Settle implements filter.Pump.
+func (l *link) Settle() {
+	l.report.Lock()
+	defer l.report.Unlock()
+	if !l.settled {
+		l.tell()
+	}
+}
+
+func (l *link) tell() {
+	up, down := l.moved[filter.FromDownstream].Load(), l.moved[filter.FromUpstream].Load()
+	dup, ddown := up-l.told[0], down-l.told[1]
+	if dup == 0 && ddown == 0 {
+		return
+	}
+	l.told = [2]uint64{up, down}
+	for h := l.hop; h != nil; h = h.Outer() {
+		h.Moved(dup, ddown)
+	}
+}
+
+// conclude tells every hop the last bytes and then how it ended, as it looks from
+// there: the hops inside of the one whose reason it was see their downstream close,
+// those outside their upstream.
+func (l *link) conclude(v verdict) {
+	l.report.Lock()
+	l.tell()
+	l.settled = true
+	l.report.Unlock()
+
+	e := v.Ending
+	if v.at != nil {
+		e = filter.Ending{Cause: filter.DownstreamClosed}
+	}
+	for h := l.hop; h != nil; {
+		outer := h.Outer() // h may be reused after Ended
+		switch {
+		case v.at != nil && h == v.at:
+			h.Ended(v.Ending)
+			e = filter.Ending{Cause: filter.UpstreamClosed}
+		default:
+			h.Ended(e)
+		}
+		h = outer
+	}
+}
+
+// flow tells the hops that reading from one side is paused or resumed.
+func (l *link) flow(from filter.Direction, paused bool) {
+	for h := l.hop; h != nil; h = h.Outer() {
+		h.Flow(from, paused)
+	}
+}
+
+// touch notes that bytes pass.
+func (l *link) touch(now time.Duration) { l.active.Store(int64(max(1, now))) }
+
+// A Flusher is an Outer that wants to know when all that is left of a connection are
+// bytes on their way to the host, of a client that is gone (Envoy: upstream_flush_*).
+// The calls come once, as a pair, before Ended.
+type Flusher interface{ Flushing(begins bool) }
+
+func (l *link) beginFlush() {
+	if !l.flushing {
+		l.flushing = true
+		l.eachFlusher(true)
+	}
+}
+
+func (l *link) endFlush() {
+	if l.flushing {
+		l.flushing = false
+		l.eachFlusher(false)
+	}
+}
+
+func (l *link) eachFlusher(begins bool) {
+	for h := l.hop; h != nil; h = h.Outer() {
+		if h, ok := h.(Flusher); ok {
+			h.Flushing(begins)
+		}
+	}
+}
