@@ -152,14 +152,23 @@ func backTo(t *testing.T, before left) {
 	t.Errorf("left over after a second: %+v, before %+v\n%s", now, before, buf[:runtime.Stack(buf, true)])
 }
 
-// bothWays runs a test over hand-over and over pipes.
-func bothWays(t *testing.T, f func(t *testing.T, pipes bool)) {
-	for _, pipes := range []bool{false, true} {
-		name := "handover"
-		if pipes {
-			name = "pipes"
-		}
-		t.Run(name, func(t *testing.T) { f(t, pipes) })
+// A way is how a proxy crosses hops and moves bytes; none of them may show.
+type way struct{ pipes, goroutines bool }
+
+// use makes p go that way.
+func (w way) use(p *Proxy) *Proxy {
+	p.forcePipes, p.goroutinePumps = w.pipes, w.goroutines
+	return p
+}
+
+// everyWay runs a test by hand-over, with event loops and without, and over pipes.
+func everyWay(t *testing.T, f func(t *testing.T, w way)) {
+	for name, w := range map[string]way{
+		"handover":           {},
+		"handoverGoroutines": {goroutines: true},
+		"pipes":              {pipes: true},
+	} {
+		t.Run(name, func(t *testing.T) { f(t, w) })
 	}
 }
 
@@ -169,14 +178,14 @@ func TestTransfer(t *testing.T) {
 	if testing.Short() {
 		size = 4 << 20
 	}
-	bothWays(t, func(t *testing.T, pipes bool) {
+	everyWay(t, func(t *testing.T, w way) {
 		for _, hops := range []int{1, 4, 8} {
-			t.Run(fmt.Sprint(hops), func(t *testing.T) { transfer(t, hops, size, pipes) })
+			t.Run(fmt.Sprint(hops), func(t *testing.T) { transfer(t, hops, size, w) })
 		}
 	})
 }
 
-func transfer(t *testing.T, hops, size int, pipes bool) {
+func transfer(t *testing.T, hops, size int, w way) {
 	up := make(chan [32]byte, 1)
 	downSeed := rand.Uint64()
 	backend := listen(t, func(c *net.TCPConn) {
@@ -185,7 +194,7 @@ func transfer(t *testing.T, hops, size int, pipes bool) {
 		up <- sum(c)
 		wg.Wait()
 	})
-	p := run(t, &Proxy{Bootstrap: parse(t, chainYAML(hops, backend)), forcePipes: pipes})
+	p := run(t, w.use(&Proxy{Bootstrap: parse(t, chainYAML(hops, backend))}))
 	before := leftovers()
 	c := dial(t, p)
 	upSeed := rand.Uint64()
@@ -248,14 +257,14 @@ func TestRandomEnds(t *testing.T) {
 	if testing.Short() {
 		n = 1000
 	}
-	bothWays(t, func(t *testing.T, pipes bool) {
+	everyWay(t, func(t *testing.T, w way) {
 		for _, hops := range []int{1, 8} {
-			t.Run(fmt.Sprint(hops), func(t *testing.T) { randomEnds(t, hops, n, pipes) })
+			t.Run(fmt.Sprint(hops), func(t *testing.T) { randomEnds(t, hops, n, w) })
 		}
 	})
 }
 
-func randomEnds(t *testing.T, hops, n int, pipes bool) {
+func randomEnds(t *testing.T, hops, n int, w way) {
 	backend := listen(t, func(c *net.TCPConn) {
 		var b [1]byte
 		if _, err := io.ReadFull(c, b[:]); err != nil {
@@ -274,7 +283,7 @@ func randomEnds(t *testing.T, hops, n int, pipes bool) {
 			io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
 		}
 	})
-	p := run(t, &Proxy{Bootstrap: parse(t, chainYAML(hops, backend)), forcePipes: pipes})
+	p := run(t, w.use(&Proxy{Bootstrap: parse(t, chainYAML(hops, backend))}))
 	before := leftovers()
 	var wg sync.WaitGroup
 	for range 8 {

@@ -34,7 +34,8 @@ type Proxy struct {
 	Logger     *slog.Logger           // nil: nothing is logged
 	MaxHops    int                    // internal hops that one chain of connections may pass; 0: 16
 
-	forcePipes bool // for tests: never hand a stream over
+	// For tests: never hand a stream over; never move bytes in event loops.
+	forcePipes, goroutinePumps bool
 
 	mu  sync.Mutex
 	app *app.App
@@ -86,7 +87,7 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.New(r.Plan, app.Options{Log: p.Logger, MaxHops: p.MaxHops, ForcePipes: p.forcePipes})
+	a, err := app.New(r.Plan, app.Options{Log: p.Logger, MaxHops: p.MaxHops, ForcePipes: p.forcePipes, GoroutinePumps: p.goroutinePumps})
 	if err != nil {
 		return err
 	}

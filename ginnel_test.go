@@ -103,8 +103,8 @@ func TestListenerEndsConnections(t *testing.T) {
 // TestThroughConfiguredListener dials a configured listener and is reached by a
 // configured cluster; state and the path of hops come along.
 func TestThroughConfiguredListener(t *testing.T) {
-	bothWays(t, func(t *testing.T, pipes bool) {
-		p := run(t, &Proxy{forcePipes: pipes, Bootstrap: parse(t, `
+	everyWay(t, func(t *testing.T, w way) {
+		p := run(t, w.use(&Proxy{Bootstrap: parse(t, `
 static_resources:
   listeners:
   - name: passage
@@ -135,7 +135,7 @@ static_resources:
 bootstrap_extensions:
 - name: envoy.bootstrap.internal_listener
   typed_config: {"@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}
-`)})
+`)}))
 		l, err := p.Listen("internal", "app")
 		if err != nil {
 			t.Fatal(err)

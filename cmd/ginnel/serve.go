@@ -67,7 +67,7 @@ func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*app.App, error) {
 	a, err := app.New(r.Plan, app.Options{
 		Concurrency: int(f.Concurrency), DrainTime: f.DrainTime,
 		LogFlushEvery: f.FileFlushInterval, LogFlushBytes: int(f.FileFlushMinKB) << 10,
-		MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes,
+		MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes, GoroutinePumps: f.GoroutinePumps,
 		AdminAddrFile: f.AdminAddressPath, StatsTags: f.StatsTags,
 		Log: logger, Levels: log, Version: versionText(), Flags: f,
 	})

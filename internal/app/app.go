@@ -27,18 +27,19 @@ import (
 
 // Options of a proxy that do not come from its configuration.
 type Options struct {
-	Concurrency   int           // worker_N statistics and server.concurrency; 0: GOMAXPROCS
-	DrainTime     time.Duration // how long connections of a removed listener live on
-	LogFlushEvery time.Duration // access logs; 0: 10 s
-	LogFlushBytes int           // access logs; 0: 64 KiB
-	MaxHops       int           // internal hops of one chain; 0: inproc.DefaultMaxHops
-	ForcePipes    bool          // for tests: internal hops never hand a stream over
-	AdminAddrFile string        // where the admin address is written; "": nowhere
-	StatsTags     []string      // tag:value for all statistics
-	Log           *slog.Logger  // nil: discard
-	Levels        admin.Levels  // nil: log levels cannot be changed
-	Version       string        // for /server_info
-	Flags         *cli.Flags    // for /server_info; nil: defaults
+	Concurrency    int           // worker_N statistics, server.concurrency and event loops; 0: GOMAXPROCS
+	DrainTime      time.Duration // how long connections of a removed listener live on
+	LogFlushEvery  time.Duration // access logs; 0: 10 s
+	LogFlushBytes  int           // access logs; 0: 64 KiB
+	MaxHops        int           // internal hops of one chain; 0: inproc.DefaultMaxHops
+	ForcePipes     bool          // for tests: internal hops never hand a stream over
+	GoroutinePumps bool          // for tests: bytes never move in event loops
+	AdminAddrFile  string        // where the admin address is written; "": nowhere
+	StatsTags      []string      // tag:value for all statistics
+	Log            *slog.Logger  // nil: discard
+	Levels         admin.Levels  // nil: log levels cannot be changed
+	Version        string        // for /server_info
+	Flags          *cli.Flags    // for /server_info; nil: defaults
 }
 
 // An App is a running proxy.
@@ -106,7 +107,7 @@ func (a *App) build() error {
 	a.store, a.root = store, scope{store.Scope("")}
 	a.server = newServerStats(a)
 	a.logs = accesslog.NewFiles(a.logOptions())
-	a.pumps = &pump.Group{}
+	a.pumps = &pump.Group{Loops: a.loops()}
 	a.store.OnRead(a.pumps.Settle)
 	a.network = inproc.New(inproc.Options{
 		BufferBytes: a.plan.InternalBufferBytes,
@@ -128,6 +129,14 @@ func (a *App) build() error {
 		}
 	}
 	return a.bindAdmin()
+}
+
+// loops is how many event loops move bytes.
+func (a *App) loops() int {
+	if a.opts.GoroutinePumps {
+		return 0
+	}
+	return a.opts.Concurrency
 }
 
 // Start begins to serve: internal listeners first, so that no connection from

@@ -37,6 +37,7 @@ type Flags struct {
 	DrainOnSIGTERM  time.Duration // 0: end at once
 	MaxInternalHops uint32        // 0: the default
 	ForcePipes      bool
+	GoroutinePumps  bool // --force-goroutine-pumps
 
 	Help, Version, HotRestartVersion bool
 
@@ -115,6 +116,7 @@ var flags = []flag{
 	{"drain-on-sigterm", "", "seconds", "(ginnel) On SIGTERM stop accepting and wait that long for connections to end; a second signal ends it", duration(time.Second, func(f *Flags) *time.Duration { return &f.DrainOnSIGTERM })},
 	{"max-internal-hops", "", "uint32_t", "(ginnel) Internal hops that one chain of connections may pass; 16 by default", number(func(f *Flags) *uint32 { return &f.MaxInternalHops })},
 	{"force-pipes", "", "", "(ginnel, for tests) Never hand a connection over to an internal listener: always use a pipe", set(func(f *Flags) *bool { return &f.ForcePipes })},
+	{"force-goroutine-pumps", "", "", "(ginnel, for tests) Never move the bytes of a connection in an event loop: always in goroutines", set(func(f *Flags) *bool { return &f.GoroutinePumps })},
 
 	{"base-id", "", "uint32_t", "(no effect) there is no hot restart", nil},
 	{"base-id-path", "", "string", "(no effect) there is no hot restart", nil},
