@@ -173,6 +173,10 @@ type Limits struct {
 	IdleSince   time.Time     // the idle time before the pump counts from here; zero: from its start
 	Deadline    time.Time     // maximum duration; zero: none
 	BufferBytes int           // most bytes held for one direction; 0: the pump's own choice
+	// How long one side may be full, without a break, so that reading from the other
+	// one is paused: Envoy's per_connection_buffer_high_watermark_timeout of the
+	// listener and of the cluster. 0: as long as it likes.
+	DownstreamHighWatermark, UpstreamHighWatermark time.Duration
 }
 
 // An Ending says how a pumped connection ended, as seen from one hop.
@@ -195,4 +199,9 @@ const (
 	IdleTimeout
 	DurationReached
 	LocalClose
+	DownstreamHighWatermarkReached // downstream was full for too long; see Limits
+	UpstreamHighWatermarkReached
 )
+
+// HighWatermarkReason is the local close reason of a side that was full for too long.
+const HighWatermarkReason = "buffer_high_watermark_timeout_reached"

@@ -55,6 +55,9 @@ type ListenerInfo struct {
 	Name      string
 	Metadata  *corev3.Metadata
 	Direction corev3.TrafficDirection
+	// HighWatermarkTimeout is per_connection_buffer_high_watermark_timeout of the
+	// listener; 0: none.
+	HighWatermarkTimeout time.Duration
 }
 
 // ChainInfo is what all connections of a filter chain share.
@@ -103,6 +106,9 @@ type ClusterInfo struct {
 	Metadata *corev3.Metadata
 	// BufferBytes is per_connection_buffer_limit_bytes of the cluster; 0: no limit.
 	BufferBytes int
+	// HighWatermarkTimeout is per_connection_buffer_high_watermark_timeout of the
+	// cluster; 0: none.
+	HighWatermarkTimeout time.Duration
 }
 
 // More returns i.Extra, made when it is nil.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // A Counted stream counts the bytes that pass it, and runs what waits for the first
@@ -35,11 +36,24 @@ func (c *Counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. A write that the peer lets wait for longer than the
+// listener's high watermark timeout ends the connection.
 func (c *Counted) Write(p []byte) (int, error) {
+	limit := c.mayBeFull()
+	if limit > 0 {
+		defer time.AfterFunc(limit, func() { c.CloseLocal(HighWatermarkReason) }).Stop()
+	}
 	n, err := c.Stream.Write(p)
 	c.sent.Add(uint64(n))
 	return n, err
+}
+
+// mayBeFull is how long the peer may let a write wait; 0: as long as it likes.
+func (c *Counted) mayBeFull() time.Duration {
+	if l := c.conn.Info.Listener; l != nil {
+		return l.HighWatermarkTimeout
+	}
+	return 0
 }
 
 // WriteTo implements io.WriterTo, without a copy where the stream can do so.
@@ -54,6 +68,9 @@ func (c *Counted) WriteTo(w io.Writer) (int64, error) {
 
 // ReadFrom implements io.ReaderFrom, without a copy where the stream can do so.
 func (c *Counted) ReadFrom(r io.Reader) (int64, error) {
+	if c.mayBeFull() > 0 {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
 	n, err := io.Copy(c.Stream, r)
 	c.sent.Add(uint64(n))
 	return n, err

@@ -9,6 +9,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
@@ -61,7 +62,21 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	if d := c.GetConnectTimeout(); d != nil {
 		p.ConnectTimeout = d.AsDuration()
 	}
+	p.HighWatermarkTimeout = highWatermarkTimeout(s, c, p.BufferBytes)
 	return p
+}
+
+// highWatermarkTimeout reads the timeout of a listener or a cluster, which Envoy takes
+// in whole milliseconds. Without a limit there is no high watermark.
+func highWatermarkTimeout(s *extension.Scope, m interface {
+	GetPerConnectionBufferHighWatermarkTimeout() *durationpb.Duration
+}, limit int) time.Duration {
+	t := m.GetPerConnectionBufferHighWatermarkTimeout().AsDuration().Truncate(time.Millisecond)
+	if t > 0 && limit == 0 {
+		s.Field("per_connection_buffer_high_watermark_timeout").Warnf("not used: with per_connection_buffer_limit_bytes: 0 there is no high watermark")
+		return 0
+	}
+	return t
 }
 
 // checkLookup reports how hosts are found when it is not by reading them here.

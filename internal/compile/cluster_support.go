@@ -26,7 +26,7 @@ var clusterFields = extension.Fields{
 	Message: &clusterv3.Cluster{},
 	Obeyed: []string{
 		"name", "alt_stat_name", "type", "connect_timeout", "metadata", "load_assignment",
-		"per_connection_buffer_limit_bytes", "circuit_breakers", "upstream_bind_config",
+		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "circuit_breakers", "upstream_bind_config",
 		"upstream_connection_options", "transport_socket", "transport_socket_matches",
 		"lb_policy", "ring_hash_lb_config", "maglev_lb_config", "least_request_lb_config",
 		"round_robin_lb_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",

@@ -61,9 +61,14 @@ func TestClusterDefaults(t *testing.T) {
 
 func TestClusterFields(t *testing.T) {
 	for fields, check := range map[string]func(*plan.Cluster) any{
-		"alt_stat_name: other":                   func(c *plan.Cluster) any { return c.StatName == "other" },
-		"type: STATIC, connect_timeout: 0.25s":   func(c *plan.Cluster) any { return c.ConnectTimeout == 250*time.Millisecond },
-		"per_connection_buffer_limit_bytes: 1":   func(c *plan.Cluster) any { return c.BufferBytes == 1 },
+		"alt_stat_name: other":                                  func(c *plan.Cluster) any { return c.StatName == "other" },
+		"type: STATIC, connect_timeout: 0.25s":                  func(c *plan.Cluster) any { return c.ConnectTimeout == 250*time.Millisecond },
+		"per_connection_buffer_limit_bytes: 1":                  func(c *plan.Cluster) any { return c.BufferBytes == 1 },
+		"per_connection_buffer_high_watermark_timeout: 1.5s":    func(c *plan.Cluster) any { return c.HighWatermarkTimeout == 1500*time.Millisecond },
+		"per_connection_buffer_high_watermark_timeout: 0.0009s": func(c *plan.Cluster) any { return c.HighWatermarkTimeout == 0 },
+		"per_connection_buffer_high_watermark_timeout: 1s, per_connection_buffer_limit_bytes: 0": func(c *plan.Cluster) any {
+			return c.HighWatermarkTimeout == 0
+		},
 		"metadata: {filter_metadata: {a: {}}}":   func(c *plan.Cluster) any { return c.Metadata.GetFilterMetadata()["a"] != nil },
 		"upstream_bind_config: {freebind: true}": func(c *plan.Cluster) any { return c.Bind == nil },
 		`upstream_bind_config: {source_address: {address: "::1", port_value: 7}, freebind: true}`: func(c *plan.Cluster) any {

@@ -87,6 +87,7 @@ func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 	if n := m.GetPerConnectionBufferLimitBytes(); n != nil {
 		p.BufferBytes = int(n.GetValue())
 	}
+	p.Info.HighWatermarkTimeout = highWatermarkTimeout(s, m, p.BufferBytes)
 	if d := m.GetListenerFiltersTimeout(); d != nil {
 		p.FiltersTimeout = d.AsDuration()
 	}

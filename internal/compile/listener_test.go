@@ -76,7 +76,8 @@ func TestListenerSet(t *testing.T) {
       tcp_keepalive: {keepalive_probes: 0}
     - address: {socket_address: {address: "::ffff:10.0.0.1", port_value: 0, ipv4_compat: true}}
       tcp_keepalive: {keepalive_interval: 9}
-    per_connection_buffer_limit_bytes: 0
+    per_connection_buffer_limit_bytes: 65536
+    per_connection_buffer_high_watermark_timeout: 7s
     listener_filters_timeout: 0s
     continue_on_listener_filters_timeout: true
     enable_reuse_port: false
@@ -85,7 +86,7 @@ func TestListenerSet(t *testing.T) {
     traffic_direction: INBOUND
     stat_prefix: p
     default_filter_chain: {name: d, transport_socket_connect_timeout: 2s}`)[0]
-	if l.BufferBytes != 0 || l.FiltersTimeout != 0 || !l.ContinueOnTimeout || l.StatPrefix != "p" ||
+	if l.BufferBytes != 65536 || l.Info.HighWatermarkTimeout != 7*time.Second || l.FiltersTimeout != 0 || !l.ContinueOnTimeout || l.StatPrefix != "p" ||
 		l.Info.Direction != corev3.TrafficDirection_INBOUND {
 		t.Errorf("%+v", l)
 	}

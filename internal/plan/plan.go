@@ -116,15 +116,18 @@ type Cluster struct {
 
 	ConnectTimeout time.Duration
 	BufferBytes    int // most bytes held for one direction of a connection; 0: no limit
-	Metadata       *corev3.Metadata
-	Assignment     Assignment
-	LB             LB
-	Breakers       [2]Breaker // by routing priority: default, high
-	Transport      Transport  // for hosts that no match claims
-	Transports     []TransportMatch
-	Bind           *BindConfig
-	Keepalive      *Keepalive
-	Lookup         string // cluster type as Envoy names it: "STATIC"
+	// HighWatermarkTimeout is how long the host may take nothing while bytes wait for
+	// it; 0: as long as it likes.
+	HighWatermarkTimeout time.Duration
+	Metadata             *corev3.Metadata
+	Assignment           Assignment
+	LB                   LB
+	Breakers             [2]Breaker // by routing priority: default, high
+	Transport            Transport  // for hosts that no match claims
+	Transports           []TransportMatch
+	Bind                 *BindConfig
+	Keepalive            *Keepalive
+	Lookup               string // cluster type as Envoy names it: "STATIC"
 }
 
 // BindConfig is the source of upstream connections.

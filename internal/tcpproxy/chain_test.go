@@ -34,6 +34,8 @@ type world struct {
 
 	quiet bool // no log lines: for benchmarks
 
+	highWatermark time.Duration // timeout of the listeners
+
 	mu   sync.Mutex
 	logs []string
 }
@@ -89,7 +91,7 @@ func (w *world) listen(name string, addr netip.AddrPort, c *tcpproxy.Config) net
 		c.MaxAttempts = 1
 	}
 	p := &plan.Listener{
-		Info: filter.ListenerInfo{Name: name}, BufferBytes: 1 << 20,
+		Info: filter.ListenerInfo{Name: name, HighWatermarkTimeout: w.highWatermark}, BufferBytes: 1 << 20,
 		Internal: !addr.IsValid(), Bind: addr.IsValid(), Addresses: []plan.Address{{Addr: addr}},
 		Chains: []*plan.Chain{{Terminal: c}},
 	}

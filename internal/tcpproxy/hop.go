@@ -40,8 +40,14 @@ func (h *hop) Outer() filter.Outer { return h.conn.Outer }
 // connecting is part of it (Envoy).
 func (h *hop) Limits() filter.Limits {
 	l := filter.Limits{Idle: h.proxy.idleTimeout(&h.conn.Info), IdleSince: h.conn.Info.Start, BufferBytes: int(h.conn.BufferBytes)}
-	if c := h.conn.Info.Up.ClusterInfo; c != nil && c.BufferBytes > 0 && (l.BufferBytes == 0 || c.BufferBytes < l.BufferBytes) {
-		l.BufferBytes = c.BufferBytes
+	if own := h.conn.Info.Listener; own != nil {
+		l.DownstreamHighWatermark = own.HighWatermarkTimeout
+	}
+	if c := h.conn.Info.Up.ClusterInfo; c != nil {
+		l.UpstreamHighWatermark = c.HighWatermarkTimeout
+		if c.BufferBytes > 0 && (l.BufferBytes == 0 || c.BufferBytes < l.BufferBytes) {
+			l.BufferBytes = c.BufferBytes
+		}
 	}
 	if h.duration > 0 {
 		l.Deadline = l.IdleSince.Add(h.duration)
@@ -153,6 +159,10 @@ func (h *hop) note(e filter.Ending) {
 		h.proxy.stats.duration.Add(1)
 		i.Flags |= filter.DurationTimeout
 		h.closedFor("max_connection_duration_reached")
+	case filter.DownstreamHighWatermarkReached:
+		h.closedFor(filter.HighWatermarkReason)
+	case filter.UpstreamHighWatermarkReached:
+		i.More().UpReason = filter.HighWatermarkReason
 	case filter.LocalClose:
 		h.closedFor(e.Reason)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
@@ -19,6 +20,58 @@ type watched struct {
 func (w watched) Start(down, up filter.Stream, hop filter.Outer, first func() error) filter.Pump {
 	w.seen <- hop.Limits().BufferBytes
 	return w.Pumps.Start(down, up, hop, first)
+}
+
+// Each side has its own limit of how long it may be full, and a pump's verdict of
+// that is told as Envoy does: a full listener's side closes both, a full host's side
+// is the reason of that side only.
+func TestHighWatermarkTimeouts(t *testing.T) {
+	end := backend(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	for cause, want := range map[filter.Cause]string{
+		filter.DownstreamHighWatermarkReached: "flags=- down=Normal/buffer_high_watermark_timeout_reached up=Normal/buffer_high_watermark_timeout_reached",
+		filter.UpstreamHighWatermarkReached:   "flags=- down=Normal/ up=Normal/buffer_high_watermark_timeout_reached",
+	} {
+		c := cluster("up", end)
+		c.HighWatermarkTimeout = 2 * time.Second
+		w := newWorld(t, false, c)
+		w.highWatermark = 3 * time.Second
+		p := &verdicts{Pumps: w.env.Pumps, cause: cause}
+		w.env.Pumps = p
+		client, err := net.Dial("tcp", w.listen("street", netip.MustParseAddrPort("127.0.0.1:0"), &tcpproxy.Config{Cluster: "up"}).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read: %v", err)
+		}
+		client.Close()
+		w.await(1)
+		if want = "street TcpConnectionEnd in=0 out=0 " + want; w.logs[0] != want {
+			t.Errorf("logged %q, want %q", w.logs[0], want)
+		}
+		if l := p.limits; l.DownstreamHighWatermark != 3*time.Second || l.UpstreamHighWatermark != 2*time.Second {
+			t.Errorf("limits %+v", l)
+		}
+		s := w.store.Scope("cluster.up.")
+		if local, remote := s.Counter("upstream_cx_destroy_local").Value(), s.Counter("upstream_cx_destroy_remote").Value(); local != 1 || remote != 0 {
+			t.Errorf("destroyed by us %d, by the host %d", local, remote)
+		}
+	}
+}
+
+// verdicts ends what it is to pump for a cause.
+type verdicts struct {
+	filter.Pumps
+	cause  filter.Cause
+	limits filter.Limits
+}
+
+func (v *verdicts) Start(down, up filter.Stream, hop filter.Outer, _ func() error) filter.Pump {
+	v.limits = hop.Limits()
+	down.Close()
+	up.Close()
+	hop.Ended(filter.Ending{Cause: v.cause})
+	return nil
 }
 
 // The lower of the limits of the listener (1 MiB here) and of the cluster holds.
