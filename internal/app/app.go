@@ -142,6 +142,9 @@ func (a *App) loops() int {
 // Start begins to serve: internal listeners first, so that no connection from
 // outside finds a hop missing.
 func (a *App) Start() error {
+	if err := a.pumps.Open(); err != nil {
+		return fmt.Errorf("event loops: %w", err)
+	}
 	a.state.Store(int32(Initializing))
 	if err := a.startAdmin(); err != nil {
 		return err

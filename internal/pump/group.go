@@ -77,7 +77,7 @@ type shard struct {
 // netconn and pipes move without a copy more than needed, others by Read and Write
 // with a buffer held.
 func (g *Group) Start(down, up filter.Stream, hop filter.Outer, first func() error) filter.Pump {
-	g.once.Do(func() { g.epoch = time.Now() })
+	g.begin()
 	if p := g.startLooped(down, up, hop, first); p != nil {
 		return p
 	}
@@ -96,6 +96,15 @@ func (g *Group) Start(down, up filter.Stream, hop filter.Outer, first func() err
 	return p
 }
 
+// Open starts the event loops, if there are to be any; else the first Start does. The
+// error is the system's: no descriptors are left.
+func (g *Group) Open() error {
+	g.begin()
+	return g.loops.open(g)
+}
+
+func (g *Group) begin() { g.once.Do(func() { g.epoch = time.Now() }) }
+
 // now is the group's time.
 func (g *Group) now() time.Duration { return time.Since(g.epoch) }
 
@@ -110,6 +119,7 @@ func (g *Group) Settle() {
 	g.settling.Lock()
 	defer g.settling.Unlock()
 	g.each(func(p *pair) { p.Settle() })
+	g.loops.settle()
 }
 
 // Close ends all pumps, and those to come, for a local reason of every hop. It does
@@ -119,10 +129,15 @@ func (g *Group) Close(reason string) {
 	g.settling.Lock()
 	defer g.settling.Unlock()
 	g.each(func(p *pair) { p.CloseLocal(nil, reason) })
+	g.loops.close(reason)
 }
 
-// Wait returns when no pump runs and all observers were told.
-func (g *Group) Wait() { g.running.Wait() }
+// Wait returns when no pump runs and all observers were told. Then nothing of the
+// group is left until the next Start.
+func (g *Group) Wait() {
+	g.running.Wait()
+	g.loops.stop(g)
+}
 
 // each calls f without a shard's lock: f calls observers. g.settling is held.
 func (g *Group) each(f func(*pair)) {

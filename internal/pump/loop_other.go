@@ -7,4 +7,9 @@ import "github.com/ginnel/ginnel/filter"
 // loops do not exist on systems without epoll.
 type loops struct{}
 
+func (*loops) open(*Group) error { return nil }
+func (*loops) settle()           {}
+func (*loops) close(string)      {}
+func (*loops) stop(*Group)       {}
+
 func (*Group) startLooped(_, _ filter.Stream, _ filter.Outer, _ func() error) filter.Pump { return nil }

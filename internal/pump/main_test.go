@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -140,6 +141,10 @@ func (h *hop) wait() filter.Ending {
 // kinds of streams.
 var kinds = []string{"socket", "pipe"}
 
+// looped is a socket of a group with event loops, which serve it if the other stream
+// is one, too.
+const looped = "looped"
+
 // open returns a stream for the pump and its peer, which the test is.
 func open(t testing.TB, kind string) (ours, peer filter.Stream) {
 	t.Helper()
@@ -155,7 +160,7 @@ func open(t testing.TB, kind string) (ours, peer filter.Stream) {
 		return opaque{ours}, peer
 	}
 	var addr net.Addr = filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
-	if kind == "unix" {
+	if kind == "unix" || kind == "looped unix" {
 		addr = filter.UnixAddr{Path: t.TempDir() + "/s"}
 	}
 	l, err := netconn.Listen(addr, netconn.ListenOptions{})
@@ -204,6 +209,9 @@ func startIn(t testing.TB, g *Group, down, up string, first func() error, hops .
 	}
 	for i := range hops[1:] {
 		hops[i].outer = hops[i+1]
+	}
+	if strings.HasPrefix(down, looped) && strings.HasPrefix(up, looped) {
+		g.Loops = 2
 	}
 	r := &rig{t: t, g: g, hop: hops[0]}
 	d, client := open(t, down)
@@ -298,4 +306,5 @@ func combinations(t *testing.T, f func(t *testing.T, down, up string)) {
 			t.Run(down+"-"+up, func(t *testing.T) { f(t, down, up) })
 		}
 	}
+	t.Run(looped, func(t *testing.T) { f(t, looped, looped) })
 }
