@@ -13,6 +13,23 @@ import (
 // were gone before they could be accepted are passed over. After Close it returns
 // net.ErrClosed.
 func (l *Listener) Accept() (*Socket, error) {
+	a := acceptor{l: l}
+	a.tryOne = a.try
+	return a.accept()
+}
+
+// An acceptor accepts one connection after the other, with what it takes allocated
+// once.
+type acceptor struct {
+	l      *Listener
+	tryOne func(fd uintptr) (done bool)
+	fd     int // what try has accepted
+	from   net.Addr
+	err    error
+}
+
+func (a *acceptor) accept() (*Socket, error) {
+	l := a.l
 	l.mu.Lock()
 	raw, closed := l.raw, l.closed
 	l.mu.Unlock()
@@ -22,30 +39,27 @@ func (l *Listener) Accept() (*Socket, error) {
 	case raw == nil:
 		return nil, l.acceptError(errors.New("not listening"))
 	}
-	var (
-		fd  int
-		sa  unix.Sockaddr
-		err error
-	)
-	werr := raw.Read(func(s uintptr) bool {
-		for {
-			fd, sa, err = acceptFD(int(s))
-			if err != unix.EINTR && err != unix.ECONNABORTED {
-				return err != unix.EAGAIN
-			}
-		}
-	})
-	if werr != nil {
+	if err := raw.Read(a.tryOne); err != nil {
 		return nil, l.acceptError(net.ErrClosed) // a listener has no deadline
 	}
-	if err != nil {
-		return nil, l.acceptError(err)
+	if a.err != nil {
+		return nil, l.acceptError(a.err)
 	}
-	s := newSocket(fd, fromSockaddr(sa))
+	s := newSocket(a.fd, a.from)
+	a.from = nil
 	if l.local != nil {
 		s.local.Store(&l.local)
 	}
 	return s, nil
+}
+
+func (a *acceptor) try(fd uintptr) (done bool) {
+	for {
+		a.fd, a.from, a.err = acceptFD(int(fd))
+		if a.err != unix.EINTR && a.err != unix.ECONNABORTED {
+			return a.err != unix.EAGAIN
+		}
+	}
 }
 
 func (l *Listener) acceptError(err error) error {
@@ -64,8 +78,10 @@ const (
 // memory, Serve tells failed (if not nil) and goes on after a pause.
 func (l *Listener) Serve(handle func(*Socket), failed func(error)) error {
 	pause := minPause
+	a := acceptor{l: l}
+	a.tryOne = a.try
 	for {
-		s, err := l.Accept()
+		s, err := a.accept()
 		switch {
 		case err == nil:
 			pause = minPause

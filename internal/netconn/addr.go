@@ -16,15 +16,19 @@ func fromSockaddr(sa unix.Sockaddr) net.Addr {
 	case *unix.SockaddrInet4:
 		return filter.IPAddr{AddrPort: netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))}
 	case *unix.SockaddrInet6:
-		ip := netip.AddrFrom16(sa.Addr).Unmap()
-		if sa.ZoneId != 0 && ip.Is6() {
-			ip = ip.WithZone(zoneName(sa.ZoneId))
-		}
-		return filter.IPAddr{AddrPort: netip.AddrPortFrom(ip, uint16(sa.Port))}
+		return ip6(sa.Addr, uint16(sa.Port), sa.ZoneId)
 	case *unix.SockaddrUnix:
 		return filter.UnixAddr{Path: sa.Name}
 	}
 	return filter.UnixAddr{}
+}
+
+func ip6(addr [16]byte, port uint16, zone uint32) filter.IPAddr {
+	ip := netip.AddrFrom16(addr).Unmap()
+	if zone != 0 && ip.Is6() {
+		ip = ip.WithZone(zoneName(zone))
+	}
+	return filter.IPAddr{AddrPort: netip.AddrPortFrom(ip, port)}
 }
 
 func fromNetip(ap netip.AddrPort) filter.IPAddr {

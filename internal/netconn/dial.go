@@ -47,6 +47,9 @@ func dial(addr net.Addr, deadline time.Time, waiting func() <-chan struct{}, o *
 	if err == nil {
 		err = connect(fd, fam, addr)
 	}
+	if err == unix.EINPROGRESS && connected(fd) {
+		err = nil // the usual case on the loopback interface, for one system call
+	}
 	if err == unix.EINPROGRESS {
 		if err = outcome(fd, patience(addr)); err == unix.EINPROGRESS {
 			var cancel <-chan struct{}
@@ -78,24 +81,34 @@ func unmapped(a net.Addr) net.Addr {
 }
 
 func prepare(fd, fam int, o *DialOptions) error {
-	var errs []error
 	if fam != unix.AF_UNIX {
-		errs = append(errs, setNoDelay(fd))
-		if o.KeepAlive != nil {
-			errs = append(errs, setKeepAlive(fd, o.KeepAlive))
-		}
-		if o.Transparent {
-			errs = append(errs, setTransparent(fd, fam))
-		}
-		if o.FreeBind {
-			errs = append(errs, setFreeBind(fd, fam))
+		if err := prepareIP(fd, fam, o); err != nil {
+			return err
 		}
 	}
-	errs = append(errs, setOptions(fd, o.Options, PreBind))
+	if err := setOptions(fd, o.Options, PreBind); err != nil {
+		return err
+	}
 	if o.Source != nil {
-		errs = append(errs, bindSource(fd, fam, o.Source))
+		if err := bindSource(fd, fam, o.Source); err != nil {
+			return err
+		}
 	}
-	return errors.Join(append(errs, setOptions(fd, o.Options, Bound))...)
+	return setOptions(fd, o.Options, Bound)
+}
+
+func prepareIP(fd, fam int, o *DialOptions) error {
+	err := setNoDelay(fd)
+	if o.KeepAlive != nil && err == nil {
+		err = setKeepAlive(fd, o.KeepAlive)
+	}
+	if o.Transparent && err == nil {
+		err = setTransparent(fd, fam)
+	}
+	if o.FreeBind && err == nil {
+		err = setFreeBind(fd, fam)
+	}
+	return err
 }
 
 // bindSource leaves the choice of port 0 to connect, which knows the destination and

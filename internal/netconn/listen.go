@@ -85,12 +85,10 @@ func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 		l.local = addr
 		return l, nil
 	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
+	if l.addr, err = sockname(fd); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	l.addr = fromSockaddr(sa)
 	if ap, _ := filter.IP(l.addr); !ap.Addr().IsUnspecified() && !o.Transparent {
 		l.local = l.addr
 	}

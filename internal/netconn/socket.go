@@ -76,9 +76,9 @@ func (s *Socket) LocalAddr() net.Addr {
 	if a := s.local.Load(); a != nil {
 		return *a
 	}
-	var sa unix.Sockaddr
+	var a net.Addr
 	err := s.control(func(fd int) (err error) {
-		sa, err = unix.Getsockname(fd)
+		a, err = sockname(fd)
 		return err
 	})
 	if err != nil {
@@ -87,7 +87,6 @@ func (s *Socket) LocalAddr() net.Addr {
 		}
 		return filter.IPAddr{}
 	}
-	a := fromSockaddr(sa)
 	s.local.Store(&a)
 	return a
 }

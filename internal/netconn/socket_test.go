@@ -275,3 +275,26 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkLife is what sockets cost a proxy: one accepted, one dialled, both closed.
+func BenchmarkLife(b *testing.B) {
+	l, err := Listen(ip("127.0.0.1:0"), ListenOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	to := l.Addr()
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := Dial(to, time.Time{}, nil, DialOptions{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Reset()
+		c.Close()
+	}
+}

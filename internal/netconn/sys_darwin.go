@@ -2,6 +2,7 @@ package netconn
 
 import (
 	"errors"
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +21,7 @@ func newFD(family int) (int, error) {
 }
 
 // acceptFD takes a connection from the queue.
-func acceptFD(fd int) (int, unix.Sockaddr, error) {
+func acceptFD(fd int) (int, net.Addr, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	n, sa, err := unix.Accept(fd)
@@ -31,7 +32,23 @@ func acceptFD(fd int) (int, unix.Sockaddr, error) {
 	if _, isUnix := sa.(*unix.SockaddrUnix); !isUnix {
 		_ = setNoDelay(n)
 	}
-	return n, sa, unix.SetNonblock(n, true)
+	return n, fromSockaddr(sa), unix.SetNonblock(n, true)
+}
+
+// sockname returns the address that a socket is bound to.
+func sockname(fd int) (net.Addr, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, err
+	}
+	return fromSockaddr(sa), nil
+}
+
+// connected reports whether fd has a peer. False says nothing: a connection may be in
+// the making, have failed, or be over.
+func connected(fd int) bool {
+	_, err := unix.Getpeername(fd)
+	return err == nil
 }
 
 func discard(fd int) int { return discardCopying(fd) }
@@ -46,10 +63,7 @@ const pollFIN = unix.POLLHUP // poll is made of kqueue, whose EV_EOF it shows as
 
 // hungUp reports whether a POLLHUP means that both directions are over, and not the
 // peer's alone, as after its FIN: the socket has no peer any more then.
-func hungUp(fd int) bool {
-	_, err := unix.Getpeername(fd)
-	return err != nil
-}
+func hungUp(fd int) bool { return !connected(fd) }
 
 func setKeepAlive(fd int, k *KeepAlive) error {
 	return errors.Join(

@@ -12,12 +12,6 @@ func newFD(family int) (int, error) {
 	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
-// acceptFD takes a connection from the queue. It inherits the options of the
-// listening socket, TCP_NODELAY and keep-alive among them.
-func acceptFD(fd int) (int, unix.Sockaddr, error) {
-	return unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-}
-
 // discard drops arrived bytes without copying them: their number, 0 at the end of
 // the stream, -1 when there are none or on an error.
 func discard(fd int) int {
