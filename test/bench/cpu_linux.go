@@ -86,9 +86,8 @@ func machineBusy() (time.Duration, error) {
 
 // memory is what processes hold, and what the kernel holds for everybody.
 type memory struct {
-	RSS    int64 // bytes, of the processes, shared pages counted in each
-	Kernel int64 // bytes, unreclaimable slabs and socket buffers of the machine
-	FDs    int   // open descriptors of the processes
+	RSS int64 // bytes, of the processes, shared pages counted in each
+	FDs int   // open descriptors of the processes
 }
 
 func memoryOf(pids []int) (memory, error) {
@@ -106,16 +105,21 @@ func memoryOf(pids []int) (memory, error) {
 		}
 		m.FDs += len(fds)
 	}
-	info, err := os.ReadFile("/proc/meminfo")
+	return m, nil
+}
+
+// kernelMemory is what all sockets of the machine take: their objects, files, epoll
+// items and buffers. Only root may see it.
+func kernelMemory() (bytes int64, err error) {
+	slabs, err := os.ReadFile("/proc/slabinfo")
 	if err != nil {
-		return m, err
+		return 0, err
 	}
 	sockets, err := os.ReadFile("/proc/net/sockstat")
 	if err != nil {
-		return m, err
+		return 0, err
 	}
-	m.Kernel = kilobytes(info, "SUnreclaim:") + parseSockstat(sockets)*int64(os.Getpagesize())
-	return m, nil
+	return parseSlabs(slabs) + parseSockstat(sockets)*int64(os.Getpagesize()), nil
 }
 
 // machine describes where it runs.

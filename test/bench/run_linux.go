@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -60,10 +61,11 @@ func measure(ctx context.Context, o *options, dir string) (*report, error) {
 	}
 	defer r.load.close()
 	for _, s := range chosen(o) {
-		if err := r.scenario(ctx, &s); err != nil {
+		err := r.scenario(ctx, &s)
+		fmt.Fprintln(o.out, r.report.table(&s).text())
+		if err != nil {
 			return r.report, err
 		}
-		fmt.Fprintln(o.out, r.report.table(&s).text())
 	}
 	return r.report, nil
 }
@@ -132,7 +134,7 @@ func (r *runner) sample(s *scenario, sub subject, running map[string]*proxy) sam
 		}
 		running[sub.name] = p
 	}
-	err := r.take(s, p, &result)
+	err := r.quiet(s, p, &result)
 	if err != nil {
 		result.Error = err.Error()
 	}
@@ -169,6 +171,31 @@ func (r *runner) launch(sub subject) (*proxy, error) {
 // maxConns is how many connections, of two descriptors each, a proxy can hold, less
 // some for pipes.
 func (r *runner) maxConns() int { return (descriptors() - 2600) / 2 }
+
+const (
+	disturbed = 0.15 // of the machine's CPU time: worth another try
+	retries   = 2
+)
+
+// quiet takes a short measurement again if others had too much of the machine, and
+// keeps the least disturbed.
+func (r *runner) quiet(s *scenario, p *proxy, result *sample) error {
+	best := sample{Others: math.Inf(1)}
+	for range retries + 1 {
+		try := *result
+		if err := r.take(s, p, &try); err != nil {
+			return err
+		}
+		if try.Others < best.Others {
+			best = try
+		}
+		if s.ask != askRun || best.Others < disturbed {
+			break
+		}
+	}
+	*result = best
+	return nil
+}
 
 // take measures p in the way of the scenario.
 func (r *runner) take(s *scenario, p *proxy, result *sample) (err error) {
@@ -229,59 +256,4 @@ func (r *runner) ask(j *job) (*answer, error) {
 		return nil, errors.New(strings.TrimSpace(a.Error))
 	}
 	return &a, nil
-}
-
-// idle opens connections and compares the proxy before and after.
-func (r *runner) idle(p *proxy) (values, error) {
-	n := min(r.o.idle, r.maxConns())
-	if p.hops > 0 {
-		n = min(n, chainedIdle)
-	}
-	before, err := memoryOf(p.pids)
-	if err != nil {
-		return nil, err
-	}
-	defer r.ask(&job{Verb: "close"})
-	if _, err := r.ask(&job{Verb: "open", Addr: p.addr, Idle: n}); err != nil {
-		return nil, err
-	}
-	time.Sleep(settle)
-	cpu, err := cpuTime(p.pids)
-	if err != nil {
-		return nil, err
-	}
-	time.Sleep(r.o.window)
-	later, err := cpuTime(p.pids)
-	if err != nil {
-		return nil, err
-	}
-	after, err := memoryOf(p.pids)
-	if err != nil {
-		return nil, err
-	}
-	v := values{}
-	v.set(kernPerConn, float64(after.Kernel-before.Kernel)/float64(n))
-	if len(p.pids) > 0 {
-		v.set(rssPerConn, float64(after.RSS-before.RSS)/float64(n))
-		v.set(fdsPerConn, float64(after.FDs-before.FDs)/float64(n))
-		v.set(idleCPU, (later-cpu).Seconds()*1e3/r.o.window.Seconds())
-	}
-	return v, nil
-}
-
-// start looks at a proxy that has just answered for the first time.
-func (r *runner) start(p *proxy) (values, error) {
-	cpu, err := cpuTime(p.pids)
-	if err != nil {
-		return nil, err
-	}
-	m, err := memoryOf(p.pids)
-	if err != nil {
-		return nil, err
-	}
-	v := values{}
-	v.set(firstAnswer, p.served.Seconds()*1e3)
-	v.set(startRSS, float64(m.RSS)/1e6)
-	v.set(startCPU, cpu.Seconds()*1e3)
-	return v, nil
 }

@@ -65,9 +65,7 @@ var chains = []int{0, 1, 2, 4, 8}
 
 const (
 	messageSize = 64 // bytes
-	settle      = 2 * time.Second
-	steadyParts = 6
-	chainedIdle = 2000 // idle connections where there are hops
+	steadyParts = 6  // of the window of the scenario steady
 )
 
 // scenarios are all there are, in the order of the report.

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// A table is one scenario's results, as words.
+// A table is results as words.
 type table struct {
 	title, about string
 	head         []string
@@ -18,11 +20,11 @@ type table struct {
 // spread of each metric, then the ratios of the first metric.
 func (r *report) table(s *scenario) table {
 	t := table{title: s.Name, about: s.About, head: []string{""}}
-	names := ordered(r.subjects(s.Name))
 	for _, m := range s.Metrics {
 		t.head = append(t.head, m.Key+", "+m.Unit)
 	}
-	peers := r.peers(s, names)
+	names := ordered(r.subjects(s.Name))
+	peers := peersOf(names)
 	for _, p := range peers {
 		t.head = append(t.head, "x "+p)
 	}
@@ -39,60 +41,44 @@ func (r *report) table(s *scenario) table {
 	return t
 }
 
-// noHop stands for the same proxy without internal hops.
-const noHop = "no hop"
-
-// peers are those that ratios are taken to.
-func (r *report) peers(s *scenario, names []string) []string {
-	var some []string
-	hops := false
-	for _, name := range names {
-		family, n := unchained(name)
-		if n > 0 {
-			hops = true
-		} else if family == "envoy" || family == "nginx" || family == "haproxy-splice" || (family == "haproxy" && !s.splice) {
-			some = append(some, family)
-		} else {
-			continue
-		}
-	}
-	if hops && len(names) > 1 {
-		if !contains(some, "envoy") && containsFamily(names, "envoy") {
-			some = append([]string{"envoy"}, some...)
-		}
-		some = append(some, noHop)
-	}
-	return some
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
-
-func containsFamily(names []string, family string) bool {
-	for _, n := range names {
-		if f, _ := unchained(n); f == family {
-			return true
-		}
-	}
-	return false
-}
-
 // unchained splits the name of a subject into its family and its number of hops.
 func unchained(name string) (family string, hops int) {
 	i := strings.LastIndexByte(name, '-')
 	if i < 0 {
 		return name, 0
 	}
-	if _, err := fmt.Sscanf(name[i+1:], "%d", &hops); err != nil || hops == 0 {
+	hops, err := strconv.Atoi(name[i+1:])
+	if err != nil {
 		return name, 0
 	}
 	return name[:i], hops
+}
+
+// noHop stands for the same proxy without internal hops.
+const noHop = "no hop"
+
+// peersOf are those that ratios are taken to, of those that took part: with and
+// without splice HAProxy is one, the stronger.
+func peersOf(names []string) (peers []string) {
+	families := map[string]bool{}
+	hops := false
+	for _, name := range names {
+		family, n := unchained(name)
+		families[family] = true
+		hops = hops || n > 0
+	}
+	if families["haproxy-splice"] {
+		families["haproxy"] = false
+	}
+	for _, p := range []string{"envoy", "haproxy", "haproxy-splice", "nginx"} {
+		if families[p] {
+			peers = append(peers, p)
+		}
+	}
+	if hops {
+		peers = append(peers, noHop)
+	}
+	return peers
 }
 
 // times is the ratio of the first metric of a subject to a peer: to Envoy with as
@@ -118,19 +104,18 @@ func (r *report) times(s *scenario, name, peer string) string {
 
 func (r *report) cell(scenario, subject, key string) string {
 	x, ok := r.spread(scenario, subject, key)
-	switch {
-	case !ok:
+	if !ok {
 		return "-"
-	case x.n == 1:
-		return digits(x.median)
 	}
-	return fmt.Sprintf("%s (%s to %s)", digits(x.median), digits(x.min), digits(x.max))
+	return x.String()
 }
 
 // digits writes a number with three digits that count, and thousands apart.
 func digits(x float64) string {
 	abs := math.Abs(x)
 	switch {
+	case x == 0:
+		return "0"
 	case abs >= 99.95:
 		return thousands(x)
 	case abs >= 9.995:
@@ -152,40 +137,44 @@ func thousands(x float64) string {
 	return s
 }
 
-// ordered puts each family's hops after one another, as they come first.
+// ordered puts direct first, then proxies without hops, ours before the peers, then
+// the chains of each family.
 func ordered(names []string) []string {
-	var all []string
-	for _, hops := range []bool{false, true} {
-		for _, name := range names {
-			if _, n := unchained(name); (n > 0) != hops || contains(all, name) {
-				continue
-			}
-			if !hops {
-				all = append(all, name)
-				continue
-			}
-			family, _ := unchained(name)
-			for _, other := range names {
-				if f, n := unchained(other); f == family && n > 0 && !contains(all, other) {
-					all = append(all, other)
-				}
-			}
+	families := []string{direct}
+	last := []string{"envoy", "haproxy", "haproxy-splice", "nginx"}
+	for _, name := range names {
+		if f, _ := unchained(name); !slices.Contains(families, f) && !slices.Contains(last, f) {
+			families = append(families, f)
 		}
 	}
+	families = append(families, last...)
+	all := slices.Clone(names)
+	slices.SortStableFunc(all, func(a, b string) int {
+		fa, na := unchained(a)
+		fb, nb := unchained(b)
+		if (na > 0) != (nb > 0) {
+			return na - nb
+		}
+		if fa != fb {
+			return slices.Index(families, fa) - slices.Index(families, fb)
+		}
+		return na - nb
+	})
 	return all
 }
 
 // text is the table for a terminal.
 func (t table) text() string {
+	lines := append([][]string{t.head}, t.rows...)
 	width := make([]int, len(t.head))
-	for _, row := range append([][]string{t.head}, t.rows...) {
+	for _, row := range lines {
 		for i, c := range row {
 			width[i] = max(width[i], utf8.RuneCountInString(c))
 		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", t.title, t.about)
-	for _, row := range append([][]string{t.head}, t.rows...) {
+	for _, row := range lines {
 		line := ""
 		for i, c := range row {
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
@@ -203,8 +192,8 @@ func (t table) text() string {
 // markdown is the same for the document.
 func (t table) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s\n\n%s.\n\n", t.title, upper(t.about))
-	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(t.head, " | "), "---|"+strings.Repeat("---:|", len(t.head)-1))
+	fmt.Fprintf(&b, "### %s\n\n%s.\n\n", upper(t.title), upper(t.about))
+	fmt.Fprintf(&b, "| %s |\n|---|%s\n", strings.Join(t.head, " | "), strings.Repeat("---:|", len(t.head)-1))
 	for _, row := range t.rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
 	}
