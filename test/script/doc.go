@@ -1,5 +1,5 @@
-// Package script runs acceptance scripts against a proxy process: ginnel with
-// hand-over, ginnel with pipes, or a real Envoy.
+// Package script runs acceptance scripts against a proxy process: ginnel in each of
+// its modes (hand-over or pipes, event loops or goroutines), or a real Envoy.
 //
 // A script is a txtar archive under testdata/script: a story told with the
 // commands below, and the configuration files it needs. One script runs
@@ -10,7 +10,8 @@
 //	[envoy] client c expect reset
 //	[ginnel] client c expect end
 //
-// Conditions are [envoy], [ginnel], [handover] and [pipes]. A comment line
+// Conditions are [envoy], [ginnel], and of ginnel's modes [handover], [pipes],
+// [loops] and [goroutines]. A comment line
 // "# hops: 1 2 8" runs the script once for each number, as $HOPS.
 //
 // # Stories
@@ -61,7 +62,7 @@
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
-//	modes stat|log REGEXP REASON     hand-over and pipes may differ here, and why
+//	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why
 //
 // What log and admin find is an answer, which is compared with the one recorded
 // from Envoy; -private keeps it out of that.

@@ -15,6 +15,7 @@ type Outcome struct {
 	// Answers to the script's questions, in order.
 	Answers []Answer
 
+	subject  string
 	stats    map[string]string // at the end of every proxy, by name; the later wins
 	logs     []string          // the lines of all access logs, each after its file's name; sorted
 	excepted []exception
@@ -60,9 +61,15 @@ func oneBlank(text string) string { return manyBlanks.ReplaceAllString(text, " "
 var unsteady = regexp.MustCompile(`(_ms|_buffered|_reading_total|_flush_total|_flush_active|_bytes|memory_.*|uptime|wakeups.*|miss|mega_miss|hard_flush|flushed_by_timer|write_.*|reopen_failed)$` +
 	`|^(server|http\.admin|listener\.admin|runtime|dns|filesystem|access_log_file|main_thread|workers|inproc|thread_local_.*|overload)\.|\.worker_\d+\.|connections_accepted_per_socket_event`)
 
-// snapshotStats keeps the stats of the running proxy as soon as two looks in a row agree.
+// leaving is how long the connections that are open at the end of a script have for
+// ending before they count as open.
+const leaving = 300 * time.Millisecond
+
+// snapshotStats keeps the stats of the running proxy as soon as two looks in a row
+// agree and no connection is open any more, or those that are seem to stay.
 func (s *session) snapshotStats() {
 	var before map[string]string
+	begun := time.Now()
 	poll(2*time.Second, func() error {
 		now, err := s.stats("?usedonly")
 		if err != nil {
@@ -71,7 +78,7 @@ func (s *session) snapshotStats() {
 		maps.DeleteFunc(now, func(name, value string) bool {
 			return unsteady.MatchString(name) || strings.Contains(value, "P0(")
 		})
-		steady := before != nil && maps.Equal(before, now)
+		steady := before != nil && maps.Equal(before, now) && (!anyOpen(now) || time.Since(begun) > leaving)
 		before = now
 		if !steady {
 			return fmt.Errorf("still moving")
@@ -86,6 +93,15 @@ func (s *session) snapshotStats() {
 	}
 }
 
+func anyOpen(stats map[string]string) bool {
+	for name, value := range stats {
+		if value != "0" && strings.HasSuffix(name, "_cx_active") {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *session) snapshotLogs() {
 	for _, name := range s.logNames() {
 		for _, line := range s.logLines(name) {
@@ -95,29 +111,29 @@ func (s *session) snapshotLogs() {
 	slices.Sort(s.outcome.logs)
 }
 
-// ModeDifferences compares the outcomes of hand-over and pipes: their stats and
+// ModeDifferences compares the outcomes of two modes of ginnel: their stats and
 // access logs must be equal but for what the script excepts.
-func ModeDifferences(handover, pipes Outcome) []string {
-	excepted := slices.Concat(handover.excepted, pipes.excepted)
+func ModeDifferences(a, b Outcome) []string {
+	excepted := slices.Concat(a.excepted, b.excepted)
 	skip := func(what, text string) bool {
 		return slices.ContainsFunc(excepted, func(e exception) bool { return e.what == what && e.re.MatchString(text) })
 	}
 	var out []string
-	names := maps.Clone(handover.stats)
-	maps.Copy(names, pipes.stats)
+	names := maps.Clone(a.stats)
+	maps.Copy(names, b.stats)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if h, p := handover.stats[name], pipes.stats[name]; h != p && !skip("stat", name) {
-			out = append(out, fmt.Sprintf("stat %s: %q with hand-over, %q with pipes", name, h, p))
+		if x, y := a.stats[name], b.stats[name]; x != y && !skip("stat", name) {
+			out = append(out, fmt.Sprintf("stat %s: %q with %s, %q with %s", name, x, a.subject, y, b.subject))
 		}
 	}
-	for _, l := range surplus(handover.logs, pipes.logs) {
+	for _, l := range surplus(a.logs, b.logs) {
 		if !skip("log", l) {
-			out = append(out, "only with hand-over: "+l)
+			out = append(out, "only with "+a.subject+": "+l)
 		}
 	}
-	for _, l := range surplus(pipes.logs, handover.logs) {
+	for _, l := range surplus(b.logs, a.logs) {
 		if !skip("log", l) {
-			out = append(out, "only with pipes: "+l)
+			out = append(out, "only with "+b.subject+": "+l)
 		}
 	}
 	return out

@@ -10,19 +10,21 @@ import (
 
 func TestModeDifferences(t *testing.T) {
 	handover := Outcome{
-		stats: map[string]string{"same": "1", "more": "2", "only.handover": "0", "allowed": "1"},
-		logs:  []string{"a: one", "a: two", "a: two"},
+		subject: "handover",
+		stats:   map[string]string{"same": "1", "more": "2", "only.handover": "0", "allowed": "1"},
+		logs:    []string{"a: one", "a: two", "a: two"},
 	}
 	pipes := Outcome{
+		subject:  "pipes",
 		stats:    map[string]string{"same": "1", "more": "3", "only.pipes": "1", "allowed": "2"},
 		logs:     []string{"a: one", "a: two", "b: three"},
 		excepted: []exception{{"stat", regexp.MustCompile("^allowed$")}, {"log", regexp.MustCompile("^stat")}},
 	}
 	want := []string{
-		`stat more: "2" with hand-over, "3" with pipes`,
-		`stat only.handover: "0" with hand-over, "" with pipes`,
-		`stat only.pipes: "" with hand-over, "1" with pipes`,
-		"only with hand-over: a: two",
+		`stat more: "2" with handover, "3" with pipes`,
+		`stat only.handover: "0" with handover, "" with pipes`,
+		`stat only.pipes: "" with handover, "1" with pipes`,
+		"only with handover: a: two",
 		"only with pipes: b: three",
 	}
 	if d := cmp.Diff(want, ModeDifferences(handover, pipes)); d != "" {

@@ -16,13 +16,51 @@ import (
 
 // A Subject is a proxy that scripts can run against.
 type Subject struct {
-	Name string   // the condition that holds: handover, pipes or envoy
+	Name string   // "envoy" is the oracle, all others are ginnel
+	Is   []string // the conditions that hold for it alone, of those below
 	Bin  string   // path of the binary
 	Args []string // before the arguments of every start
 }
 
+// How a ginnel crosses internal hops and who moves the bytes between sockets.
+const (
+	HandOver   = "handover"
+	Pipes      = "pipes"
+	Loops      = "loops"
+	Goroutines = "goroutines"
+)
+
+// Modes are the ways of one ginnel to do the same. Few are those that together do
+// everything once.
+func Modes(bin string, few bool) []Subject {
+	const noLoops, noHandOver = "--force-goroutine-pumps", "--force-pipes"
+	all := []Subject{
+		{"handover", []string{HandOver, Loops}, bin, nil},
+		{"pipes-goroutines", []string{Pipes, Goroutines}, bin, []string{noHandOver, noLoops}},
+		{"handover-goroutines", []string{HandOver, Goroutines}, bin, []string{noLoops}},
+		{"pipes", []string{Pipes, Loops}, bin, []string{noHandOver}},
+	}
+	if few {
+		return all[:2]
+	}
+	return all
+}
+
 // Envoy reports whether the subject is the oracle and not ginnel.
 func (s Subject) Envoy() bool { return s.Name == "envoy" }
+
+// holds evaluates a condition of a script.
+func (s Subject) holds(cond string) (bool, error) {
+	switch cond {
+	case "envoy":
+		return s.Envoy(), nil
+	case "ginnel":
+		return !s.Envoy(), nil
+	case HandOver, Pipes, Loops, Goroutines:
+		return slices.Contains(s.Is, cond), nil
+	}
+	return false, fmt.Errorf("unknown condition %q", cond)
+}
 
 // A Case is one script with one number of hops.
 type Case struct {
@@ -74,15 +112,7 @@ func (c Case) Run(t *testing.T, subject Subject) Outcome {
 		Cmds:                commands(),
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
-		Condition: func(cond string) (bool, error) {
-			switch cond {
-			case "ginnel":
-				return !subject.Envoy(), nil
-			case "envoy", "handover", "pipes":
-				return subject.Name == cond, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", cond)
-		},
+		Condition:           subject.holds,
 		Setup: func(env *testscript.Env) (err error) {
 			s, err = c.setup(t, subject, env)
 			return err
@@ -97,6 +127,7 @@ func (c Case) Run(t *testing.T, subject Subject) Outcome {
 func (c Case) setup(t *testing.T, subject Subject, env *testscript.Env) (*session, error) {
 	s := &session{
 		subject:  subject,
+		outcome:  Outcome{subject: subject.Name},
 		hops:     c.Hops,
 		work:     env.WorkDir,
 		backends: make(map[string]*backend),
@@ -191,4 +222,4 @@ func Slugs(script string) ([]string, error) {
 	return slices.Compact(slugs), nil
 }
 
-var subjectCondition = regexp.MustCompile(`^\[!?(envoy|ginnel|handover|pipes)\]`)
+var subjectCondition = regexp.MustCompile(`^\[!?(envoy|ginnel|handover|pipes|loops|goroutines)\]`)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,10 +19,23 @@ const (
 	slugFile  = "../../docs/differences.md"
 )
 
-var only = flag.String("subject", "", "\"handover\" or \"pipes\": run only that (and compare nothing with the other)")
+var only = flag.String("subject", "", "the name of one of Modes: run only that (and compare nothing with the others)")
 
-// TestScripts runs every script with hand-over and with pipes. What they show
-// to the outside must be the same, and what Envoy answered to the same questions.
+// TestMain lets more scripts run at a time than there are CPUs, unless -parallel says
+// otherwise: what they do most is wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
+	}
+	os.Exit(m.Run())
+}
+
+// TestScripts runs every script with hand-over and with pipes, each with event loops
+// and without. What they show to the outside must be the same, and what Envoy answered
+// to the same questions.
 func TestScripts(t *testing.T) {
 	bin := sync.OnceValues(func() (string, error) { return build(t) })
 	cases, err := Cases(scriptDir)
@@ -37,35 +52,35 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			runBoth(t, c, path)
+			runAll(t, c, Modes(path, testing.Short() || raceFlags != nil))
 		})
 	}
 }
 
-func runBoth(t *testing.T, c Case, bin string) {
-	outcomes := make(map[string]Outcome)
-	for _, s := range []Subject{
-		{Name: "handover", Bin: bin},
-		{Name: "pipes", Bin: bin, Args: []string{"--force-pipes"}},
-	} {
+// runAll compares every mode with the first one, and that one with Envoy.
+func runAll(t *testing.T, c Case, modes []Subject) {
+	var outcomes []Outcome
+	for _, s := range modes {
 		if *only != "" && *only != s.Name {
 			continue
 		}
-		if !t.Run(s.Name, func(t *testing.T) { outcomes[s.Name] = c.Run(t, s) }) {
+		if !t.Run(s.Name, func(t *testing.T) { outcomes = append(outcomes, c.Run(t, s)) }) {
 			return
 		}
 	}
 	if len(outcomes) < 2 {
 		return
 	}
-	for _, d := range ModeDifferences(outcomes["handover"], outcomes["pipes"]) {
-		t.Error(d)
+	for _, o := range outcomes[1:] {
+		for _, d := range ModeDifferences(outcomes[0], o) {
+			t.Error(d)
+		}
 	}
 	recorded, err := os.ReadFile(filepath.Join(answerDir, c.Name+".golden"))
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	for _, d := range AnswerDifferences(ParseAnswers(recorded), outcomes["handover"].Answers) {
+	for _, d := range AnswerDifferences(ParseAnswers(recorded), outcomes[0].Answers) {
 		t.Error(d)
 	}
 }
