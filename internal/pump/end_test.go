@@ -94,41 +94,47 @@ func TestResetAfterOwnHalfClose(t *testing.T) {
 	})
 }
 
-// The peers of pipes and Unix sockets can be seen to close both ways at once.
+// frank are kinds of streams whose peers can be seen to close both ways at once, each
+// with a kind of the other side.
+var frank = [][2]string{
+	{"pipe", "pipe"}, {"pipe", "socket"}, {"unix", "pipe"}, {"unix", "socket"}, {"unix", "unix"},
+	{"looped unix", looped}, {"looped unix", "looped unix"},
+}
+
 func TestFullClose(t *testing.T) {
-	for _, kind := range []string{"pipe", "unix"} {
-		for _, other := range kinds {
-			t.Run(kind+" client, "+other, func(t *testing.T) {
-				r := start(t, kind, other, nil)
-				write(t, r.host, "banner")
-				get(t, r.client, "banner")
-				write(t, r.client, "last words")
-				r.client.Close()
-				expect(t, r.host, "last words", "EOF")
-				r.expectEnd(filter.DownstreamClosed)
-			})
-			t.Run(kind+" host, "+other, func(t *testing.T) {
-				r := start(t, other, kind, nil)
-				write(t, r.host, "last words")
-				r.host.Close()
-				expect(t, r.client, "last words", "EOF")
-				r.expectEnd(filter.UpstreamClosed)
-			})
-		}
+	for _, k := range frank {
+		t.Run(k[0]+" client, "+k[1], func(t *testing.T) {
+			r := start(t, k[0], k[1], nil)
+			write(t, r.host, "banner")
+			get(t, r.client, "banner")
+			write(t, r.client, "last words")
+			r.client.Close()
+			expect(t, r.host, "last words", "EOF")
+			r.expectEnd(filter.DownstreamClosed)
+		})
+		t.Run(k[0]+" host, "+k[1], func(t *testing.T) {
+			r := start(t, k[1], k[0], nil)
+			write(t, r.host, "last words")
+			r.host.Close()
+			expect(t, r.client, "last words", "EOF")
+			r.expectEnd(filter.UpstreamClosed)
+		})
 	}
 }
 
-// What a closed pipe peer never read does not matter.
+// What a closed peer never read does not matter.
 func TestFullCloseWithUnreadBytes(t *testing.T) {
-	r := start(t, "pipe", "socket", nil)
-	write(t, r.host, "unread")
-	for down := uint64(0); down == 0; _, down = r.hop.moved() {
-		r.pump.Settle()
+	for _, k := range frank {
+		t.Run(k[0]+"-"+k[1], func(t *testing.T) {
+			r := start(t, k[0], k[1], nil)
+			write(t, r.host, "unread")
+			r.awaitMoved(0, 6)
+			write(t, r.client, "last words")
+			r.client.Close()
+			expect(t, r.host, "last words", "EOF")
+			r.expectEnd(filter.DownstreamClosed)
+		})
 	}
-	write(t, r.client, "last words")
-	r.client.Close()
-	expect(t, r.host, "last words", "EOF")
-	r.expectEnd(filter.DownstreamClosed)
 }
 
 // What a side sent together with its end is whole, however slow the other one is.

@@ -127,19 +127,19 @@ func TestDeadline(t *testing.T) {
 }
 
 func TestExpiredBeforeStart(t *testing.T) {
-	for _, limits := range []filter.Limits{
-		{Deadline: time.Now().Add(-time.Second)},
-		{Idle: time.Second, IdleSince: time.Now().Add(-time.Hour)},
-	} {
-		h := newHop(t)
-		h.limits = limits
-		r := start(t, "socket", "socket", nil, h)
-		if c := h.wait().Cause; c != filter.DurationReached && c != filter.IdleTimeout {
-			t.Errorf("cause %d", c)
+	combinations(t, func(t *testing.T, down, up string) {
+		for cause, limits := range map[filter.Cause]filter.Limits{
+			filter.DurationReached: {Deadline: time.Now().Add(-time.Second)},
+			filter.IdleTimeout:     {Idle: time.Second, IdleSince: time.Now().Add(-time.Hour)},
+		} {
+			h := newHop(t)
+			h.limits = limits
+			r := start(t, down, up, nil, h)
+			r.expectEnd(cause)
+			expect(t, r.client, "", "EOF")
+			expect(t, r.host, "", "EOF")
 		}
-		expect(t, r.client, "", "EOF")
-		expect(t, r.host, "", "EOF")
-	}
+	})
 }
 
 // A flush that is stuck ends with the idle timeout.

@@ -100,31 +100,33 @@ func TestCloseLocalEndsBothSidesInGoodOrder(t *testing.T) {
 }
 
 func TestCloseLocalFromServes(t *testing.T) {
-	h := newHop(t)
-	h.serves = func(p filter.Pump) { p.CloseLocal(h, "too late") }
-	r := start(t, "socket", "socket", nil, h)
-	write(t, r.client, "x")
-	if e := h.wait(); e.Reason != "too late" {
-		t.Errorf("%+v", e)
-	}
-	expect(t, r.host, "", "EOF")
+	combinations(t, func(t *testing.T, down, up string) {
+		hops := three(t, 0, 0, 0)
+		hops[1].serves = func(p filter.Pump) { p.CloseLocal(hops[1], "too late") }
+		r := start(t, down, up, nil, hops...)
+		expect(t, r.host, "", "EOF")
+		expect(t, r.client, "", "EOF")
+		expectEndings(t, hops, filter.DownstreamClosed, filter.LocalClose, filter.UpstreamClosed)
+	})
 }
 
 func TestEndedFromInnerToOuter(t *testing.T) {
-	var order []*hop
-	hops := three(t, 0, 0, 0)
-	for _, h := range hops {
-		h.order = &order
-	}
-	r := start(t, "socket", "pipe", nil, hops...)
-	r.client.Reset()
-	expectEndings(t, hops, filter.DownstreamReset, filter.DownstreamReset, filter.DownstreamReset)
-	r.g.Wait()
-	for i, h := range hops {
-		if order[i] != h {
-			t.Error("not in order")
+	combinations(t, func(t *testing.T, down, up string) {
+		var order []*hop
+		hops := three(t, 0, 0, 0)
+		for _, h := range hops {
+			h.order = &order
 		}
-	}
+		r := start(t, down, up, nil, hops...)
+		r.client.Reset()
+		expectEndings(t, hops, filter.DownstreamReset, filter.DownstreamReset, filter.DownstreamReset)
+		r.g.Wait()
+		for i, h := range hops {
+			if order[i] != h {
+				t.Error("not in order")
+			}
+		}
+	})
 }
 
 func TestFirstData(t *testing.T) {
@@ -166,46 +168,49 @@ func TestFirstData(t *testing.T) {
 }
 
 func TestSettleWhileRunning(t *testing.T) {
-	hops := three(t, 0, 0)
-	r := start(t, "socket", "socket", nil, hops...)
-	write(t, r.client, "12345")
-	get(t, r.host, "12345")
-	for up := uint64(0); up != 5; up, _ = r.hop.moved() {
-		r.g.Settle()
-	}
-	if up, down := hops[1].moved(); up != 5 || down != 0 {
-		t.Errorf("outer hop: moved %d, %d", up, down)
-	}
-	write(t, r.host, "123")
-	get(t, r.client, "123")
-	for down := uint64(0); down != 3; _, down = r.hop.moved() { // counted just after it arrived
+	combinations(t, func(t *testing.T, down, up string) {
+		hops := three(t, 0, 0)
+		r := start(t, down, up, nil, hops...)
+		write(t, r.client, "12345")
+		get(t, r.host, "12345")
+		for up := uint64(0); up != 5; up, _ = r.hop.moved() { // counted just after it arrived
+			r.g.Settle()
+		}
+		if up, down := hops[1].moved(); up != 5 || down != 0 {
+			t.Errorf("outer hop: moved %d, %d", up, down)
+		}
+		write(t, r.host, "123")
+		get(t, r.client, "123")
+		r.awaitMoved(5, 3)
+		r.client.Reset()
+		r.expectEnd(filter.DownstreamReset)
+		r.g.Wait()
 		r.pump.Settle()
-	}
-	r.client.Reset()
-	r.expectEnd(filter.DownstreamReset)
-	r.g.Wait()
-	r.pump.Settle()
+		r.g.Settle()
+	})
 }
 
 func TestGroupClose(t *testing.T) {
-	hops := three(t, 0, 0)
-	r := start(t, "socket", "pipe", nil, hops...)
-	if n := r.g.Active(); n != 1 {
-		t.Errorf("%d active", n)
-	}
-	r.g.Close("shutdown")
-	r.g.Wait()
-	late := newHop(t)
-	d, client := open(t, "socket")
-	u, host := open(t, "socket")
-	r.g.Start(d, u, late, nil)
-	for _, h := range append(hops, late) {
-		if e := h.wait(); e != (filter.Ending{Cause: filter.LocalClose, Reason: "shutdown"}) {
-			t.Errorf("%+v", e)
+	combinations(t, func(t *testing.T, down, up string) {
+		hops := three(t, 0, 0)
+		r := start(t, down, up, nil, hops...)
+		if n := r.g.Active(); n != 1 {
+			t.Errorf("%d active", n)
 		}
-	}
-	client.Close()
-	host.Close()
+		r.g.Close("shutdown")
+		r.g.Wait()
+		late := newHop(t)
+		d, client := open(t, down)
+		u, host := open(t, up)
+		r.g.Start(d, u, late, nil)
+		for _, h := range append(hops, late) {
+			if e := h.wait(); e != (filter.Ending{Cause: filter.LocalClose, Reason: "shutdown"}) {
+				t.Errorf("%+v", e)
+			}
+		}
+		client.Close()
+		host.Close()
+	})
 }
 
 func TestBackPressure(t *testing.T) {
@@ -354,7 +359,9 @@ func TestStrayDeadlines(t *testing.T) {
 		d.SetDeadline(time.Now().Add(-time.Second))
 		u.SetDeadline(time.Now().Add(-time.Second))
 		h := newHop(t)
-		new(Group).Start(d, u, h, nil)
+		g := &Group{Loops: loopsFor(down, up)}
+		g.Start(d, u, h, nil)
+		defer g.Wait()
 		write(t, client, "question")
 		get(t, host, "question")
 		write(t, host, "answer")

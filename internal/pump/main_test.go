@@ -32,7 +32,8 @@ type hop struct {
 	up, down uint64
 	paused   [2]int // calls of Flow
 	resumed  [2]int
-	flushes  int
+	flushes  int // begun, and of those
+	flushed  int // ended
 	inMoved  bool
 	ended    bool
 	order    *[]*hop
@@ -96,6 +97,11 @@ func (h *hop) Flushing(begins bool) {
 	h.mu.Lock()
 	if begins {
 		h.flushes++
+	} else {
+		h.flushed++
+	}
+	if h.ended || h.flushes != 1 || h.flushed > 1 || begins == (h.flushed == 1) {
+		h.t.Errorf("Flushing(%v), the %d. beginning, the %d. end, after Ended: %v", begins, h.flushes, h.flushed, h.ended)
 	}
 	f := h.flushing
 	h.mu.Unlock()
@@ -112,6 +118,9 @@ func (h *hop) Ended(e filter.Ending) {
 	}
 	if h.paused != h.resumed {
 		h.t.Errorf("paused %v times, resumed %v", h.paused, h.resumed)
+	}
+	if h.flushes != h.flushed {
+		h.t.Errorf("%d flushes began, %d ended", h.flushes, h.flushed)
 	}
 	h.ended = true
 	if h.order != nil {
@@ -142,8 +151,16 @@ func (h *hop) wait() filter.Ending {
 var kinds = []string{"socket", "pipe"}
 
 // looped is a socket of a group with event loops, which serve it if the other stream
-// is one, too.
+// is one, too. As a prefix of "unix" and "v6" it says which.
 const looped = "looped"
+
+// loopsFor returns how many event loops a pump of such streams asks for.
+func loopsFor(down, up string) int {
+	if strings.HasPrefix(down, looped) && strings.HasPrefix(up, looped) {
+		return 2
+	}
+	return 0
+}
 
 // open returns a stream for the pump and its peer, which the test is.
 func open(t testing.TB, kind string) (ours, peer filter.Stream) {
@@ -159,24 +176,46 @@ func open(t testing.TB, kind string) (ours, peer filter.Stream) {
 		peer, ours := pipe.New(pipe.Options{})
 		return opaque{ours}, peer
 	}
+	s := listen(t, kind)
+	defer s.Close()
+	return s.connect(t)
+}
+
+// A street is where sockets of one kind come from.
+type street struct {
+	*netconn.Listener
+	mu sync.Mutex // one at a time, so that both ends are of the same connection
+}
+
+func listen(t testing.TB, kind string) *street {
+	t.Helper()
 	var addr net.Addr = filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}
-	if kind == "unix" || kind == "looped unix" {
+	switch {
+	case strings.HasSuffix(kind, "unix"):
 		addr = filter.UnixAddr{Path: t.TempDir() + "/s"}
+	case strings.HasSuffix(kind, "v6"):
+		addr = filter.IPAddr{AddrPort: netip.MustParseAddrPort("[::1]:0")}
 	}
 	l, err := netconn.Listen(addr, netconn.ListenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	p, err := netconn.Dial(l.Addr(), time.Time{}, nil, netconn.DialOptions{})
+	return &street{Listener: l}
+}
+
+func (s *street) connect(t testing.TB) (ours, peer *netconn.Socket) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	peer, err := netconn.Dial(s.Addr(), time.Time{}, nil, netconn.DialOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := l.Accept()
+	ours, err = s.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return o, p
+	return ours, peer
 }
 
 // opaque hides what a stream can do beyond filter.Stream.
@@ -210,8 +249,8 @@ func startIn(t testing.TB, g *Group, down, up string, first func() error, hops .
 	for i := range hops[1:] {
 		hops[i].outer = hops[i+1]
 	}
-	if strings.HasPrefix(down, looped) && strings.HasPrefix(up, looped) {
-		g.Loops = 2
+	if g.Loops == 0 {
+		g.Loops = loopsFor(down, up)
 	}
 	r := &rig{t: t, g: g, hop: hops[0]}
 	d, client := open(t, down)
@@ -290,6 +329,20 @@ func short(s string) string {
 		return fmt.Sprintf("%d bytes", len(s))
 	}
 	return fmt.Sprintf("%q", s)
+}
+
+// awaitMoved waits until so many bytes were counted: just after they have arrived.
+func (r *rig) awaitMoved(up, down uint64) {
+	r.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; r.pump.Settle() {
+		u, d := r.hop.moved()
+		switch {
+		case u == up && d == down:
+			return
+		case u > up || d > down || time.Now().After(deadline):
+			r.t.Fatalf("moved %d, %d, want %d, %d", u, d, up, down)
+		}
+	}
 }
 
 func (r *rig) expectEnd(c filter.Cause) {

@@ -144,15 +144,11 @@ func (a *actor) causes(closed, reset filter.Cause) []filter.Cause {
 }
 
 func TestModel(t *testing.T) {
-	runs := 150
-	if testing.Short() || raceEnabled {
-		runs = 30
-	}
-	seed := rand.Uint64()
 	combinations(t, func(t *testing.T, down, up string) {
-		for i := range runs {
+		for i := range runs(150) {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
-				rnd := rand.New(rand.NewPCG(seed, uint64(i)))
+				seed := nextSeed()
+				rnd := rand.New(rand.NewPCG(seed, 0))
 				r := start(t, down, up, nil)
 				ends := []string{"half", "half", "close", "reset"}
 				sizes := []int{0, 1, 1000, 100_000, 300_000}
