@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -76,17 +77,21 @@ func (g *generator) run(j *job) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 2)
-	go func() {
-		ended <- messages.run(map[kind]int{kindMessage: j.Messages, kindConnect: j.Connects})
-	}()
-	go func() { ended <- bulk.run(map[kind]int{kindDown: j.Down, kindUp: j.Up}) }()
-	a, err := g.measure(j, &c, ended)
+	failed := make(chan error, 2)
+	var loops sync.WaitGroup
+	serve := func(t *traffic, flows map[kind]int) {
+		loops.Go(func() {
+			if err := t.run(flows); err != nil {
+				failed <- err
+			}
+		})
+	}
+	serve(messages, map[kind]int{kindMessage: j.Messages, kindConnect: j.Connects})
+	serve(bulk, map[kind]int{kindDown: j.Down, kindUp: j.Up})
+	a, err := g.measure(j, &c, failed)
 	messages.loop.stop.Store(true)
 	bulk.loop.stop.Store(true)
-	for range 2 {
-		err = errors.Join(err, <-ended)
-	}
+	loops.Wait()
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +134,8 @@ func (g *generator) snapshot(c *counts, pids []int) (s snapshot, err error) {
 }
 
 // measure waits for the window to begin and to end.
-func (g *generator) measure(j *job, c *counts, ended <-chan error) (*answer, error) {
-	if err := pause(j.Warm, ended); err != nil {
+func (g *generator) measure(j *job, c *counts, failed <-chan error) (*answer, error) {
+	if err := pause(j.Warm, failed); err != nil {
 		return nil, err
 	}
 	begin, err := g.snapshot(c, j.PIDs)
@@ -141,11 +146,11 @@ func (g *generator) measure(j *job, c *counts, ended <-chan error) (*answer, err
 	defer c.measuring.Store(false)
 	a := &answer{}
 	if j.Every > 0 {
-		if a.Series, err = g.series(j, c, begin, ended); err != nil {
+		if a.Series, err = g.series(j, c, begin, failed); err != nil {
 			return nil, err
 		}
 	}
-	if err := pause(time.Until(begin.at.Add(j.Window)), ended); err != nil {
+	if err := pause(time.Until(begin.at.Add(j.Window)), failed); err != nil {
 		return nil, err
 	}
 	end, err := g.snapshot(c, j.PIDs)
@@ -159,11 +164,11 @@ func (g *generator) measure(j *job, c *counts, ended <-chan error) (*answer, err
 }
 
 // series counts the bytes of each part of the window.
-func (g *generator) series(j *job, c *counts, begin snapshot, ended <-chan error) ([]int64, error) {
+func (g *generator) series(j *job, c *counts, begin snapshot, failed <-chan error) ([]int64, error) {
 	var parts []int64
 	last := begin.bytes
 	for i := time.Duration(1); i*j.Every <= j.Window; i++ {
-		if err := pause(time.Until(begin.at.Add(i*j.Every)), ended); err != nil {
+		if err := pause(time.Until(begin.at.Add(i*j.Every)), failed); err != nil {
 			return nil, err
 		}
 		now := c.bytes.Load() + g.sunk.Load()
@@ -173,17 +178,12 @@ func (g *generator) series(j *job, c *counts, begin snapshot, ended <-chan error
 	return parts, nil
 }
 
-// errEarly says that a loop has ended by itself; its own error follows.
-var errEarly = errors.New("the load ended early")
-
-func pause(d time.Duration, ended <-chan error) error {
+// pause waits, but not when a loop fails.
+func pause(d time.Duration, failed <-chan error) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case err := <-ended:
-		if err == nil {
-			err = errEarly
-		}
+	case err := <-failed:
 		return err
 	case <-timer.C:
 		return nil

@@ -23,7 +23,7 @@ func main() {
 	}
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(2)
+		os.Exit(0)
 	}
 	if err == nil {
 		err = bench(o)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ type options struct {
 	window   time.Duration // of each measurement
 	warm     time.Duration // before it
 	steady   time.Duration // the window of the scenario steady
+	settle   time.Duration // between opening idle connections and looking
 	idle     int           // connections of the scenario idle, without hops
 
 	envoy  string // "wheel" or "", see oracle.Find
@@ -42,6 +44,7 @@ type variant struct {
 func parse(args []string) (*options, error) {
 	o := &options{out: os.Stdout}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
 	var only, peers, hops string
 	var short, list bool
 	var scale float64
@@ -65,6 +68,10 @@ func parse(args []string) (*options, error) {
 	f.StringVar(&o.doc, "doc", "", "put the tables between the marks of this file")
 	f.BoolVar(&list, "list", false, "name the scenarios and stop")
 	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			f.SetOutput(o.out)
+			f.PrintDefaults()
+		}
 		return nil, err
 	}
 	if list {
@@ -83,7 +90,8 @@ func parse(args []string) (*options, error) {
 		}
 		o.idle = min(o.idle, 2000)
 	}
-	o.window, o.warm, o.steady = scaled(time.Second, scale), scaled(300*time.Millisecond, scale), scaled(time.Minute, scale)
+	o.window, o.warm = scaled(time.Second, scale), scaled(300*time.Millisecond, scale)
+	o.steady, o.settle = scaled(time.Minute, scale), scaled(2*time.Second, scale)
 	o.only, o.peers = split(only), split(peers)
 	var err error
 	if o.hops, err = numbers(hops); err != nil {
@@ -132,6 +140,9 @@ func parseVariant(s string) (variant, error) {
 	name, rest, ok := strings.Cut(s, "=")
 	if !ok || name == "" {
 		return variant{}, fmt.Errorf("want name=args")
+	}
+	if slices.Contains(families, name) {
+		return variant{}, fmt.Errorf("the name is taken")
 	}
 	v := variant{name: name, args: strings.Fields(rest)}
 	if len(v.args) > 0 && strings.HasPrefix(v.args[0], "@") {

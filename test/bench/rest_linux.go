@@ -3,9 +3,8 @@ package main
 import "time"
 
 const (
-	settle      = 2 * time.Second // after opening connections
-	firstIdle   = 500             // connections that are open before the first look
-	chainedIdle = 2000            // connections where there are hops
+	firstIdle   = 500  // connections that are open before the first look
+	chainedIdle = 2000 // connections where there are hops
 )
 
 // A look is what idle compares.
@@ -16,7 +15,7 @@ type look struct {
 }
 
 func (r *runner) look(p *proxy) (l look, err error) {
-	time.Sleep(settle)
+	time.Sleep(r.o.settle)
 	if l.memory, err = memoryOf(p.pids); err != nil {
 		return l, err
 	}

@@ -25,6 +25,10 @@ type place struct {
 // direct is the load generator on the backend itself.
 const direct = "direct"
 
+// families are the names of subjects without hops, in the order of tables; variants of
+// ginnel have other names.
+var families = []string{direct, "ginnel", "ginnel-pipes", "envoy", "haproxy", "haproxy-splice", "nginx"}
+
 // chained is f with so many internal hops.
 func chained(f string, hops int, command func(place) ([]string, error)) subject {
 	name := f

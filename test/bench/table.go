@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -137,28 +138,24 @@ func thousands(x float64) string {
 	return s
 }
 
-// ordered puts direct first, then proxies without hops, ours before the peers, then
-// the chains of each family.
+// ordered puts proxies without hops before chains, then goes by family, variants after
+// ginnel, then by hops.
 func ordered(names []string) []string {
-	families := []string{direct}
-	last := []string{"envoy", "haproxy", "haproxy-splice", "nginx"}
-	for _, name := range names {
-		if f, _ := unchained(name); !slices.Contains(families, f) && !slices.Contains(last, f) {
-			families = append(families, f)
+	place := func(name string) (chained, family, hops int) {
+		f, n := unchained(name)
+		at := slices.Index(families, f)
+		if at < 0 {
+			at = slices.Index(families, "ginnel-pipes")
 		}
+		return min(n, 1), at, n
 	}
-	families = append(families, last...)
 	all := slices.Clone(names)
 	slices.SortStableFunc(all, func(a, b string) int {
-		fa, na := unchained(a)
-		fb, nb := unchained(b)
-		if (na > 0) != (nb > 0) {
-			return na - nb
-		}
-		if fa != fb {
-			return slices.Index(families, fa) - slices.Index(families, fb)
-		}
-		return na - nb
+		ca, fa, na := place(a)
+		cb, fb, nb := place(b)
+		fa2, _ := unchained(a)
+		fb2, _ := unchained(b)
+		return cmp.Or(ca-cb, fa-fb, strings.Compare(fa2, fb2), na-nb)
 	})
 	return all
 }
