@@ -61,6 +61,9 @@ type Hop interface {
 	// counts as accepted by its own dialler. The attempt ends with ErrCanceled when
 	// the channel is closed.
 	Waiting() (cancel <-chan struct{})
+	// Blocks is called before the attempt waits for an answer that comes soon, and
+	// that decides whether the hop is accepted; see Conn.Blocks.
+	Blocks()
 	// Connected passes the connection, which the hop then owns. Its stream is nil
 	// when the downstream stream was handed over.
 	Connected(UpstreamConn)

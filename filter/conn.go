@@ -40,6 +40,8 @@ const (
 // A ConnHost is the listener behind a Conn.
 type ConnHost interface {
 	Accepted(*Conn)
+	// Blocks may be called again and again; see Conn.Blocks.
+	Blocks(*Conn)
 	Ended(*Conn)
 	// Own names what ends the connection when the listener must (removal, shutdown).
 	// It reports false when the listener wants the connection ended right now.
@@ -57,13 +59,24 @@ func (c *Conn) Init(h ConnHost) { c.host = h }
 // Accept tells the dialler of an internal connection that it is connected. Who
 // serves a connection calls it before blocking for the first time; to end before
 // that is a refusal, which the dialler sees as a failed connect. Further calls do
-// nothing. On a socket it has no effect.
+// nothing. A socket is connected anyway, but see Blocks.
 func (c *Conn) Accept() {
+	c.Blocks()
+	c.Connected()
+}
+
+// Connected is Accept where nothing is going to block any more.
+func (c *Conn) Connected() {
 	if c.state&accepted == 0 {
 		c.state |= accepted
 		c.host.Accepted(c)
 	}
 }
+
+// Blocks tells that this goroutine is about to wait, as Accept does, but leaves it
+// open whether the connection is accepted. Connections of passive chains are set up
+// by the event loop that accepted them: it goes on in another goroutine then.
+func (c *Conn) Blocks() { c.host.Blocks(c) }
 
 // Accepted reports whether Accept was called.
 func (c *Conn) Accepted() bool { return c.state&accepted != 0 }

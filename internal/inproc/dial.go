@@ -23,9 +23,8 @@ type Dial struct {
 	// do. To the listener, Stream is what it serves and Outer is nil for a pipe.
 	Stream filter.Stream
 	Outer  filter.Outer
-	// Dialler is told when the listener has accepted, before Connect returns and
-	// before any byte moves. nil: nobody wants to know.
-	Dialler interface{ Accepted() }
+	// nil: nobody wants to know.
+	Dialler Dialler
 	// Cancel, when closed, and Deadline end the wait for a listener that neither
 	// accepts nor refuses. It sees its end of the pipe close. Zero: it may take its
 	// time. A stream on offer is not waited for.
@@ -37,6 +36,15 @@ type Dial struct {
 	outcome      error         // of a hand-over; nil: accepted
 	done         chan struct{} // of a hand-over, once it is awaited
 	verdict      chan error    // of a pipe: the outcome
+}
+
+// A Dialler is told how its dial fares.
+type Dialler interface {
+	// Accepted is called when the listener has accepted, before Connect returns and
+	// before any byte moves.
+	Accepted()
+	// Blocks is called before Connect waits.
+	Blocks()
 }
 
 // States of a dial. It is settled once, by whoever comes first.
@@ -104,6 +112,9 @@ func (d *Dial) await() error {
 	case err := <-d.verdict:
 		return err
 	default:
+	}
+	if d.Dialler != nil {
+		d.Dialler.Blocks()
 	}
 	var late <-chan time.Time
 	if !d.Deadline.IsZero() {

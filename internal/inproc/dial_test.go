@@ -171,3 +171,4 @@ func TestSettleRaces(t *testing.T) {
 type flag struct{ accepted bool }
 
 func (f *flag) Accepted() { f.accepted = true }
+func (*flag) Blocks()     {}

@@ -95,6 +95,7 @@ func TestConnectRefused(t *testing.T) {
 type told struct{ n atomic.Int32 }
 
 func (d *told) Accepted() { d.n.Add(1) }
+func (*told) Blocks()     {}
 
 type stream struct{ filter.Stream }
 

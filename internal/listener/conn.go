@@ -6,14 +6,16 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // A conn is one connection of a listener, from accept to its end.
 type conn struct {
 	filter.Conn
 	listener *Listener
-	chain    *chain       // nil until chosen
-	dial     *inproc.Dial // of an internal connection until it is accepted
+	chain    *chain        // nil until chosen
+	dial     *inproc.Dial  // of an internal connection until it is accepted
+	turn     *netconn.Turn // of the loop whose goroutine sets the connection up, until it is connected
 
 	// Guarded by listener.mu.
 	closer     filter.Closer
@@ -74,9 +76,21 @@ func (l *Listener) fromDial(d *inproc.Dial) *conn {
 
 // Accepted implements filter.ConnHost.
 func (c *conn) Accepted(*filter.Conn) {
+	c.turn = nil
 	if d := c.dial; d != nil {
 		c.dial = nil
 		d.Accept()
+	}
+}
+
+// Blocks implements filter.ConnHost. What is handed over is set up in the goroutine of
+// the hops outside of it.
+func (c *conn) Blocks(*filter.Conn) {
+	if c.turn != nil {
+		c.turn.Leave()
+		c.turn = nil
+	} else if o, ok := c.Outer.(interface{ Blocks() }); ok {
+		o.Blocks()
 	}
 }
 

@@ -59,23 +59,52 @@ func (l *Listener) Start() error {
 	return nil
 }
 
-// accept is the loop of one listening socket.
+// accept takes in the connections of one listening socket: in the goroutines of the
+// pumps' loops if nothing of the set-up needs bytes, and so waits for them, else here.
 func (l *Listener) accept(s *netconn.Listener) {
 	failed := func(err error) {
 		l.env.Log.Warn("accepting pauses: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
 	}
-	err := s.Serve(func(s *netconn.Socket) {
-		c := l.fromSocket(s)
-		if full := l.over(l.enter(c)); full != nil {
-			full.Add(1)
-			c.drop()
-			return
-		}
-		go c.begin()
-	}, failed)
+	err := netconn.ErrNoLoops
+	if w, ok := l.env.Pumps.(netconn.Watcher); ok && l.TakesOver() {
+		err = s.ServeBy(w, func(s *netconn.Socket, t *netconn.Turn) {
+			if c := l.take(s); c != nil {
+				c.turn = t
+				c.begin()
+			}
+		}, failed)
+	}
+	if err == netconn.ErrNoLoops {
+		err = s.Serve(func(s *netconn.Socket) {
+			if c := l.take(s); c != nil {
+				go c.begin()
+			}
+		}, failed)
+	}
 	if err != nil {
 		l.env.Log.Error("accepting ended: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
 	}
+}
+
+// take enters an accepted connection; nil if there is no room for it, or if the
+// listener was stopped after all.
+func (l *Listener) take(s *netconn.Socket) *conn {
+	c := l.fromSocket(s)
+	full := l.over(l.enter(c))
+	if full != nil {
+		full.Add(1)
+	}
+	if full != nil || l.isStopped() {
+		c.drop()
+		return nil
+	}
+	return c
+}
+
+func (l *Listener) isStopped() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopped
 }
 
 // Runtime keys of Envoy's connection limits: of a listener, and of all.

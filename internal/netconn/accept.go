@@ -30,14 +30,9 @@ type acceptor struct {
 
 func (a *acceptor) accept() (*Socket, error) {
 	l := a.l
-	l.mu.Lock()
-	raw, closed := l.raw, l.closed
-	l.mu.Unlock()
-	switch {
-	case closed:
-		return nil, l.acceptError(net.ErrClosed)
-	case raw == nil:
-		return nil, l.acceptError(errors.New("not listening"))
+	raw, err := l.polled()
+	if err != nil {
+		return nil, l.acceptError(err)
 	}
 	if err := raw.Read(a.tryOne); err != nil {
 		return nil, l.acceptError(net.ErrClosed) // a listener has no deadline
@@ -45,21 +40,31 @@ func (a *acceptor) accept() (*Socket, error) {
 	if a.err != nil {
 		return nil, l.acceptError(a.err)
 	}
-	s := newSocket(a.fd, a.from)
+	s := l.accepted(a.fd, a.from)
 	a.from = nil
-	if l.local != nil {
-		s.local.Store(&l.local)
-	}
 	return s, nil
 }
 
 func (a *acceptor) try(fd uintptr) (done bool) {
+	a.fd, a.from, a.err = acceptNext(int(fd))
+	return a.err != unix.EAGAIN
+}
+
+func acceptNext(fd int) (int, net.Addr, error) {
 	for {
-		a.fd, a.from, a.err = acceptFD(int(fd))
-		if a.err != unix.EINTR && a.err != unix.ECONNABORTED {
-			return a.err != unix.EAGAIN
+		s, from, err := acceptFD(fd)
+		if err != unix.EINTR && err != unix.ECONNABORTED {
+			return s, from, err
 		}
 	}
+}
+
+func (l *Listener) accepted(fd int, from net.Addr) *Socket {
+	s := newSocket(fd, from)
+	if l.local != nil {
+		s.local.Store(&l.local)
+	}
+	return s
 }
 
 func (l *Listener) acceptError(err error) error {

@@ -37,3 +37,7 @@ func (s *Socket) Detach() (fd int, err error) {
 	s.file.Store(nil)
 	return dup, f.Close()
 }
+
+// CloseAfterEOF is Close for a socket whose end of stream was read: there is nothing
+// to discard, and no need to ask.
+func (s *Socket) CloseAfterEOF() error { return s.close(false) }

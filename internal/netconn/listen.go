@@ -34,12 +34,17 @@ type Listener struct {
 	// local is the local address of all accepted sockets, nil when they differ.
 	local net.Addr
 
-	mu     sync.Mutex
-	fd     int // -1 once file owns the descriptor, or it is closed
-	closed bool
-	file   *os.File // nil until Listen
-	raw    syscall.RawConn
-	done   chan struct{} // closed by Close
+	mu        sync.Mutex
+	fd        int // -1 once file owns the descriptor, or it is closed
+	listening bool
+	closed    bool
+	file      *os.File // nil until Accept has to wait
+	raw       syscall.RawConn
+	stopWatch func()        // nil: no loop watches the descriptor
+	done      chan struct{} // closed by Close
+
+	inUse sync.RWMutex // held by loops while they accept from fd
+	gone  bool         // fd is not to be used any more; guarded by inUse
 }
 
 // Bind takes an address, so that nobody else can and conflicts show; connections are
@@ -164,7 +169,7 @@ func (l *Listener) Listen() error {
 	switch {
 	case l.closed:
 		return net.ErrClosed
-	case l.file != nil:
+	case l.listening:
 		return nil
 	}
 	if l.o.FastOpen > 0 {
@@ -182,14 +187,32 @@ func (l *Listener) Listen() error {
 	if err := setOptions(l.fd, l.o.Options, Listening); err != nil {
 		return l.listenError(err)
 	}
+	l.listening = true
+	return nil
+}
+
+// polled returns the socket as a member of the runtime's poller.
+func (l *Listener) polled() (syscall.RawConn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, net.ErrClosed
+	case !l.listening:
+		return nil, errNotListening
+	case l.raw != nil:
+		return l.raw, nil
+	}
 	f := os.NewFile(uintptr(l.fd), "listener")
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return l.listenError(err)
+		return nil, err
 	}
 	l.fd, l.file, l.raw = -1, f, raw
-	return nil
+	return raw, nil
 }
+
+var errNotListening = errors.New("not listening")
 
 func (l *Listener) listenError(err error) error {
 	return fmt.Errorf("cannot listen on '%v': %w", l.addr, err)
@@ -234,6 +257,10 @@ func (l *Listener) Close() error {
 	}
 	l.closed = true
 	close(l.done)
+	l.endWatch()
+	l.inUse.Lock()
+	l.gone = true
+	l.inUse.Unlock()
 	if l.file != nil {
 		return l.file.Close()
 	}

@@ -189,6 +189,15 @@ func TestServeEndsWithClose(t *testing.T) {
 }
 
 func TestServeOutlivesLackOfDescriptors(t *testing.T) {
+	t.Run("Serve", func(t *testing.T) { outliveLackOfDescriptors(t, (*Listener).Serve) })
+	t.Run("ServeBy", func(t *testing.T) {
+		outliveLackOfDescriptors(t, func(l *Listener, handle func(*Socket), failed func(error)) error {
+			return l.ServeBy(&fakeLoop{}, func(s *Socket, _ *Turn) { handle(s) }, failed)
+		})
+	})
+}
+
+func outliveLackOfDescriptors(t *testing.T, serve func(l *Listener, handle func(*Socket), failed func(error)) error) {
 	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
 	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
 	if err != nil {
@@ -207,7 +216,7 @@ func TestServeOutlivesLackOfDescriptors(t *testing.T) {
 	}
 	failed, got, end := make(chan error, 100), make(chan *Socket), make(chan error)
 	go func() {
-		end <- l.Serve(func(s *Socket) { got <- s }, func(err error) { failed <- err })
+		end <- serve(l, func(s *Socket) { got <- s }, func(err error) { failed <- err })
 	}()
 	err = <-failed
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &old)

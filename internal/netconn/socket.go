@@ -28,6 +28,7 @@ import (
 // net.ErrClosed after Close.
 type Socket struct {
 	unix   bool
+	home   int32                    // number of the loop that accepted it, plus 1; 0: none did
 	remote net.Addr                 // fixed; nil for the unnamed peer of a Unix socket
 	local  atomic.Pointer[net.Addr] // nil until asked for
 

@@ -226,6 +226,82 @@ func TestChainEnds(t *testing.T) {
 	}
 }
 
+// TestSetUpBlocksNobody: where a loop sets connections up, one that must wait, for the
+// network or for an internal listener that takes its time, keeps no other one waiting.
+func TestSetUpBlocksNobody(t *testing.T) {
+	full, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	fill(t, full)
+	echo := backend(t, func(c *net.TCPConn) { io.Copy(c, c) })
+	w := newWorld(t, false,
+		cluster("full", full.Addr()), cluster("mute", filter.InternalAddr{Listener: "mute"}),
+		cluster("inner", filter.InternalAddr{Listener: "hop"}), cluster("echo", echo))
+	w.pumps.Loops = 1
+	mute := make(hesitant)
+	w.network.Register("mute", mute)
+	w.listen("hop", netip.AddrPort{}, &tcpproxy.Config{Cluster: "full"})
+	any := netip.MustParseAddrPort("127.0.0.1:0")
+	ok := w.listen("ok", any, &tcpproxy.Config{Cluster: "echo"})
+	var waiting []net.Conn
+	for _, c := range []string{"full", "mute", "inner"} {
+		to := w.listen("to "+c, any, &tcpproxy.Config{Cluster: c})
+		for range 3 {
+			conn, err := net.Dial("tcp", to.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			waiting = append(waiting, conn)
+		}
+		conn, err := net.Dial("tcp", ok.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(2 * time.Second)) // less than the connect timeout
+		var b [1]byte
+		if _, err := conn.Write(b[:]); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(conn, b[:]); err != nil {
+			t.Errorf("while others wait for %s: %v", c, err)
+		}
+		conn.Close()
+	}
+	close(mute)
+	for _, c := range waiting {
+		c.Close()
+	}
+}
+
+// fill connects until l has no room for another one.
+func fill(t *testing.T, l net.Listener) {
+	rc, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Control(func(fd uintptr) { syscall.Listen(int(fd), 0) }) // the queue gets shorter
+	for range 10 {
+		c, err := net.DialTimeout("tcp", l.Addr().String(), 50*time.Millisecond)
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("the queue never fills")
+}
+
+// A hesitant listener refuses when it is closed, not before.
+type hesitant chan struct{}
+
+func (hesitant) TakesOver() bool  { return false }
+func (hesitant) BufferBytes() int { return 0 }
+func (h hesitant) ServeInternal(*inproc.Dial) error {
+	<-h
+	return io.ErrClosedPipe
+}
+
 func cut(line string) (name, tail string, ok bool) {
 	for i := range line {
 		if line[i] == ' ' {

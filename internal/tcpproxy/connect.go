@@ -125,13 +125,16 @@ func (h *hop) Waiting() <-chan struct{} {
 	return a.cancel
 }
 
+// Blocks implements filter.Hop; for a hop further in it is Outer's.
+func (h *hop) Blocks() { h.conn.Blocks() }
+
 // Connected implements filter.Hop.
 func (h *hop) Connected(u filter.UpstreamConn) {
 	h.up = u
 	if h.proxy.config.LogOnConnected {
 		h.log(filter.TCPUpstreamConnected)
 	}
-	h.conn.Accept()
+	h.conn.Connected()
 }
 
 // An attempt stands for the pump while a connection is still being made: it takes

@@ -36,6 +36,7 @@ type quick struct {
 }
 
 func (*quick) Waiting() <-chan struct{}          { return nil }
+func (*quick) Blocks()                           {}
 func (q *quick) Connected(c filter.UpstreamConn) { q.conn = c }
 
 func benchmark(b *testing.B, network fakeNetwork) {

@@ -173,6 +173,9 @@ func (a *attempt) Accepted() {
 	}
 }
 
+// Blocks is called by the in-process network before it waits.
+func (a *attempt) Blocks() { a.r.Hop.Blocks() }
+
 // connected settles the attempt and gives the connection to the hop. stream is nil
 // when it was handed over.
 func (a *attempt) connected(stream filter.Stream, to net.Addr) {

@@ -112,6 +112,8 @@ func (h *hop) Waiting() <-chan struct{} {
 	return h.cancel
 }
 
+func (h *hop) Blocks() {}
+
 func (h *hop) Connected(c filter.UpstreamConn) {
 	if h.conn != nil {
 		h.t.Error("connected twice")
