@@ -31,7 +31,11 @@ type loop struct {
 	wheel  wheel
 	queue  queue
 	pipes  pipes
-	fresh  time.Duration // when other goroutines had their turn last
+	batch  []unix.EpollEvent // what is left of the last events
+	busy   int               // events of the last round
+	fresh  time.Duration     // when other goroutines had their turn last
+	breath breath
+	turn   *turn // of the next connection; nil: make one
 
 	asleep atomic.Bool // or about to be: who posts must ring
 	done   chan struct{}
@@ -39,8 +43,11 @@ type loop struct {
 	mu      sync.Mutex
 	inbox   []message
 	stopped bool
-	wires   []*wire // by wire.slot
-	free    []int32 // slots
+	number  int
+	count   int64    // of wires
+	watches []*watch // by watch.slot
+	wires   []*wire  // by wire.slot
+	free    []int32  // slots
 	spare   []message
 	vacated []int32 // free from the next round of events on: this one may still name them
 }
@@ -68,7 +75,11 @@ func (g *Group) startLooped(down, up filter.Stream, hop filter.Outer, first func
 	if w == nil {
 		return nil
 	}
-	l := g.claimLoop()
+	home, ok := w.sides[filter.FromDownstream].sock.Home()
+	if !ok {
+		home = -1
+	}
+	l := g.claimLoop(home)
 	if l == nil {
 		return nil
 	}
@@ -85,8 +96,9 @@ func (g *Group) startLooped(down, up filter.Stream, hop filter.Outer, first func
 	return w
 }
 
-// claimLoop chooses the loop of a wire, which then counts as running.
-func (g *Group) claimLoop() *loop {
+// claimLoop chooses the loop of a wire, which then counts as running: home if it is
+// one and has not much more to do than others, else whoever has least.
+func (g *Group) claimLoop(home int) *loop {
 	ls := &g.loops
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -96,7 +108,31 @@ func (g *Group) claimLoop() *loop {
 	g.running.Add(1)
 	g.active.Add(1)
 	ls.next = (ls.next + 1) % len(ls.all)
-	return ls.all[ls.next]
+	least := ls.all[ls.next]
+	for _, l := range ls.all {
+		if l.count < least.count {
+			least = l
+		}
+	}
+	if home >= 0 && home < len(ls.all) && ls.all[home].count <= least.count+least.count/8+1 {
+		least = ls.all[home]
+	}
+	least.count++
+	return least
+}
+
+// running returns the loops.
+func (ls *loops) running() []*loop {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return ls.all
+}
+
+// released counts a wire that has ended.
+func (ls *loops) released(l *loop) {
+	ls.mu.Lock()
+	l.count--
+	ls.mu.Unlock()
 }
 
 func (ls *loops) open(g *Group) error {
@@ -111,7 +147,7 @@ func (ls *loops) start(g *Group) error {
 		return nil
 	}
 	var all []*loop
-	for range g.Loops {
+	for n := range g.Loops {
 		l, err := newLoop(g)
 		if err != nil {
 			for _, l := range all {
@@ -119,6 +155,7 @@ func (ls *loops) start(g *Group) error {
 			}
 			return err
 		}
+		l.number = n
 		all = append(all, l)
 		go l.run()
 	}
@@ -141,10 +178,7 @@ func (ls *loops) stop(g *Group) {
 
 // each calls f for every loop.
 func (ls *loops) each(f func(*loop)) {
-	ls.mu.Lock()
-	all := ls.all
-	ls.mu.Unlock()
-	for _, l := range all {
+	for _, l := range ls.running() {
 		f(l)
 	}
 }
@@ -179,14 +213,21 @@ func newLoop(g *Group) (*loop, error) {
 		unix.Close(epoll)
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
+	lungs, err := newBreath()
+	if err != nil {
+		unix.Close(epoll)
+		unix.Close(bell)
+		return nil, err
+	}
 	l := &loop{
-		group: g, epoll: epoll, bell: bell, done: make(chan struct{}),
+		breath: lungs, group: g, epoll: epoll, bell: bell, done: make(chan struct{}),
 		events: make([]unix.EpollEvent, maxEvents), buf: make([]byte, bufBytes),
 	}
 	l.now = g.now()
 	l.wheel.now = int64(l.now / tick)
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: bellSlot}
 	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, bell, &ev); err != nil {
+		lungs.close()
 		unix.Close(epoll)
 		unix.Close(bell)
 		return nil, fmt.Errorf("epoll_ctl: %w", err)
@@ -194,7 +235,11 @@ func newLoop(g *Group) (*loop, error) {
 	return l, nil
 }
 
-const bellSlot = -1
+// Events of the bell and of watches; those of wires are not negative.
+const (
+	bellSlot   = -1
+	firstWatch = -2
+)
 
 // stop ends a loop that has no wires and waits for it.
 func (l *loop) stop() {
@@ -222,31 +267,38 @@ func (l *loop) ring() {
 	_, _ = unix.Write(l.bell, one[:]) // full: it rings already
 }
 
-// run is the goroutine of a loop.
+// run is the goroutine of a loop. It ends when the loop does, or when a connection
+// that is being set up has left its turn: then another one has gone on.
 func (l *loop) run() {
-	defer l.end()
 	for {
-		n := l.wait()
-		l.now = l.group.now()
-		for i := range l.events[:n] {
-			l.handle(&l.events[i])
+		for len(l.batch) > 0 {
+			ev := l.batch[0]
+			l.batch = l.batch[1:]
+			if !l.handle(&ev) {
+				return
+			}
 		}
 		turns := l.queue.len
 		if w := l.queue.take(); w != nil {
 			w.turn()
 		}
 		if !l.readMail() {
+			l.end()
 			return
 		}
 		l.wheel.advance(l.now, (*wire).expire)
-		if n > 1 || turns > 0 {
+		if l.busy > 1 || turns > 0 {
 			l.yield()
 		}
+		l.busy = l.wait()
+		l.batch = l.events[:l.busy]
+		l.now = l.group.now()
 	}
 }
 
 func (l *loop) end() {
 	l.closePipes()
+	l.breath.close()
 	unix.Close(l.epoll)
 	unix.Close(l.bell)
 	close(l.done)
@@ -289,20 +341,30 @@ func (l *loop) patience() int {
 }
 
 // yield lets other goroutines run. Only when the scheduler finds none does it look
-// which of them have become ready by their sockets; so that this happens although
-// the loop is always ready, it now and then waits for nothing.
+// which of them have become ready by their sockets; so that this happens although a
+// loop is always ready, it now and then waits for nothing.
 func (l *loop) yield() {
-	runtime.Gosched()
-}
-
-// handle passes an event on to its wire.
-func (l *loop) handle(ev *unix.EpollEvent) {
-	if ev.Fd == bellSlot {
+	if l.now-l.fresh < maxGreed {
+		runtime.Gosched()
 		return
 	}
-	if w := l.wires[ev.Fd>>1]; w != nil { // nil: it ended in this round
-		w.ready(filter.Direction(ev.Fd&1), ev.Events)
+	l.breath.take()
+	l.fresh = l.group.now()
+}
+
+// handle passes an event on to its wire or watch. It reports false if the loop goes on
+// in another goroutine.
+func (l *loop) handle(ev *unix.EpollEvent) bool {
+	switch {
+	case ev.Fd == bellSlot:
+	case ev.Fd < 0:
+		return l.accept(firstWatch - ev.Fd)
+	default:
+		if w := l.wires[ev.Fd>>1]; w != nil { // nil: it ended in this round
+			w.ready(filter.Direction(ev.Fd&1), ev.Events)
+		}
 	}
+	return true
 }
 
 // watch lets the loop hear of a socket.

@@ -2,7 +2,10 @@
 
 package pump
 
-import "github.com/ginnel/ginnel/filter"
+import (
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/netconn"
+)
 
 // loops do not exist on systems without epoll.
 type loops struct{}
@@ -13,3 +16,6 @@ func (*loops) close(string)      {}
 func (*loops) stop(*Group)       {}
 
 func (*Group) startLooped(_, _ filter.Stream, _ filter.Outer, _ func() error) filter.Pump { return nil }
+
+// Watch implements netconn.Watcher.
+func (*Group) Watch(int, func(*netconn.Turn)) (func(), error) { return nil, netconn.ErrNoLoops }

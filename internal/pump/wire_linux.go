@@ -40,6 +40,7 @@ const (
 	readable  sideState = 1 << iota // a read may bring something
 	writable                        // a write may take something
 	eager                           // a short read need not be the last: the end, an error or urgent bytes have come
+	hungUp                          // both directions are over, or an error waits: the system has said so
 	roomy                           // room for writing is watched
 	streaming                       // bytes move through a pipe
 	paused                          // reading waits for the other side to take what was read
@@ -115,7 +116,10 @@ func (w *wire) begin() {
 // tell.
 func (w *wire) ready(d filter.Direction, events uint32) {
 	s := &w.sides[d]
-	if events&unix.EPOLLOUT != 0 || events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.is |= writable | hungUp
+	}
+	if events&unix.EPOLLOUT != 0 {
 		s.is |= writable
 	}
 	if events&(always|unix.EPOLLHUP|unix.EPOLLERR) != 0 {

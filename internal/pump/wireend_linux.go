@@ -11,9 +11,12 @@ import (
 // connection: a reset that came behind the FIN, or the close of a Unix socket, or a
 // reset whose error the kernel has told a write of, as it tells it only once.
 func (w *wire) endOfSocket(s *side) error {
+	if s.has(shut) || !s.has(hungUp) { // our own FIN makes it hang up, too
+		return io.EOF
+	}
 	e := s.sock.Poll()
 	switch {
-	case s.has(shut) || !e.Dead: // our own FIN makes it Dead, too
+	case !e.Dead:
 		return io.EOF
 	case s.sock.Unix() || e.Failed:
 		return errClosed
@@ -58,17 +61,18 @@ func (w *wire) passEOF(d filter.Direction) {
 	s, o := &w.sides[d], &w.sides[1-d]
 	s.is |= eof | lurking
 	o.is |= shut
-	_ = o.sock.CloseWrite()
-	if o.has(eof) {
+	if o.has(eof) { // the end of the wire sends the FIN
 		w.left(d, closed)
+		return
 	}
+	_ = o.sock.CloseWrite()
 }
 
 // lurk ends the wire when the peer of s is gone, unless it has just ended in good
 // order: after our own FIN it has every right to be.
 func (w *wire) lurk(d filter.Direction) {
 	s := &w.sides[d]
-	if s.has(shut) || !s.has(eager) {
+	if s.has(shut) || !s.has(hungUp) {
 		return
 	}
 	if e := s.sock.Poll(); e.Dead || e.Failed {
@@ -166,7 +170,7 @@ func (w *wire) close(v verdict) {
 	first, last := &w.sides[d], &w.sides[1-d]
 	f.resets = v.Cause == filter.DownstreamReset || v.Cause == filter.UpstreamReset
 	f.last = last
-	_ = first.sock.Close()
+	first.close()
 	if local(v.Cause) || last.sock.Unix() || last.has(eof) && !f.resets {
 		w.finish()
 		return
@@ -183,6 +187,15 @@ func (w *wire) close(v verdict) {
 	}
 	f.unsent, _ = last.sock.Unsent()
 	w.arm()
+}
+
+// close closes the socket after what was written to it.
+func (s *side) close() {
+	if s.has(eof) {
+		_ = s.sock.CloseAfterEOF()
+	} else {
+		_ = s.sock.Close()
+	}
 }
 
 // delivered reports whether all that was written to the last side has left, or never
@@ -223,7 +236,7 @@ func (w *wire) finish() {
 	if w.finale.resets {
 		_ = w.finale.last.sock.Reset()
 	} else {
-		_ = w.finale.last.sock.Close()
+		w.finale.last.close()
 	}
 	w.phase = over
 	w.resume(filter.FromDownstream) // what was paused is told in pairs
@@ -231,6 +244,7 @@ func (w *wire) finish() {
 	w.endFlush()
 	w.loop.drop(w)
 	w.group.active.Add(-1)
+	w.group.loops.released(w.loop)
 	w.conclude(w.finale.verdict)
 	w.group.running.Done()
 }

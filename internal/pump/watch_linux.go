@@ -1,0 +1,108 @@
+package pump
+
+import (
+	"os"
+
+	"github.com/ginnel/ginnel/internal/netconn"
+	"golang.org/x/sys/unix"
+)
+
+// A watch is a listening socket in the eyes of one loop.
+type watch struct{ ready func(*netconn.Turn) }
+
+// A turn is the loop's time that a new connection takes. It is used again unless it
+// was left.
+type turn struct {
+	netconn.Turn
+	loop *loop
+	left bool
+}
+
+func newTurn(l *loop) *turn {
+	t := &turn{loop: l}
+	t.Home, t.Leave = l.number, t.leave
+	return t
+}
+
+// leave lets the loop go on in another goroutine.
+func (t *turn) leave() {
+	if !t.left {
+		t.left = true
+		t.loop.turn = nil
+		go t.loop.run()
+	}
+}
+
+var _ netconn.Watcher = (*Group)(nil)
+
+// Watch implements netconn.Watcher: all loops watch fd, and one of them, which has
+// time, takes a connection.
+func (g *Group) Watch(fd int, ready func(*netconn.Turn)) (stop func(), err error) {
+	if g.Loops <= 0 {
+		return nil, netconn.ErrNoLoops
+	}
+	if err := g.Open(); err != nil {
+		return nil, err
+	}
+	var slots []int32
+	all := g.loops.running()
+	stop = func() {
+		for i, slot := range slots {
+			all[i].unwatch(fd, slot)
+		}
+	}
+	for _, l := range all {
+		slot, err := l.watchListener(fd, ready)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		slots = append(slots, slot)
+	}
+	return stop, nil
+}
+
+func (l *loop) watchListener(fd int, ready func(*netconn.Turn)) (slot int32, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for slot = 0; int(slot) < len(l.watches) && l.watches[slot] != nil; slot++ {
+	}
+	// Level-triggered, for ready takes one connection; and exclusive, for one loop is
+	// to wake up for it.
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: firstWatch - slot}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return 0, os.NewSyscallError("epoll_ctl", err)
+	}
+	if int(slot) == len(l.watches) {
+		l.watches = append(l.watches, nil)
+	}
+	l.watches[slot] = &watch{ready}
+	return slot, nil
+}
+
+func (l *loop) unwatch(fd int, slot int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.stopped { // else the epoll goes, or has gone
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	}
+	l.watches[slot] = nil
+}
+
+// accept lets a watch take a connection. It reports false if that has left its turn,
+// and so goes on in this goroutine without the loop.
+func (l *loop) accept(slot int32) bool {
+	l.mu.Lock()
+	w := l.watches[slot]
+	l.mu.Unlock()
+	if w == nil { // it was stopped in this round
+		return true
+	}
+	t := l.turn
+	if t == nil {
+		t = newTurn(l)
+		l.turn = t
+	}
+	w.ready(&t.Turn)
+	return !t.left
+}
