@@ -199,7 +199,9 @@ func (f *flow) pause() {
 	if !f.paused {
 		f.paused = true
 		f.touch()
-		f.p.flow(f.from, true)
+		if f.p.flow(f.from, max(1, f.p.group.now())) {
+			f.p.rewatch()
+		}
 		f.flush()
 	}
 	if now := time.Now(); now.After(f.alarm) {
@@ -215,7 +217,7 @@ func (f *flow) arm(now time.Time) bool {
 func (f *flow) resume() {
 	if f.paused {
 		f.paused = false
-		f.p.flow(f.from, false)
+		f.p.flow(f.from, 0)
 	}
 }
 

@@ -13,7 +13,8 @@ type limits struct {
 	idle     limit // since the last byte
 	unused   limit // since nothing: when the idle limit strikes if no byte ever passes
 	deadline limit
-	maxBytes int // held for one direction
+	full     [2]limit // how long reading may stay paused, by filter.Direction
+	maxBytes int      // held for one direction
 }
 
 // A limit strikes for the hop-th hop outwards from the innermost, which is 1; 0: none.
@@ -24,6 +25,13 @@ type limit struct {
 
 func (l *limit) lower(after time.Duration, hop uint32) {
 	if l.hop == 0 || after <= l.after {
+		l.after, l.hop = after, hop
+	}
+}
+
+// shorten is lower for a time that begins at the inner hop first.
+func (l *limit) shorten(after time.Duration, hop uint32) {
+	if l.hop == 0 || after < l.after {
 		l.after, l.hop = after, hop
 	}
 }
@@ -51,6 +59,13 @@ func (l *limits) read(hop filter.Outer, epoch time.Time, now time.Duration) {
 			l.idle.lower(idle, n)
 			l.unused.lower(since+idle, n)
 		}
+		// Of a chain of connections the one next to who takes nothing is full first.
+		if t := hl.DownstreamHighWatermark; t > 0 {
+			l.full[filter.FromUpstream].lower(min(t, maxIdle), n)
+		}
+		if t := hl.UpstreamHighWatermark; t > 0 {
+			l.full[filter.FromDownstream].shorten(min(t, maxIdle), n)
+		}
 		if !hl.Deadline.IsZero() {
 			l.deadline.lower(hl.Deadline.Sub(epoch), n)
 		}
@@ -60,7 +75,8 @@ func (l *limits) read(hop filter.Outer, epoch time.Time, now time.Duration) {
 // never is the expiry of a pump without limits.
 const never = time.Duration(math.MaxInt64)
 
-// expiry returns when the pump ends if no byte passes, and which limit it is.
+// expiry returns when the pump ends if no byte passes and nothing that is full takes
+// any, and which limit it is.
 func (l *link) expiry() (at time.Duration, by limit, cause filter.Cause) {
 	at = never
 	if l.limits.idle.hop != 0 {
@@ -72,7 +88,18 @@ func (l *link) expiry() (at time.Duration, by limit, cause filter.Cause) {
 	if d := l.limits.deadline; d.hop != 0 && d.after <= at {
 		at, by, cause = d.after, d, filter.DurationReached
 	}
+	for d, full := range l.limits.full {
+		if since := l.paused[d].Load(); since > 0 && full.hop != 0 && time.Duration(since)+full.after < at {
+			at, by, cause = time.Duration(since)+full.after, full, fullCauses[d]
+		}
+	}
 	return at, by, cause
+}
+
+// fullCauses is which side was full while reading from the other one was paused.
+var fullCauses = [2]filter.Cause{
+	filter.FromDownstream: filter.UpstreamHighWatermarkReached,
+	filter.FromUpstream:   filter.DownstreamHighWatermarkReached,
 }
 
 // struck is the verdict of a limit.

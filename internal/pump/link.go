@@ -19,6 +19,7 @@ type link struct {
 
 	moved  [2]atomic.Uint64 // bytes passed, by filter.Direction
 	active atomic.Int64     // when they passed last, in the group's time; 0: never
+	paused [2]atomic.Int64  // since when reading waits for the other side, by filter.Direction; 0: it does not
 
 	report  sync.Mutex // held while hops are told of bytes
 	told    [2]uint64
@@ -32,7 +33,8 @@ type verdict struct {
 }
 
 func local(c filter.Cause) bool {
-	return c == filter.LocalClose || c == filter.IdleTimeout || c == filter.DurationReached
+	return c == filter.LocalClose || c == filter.IdleTimeout || c == filter.DurationReached ||
+		c == filter.DownstreamHighWatermarkReached || c == filter.UpstreamHighWatermarkReached
 }
 
 // Settle implements filter.Pump.
@@ -82,11 +84,15 @@ func (l *link) conclude(v verdict) {
 	}
 }
 
-// flow tells the hops that reading from one side is paused or resumed.
-func (l *link) flow(from filter.Direction, paused bool) {
+// flow tells the hops that reading from one side is paused since a moment, or resumed
+// with 0. It reports whether a limit begins to count.
+func (l *link) flow(from filter.Direction, since time.Duration) (limited bool) {
+	l.paused[from].Store(int64(since))
+	paused := since > 0
 	for h := l.hop; h != nil; h = h.Outer() {
 		h.Flow(from, paused)
 	}
+	return paused && l.limits.full[from].hop != 0
 }
 
 // touch notes that bytes pass.

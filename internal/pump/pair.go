@@ -44,9 +44,27 @@ func (p *pair) watch() {
 	p.timer = time.AfterFunc(at-p.group.now(), p.expire)
 }
 
+// rewatch sets the clock anew, since a limit has begun to count that may strike first.
+func (p *pair) rewatch() {
+	at, _, _ := p.expiry()
+	left := at - p.group.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.verdict.Cause != 0 && p.cut == nil:
+	case p.timer == nil:
+		p.timer = time.AfterFunc(left, p.expire)
+	default:
+		p.timer.Reset(left)
+	}
+}
+
 // expire ends the pair if a limit has passed, else it waits on.
 func (p *pair) expire() {
 	at, by, cause := p.expiry()
+	if at == never {
+		return
+	}
 	if left := at - p.group.now(); left > 0 {
 		p.mu.Lock()
 		defer p.mu.Unlock()

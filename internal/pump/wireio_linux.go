@@ -220,7 +220,9 @@ func (w *wire) pause(d filter.Direction) {
 	}
 	if !s.has(paused) {
 		s.is |= paused
-		w.flow(d, true)
+		if w.flow(d, max(1, w.loop.now)) {
+			w.arm()
+		}
 		w.lookForFlush(d)
 	}
 	if s.alarm < w.loop.now {
@@ -231,7 +233,7 @@ func (w *wire) pause(d filter.Direction) {
 func (w *wire) resume(d filter.Direction) {
 	if s := &w.sides[d]; s.has(paused) {
 		s.is &^= paused
-		w.flow(d, false)
+		w.flow(d, 0)
 	}
 }
 
