@@ -58,13 +58,13 @@ func (f *flow) take() piece {
 }
 
 func (f *flow) chunkBytes() int {
-	if f.class == 0 || f.p.limits.maxBytes < pipe.LargeChunkBytes {
+	if f.class == 0 || int(f.p.limits.maxBytes) < pipe.LargeChunkBytes {
 		return pipe.SmallChunkBytes
 	}
 	return pipe.LargeChunkBytes
 }
 
-func (f *flow) limit(b []byte) []byte { return b[:min(len(b), f.p.limits.maxBytes)] }
+func (f *flow) limit(b []byte) []byte { return b[:min(len(b), int(f.p.limits.maxBytes))] }
 
 // fill makes the first n bytes of in.b what in holds.
 func (in *piece) fill(n int) {
@@ -86,7 +86,7 @@ func (f *flow) free(in piece) {
 // adapt chooses the size of the next read after one that brought n of room bytes.
 func (f *flow) adapt(n, room int) {
 	switch {
-	case n == room && f.class < largest && bufferBytes[f.class] < f.p.limits.maxBytes:
+	case n == room && f.class < largest && bufferBytes[f.class] < int(f.p.limits.maxBytes):
 		f.class++
 	case n < room/4 && f.class > 0:
 		f.class--

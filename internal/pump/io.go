@@ -71,7 +71,7 @@ func (f *flow) readNow(fd uintptr) bool {
 func (f *flow) readPipe() (piece, error) {
 	var in piece
 	var err error
-	if f.p.limits.maxBytes >= pipe.LargeChunkBytes {
+	if int(f.p.limits.maxBytes) >= pipe.LargeChunkBytes {
 		if in.chunk, err = f.src.pipe.ReadChunk(); err == nil {
 			in.b = in.chunk.Bytes()
 		}
@@ -108,7 +108,7 @@ func (f *flow) write(in piece) error {
 		if err == nil && in.chunk != nil {
 			n := len(in.b)
 			if err = f.dst.pipe.WriteChunk(in.chunk); err == nil {
-				f.p.moved[f.from].Add(uint64(n))
+				f.p.untold[f.from].Add(uint64(n))
 			}
 			in.chunk = nil
 		} else if err == nil {
@@ -127,7 +127,7 @@ func (f *flow) write(in piece) error {
 
 func (f *flow) writeStream(b []byte) error {
 	n, err := f.dst.stream.Write(b)
-	f.p.moved[f.from].Add(uint64(n))
+	f.p.untold[f.from].Add(uint64(n))
 	return err
 }
 
@@ -155,7 +155,7 @@ func (f *flow) writeNow(fd uintptr) bool {
 		n, err := unix.Write(int(fd), f.out)
 		switch {
 		case n > 0:
-			f.p.moved[f.from].Add(uint64(n))
+			f.p.untold[f.from].Add(uint64(n))
 			f.out = f.out[n:]
 			f.doomed = false
 		case err == unix.EAGAIN:
@@ -260,7 +260,7 @@ func (f *flow) flush() {
 
 // touch notes that bytes pass.
 func (f *flow) touch() {
-	if f.p.limits.idle.hop != 0 {
+	if f.p.limits.idleHop != 0 {
 		f.p.touch(f.p.group.now())
 	}
 }

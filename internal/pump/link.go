@@ -15,15 +15,12 @@ type link struct {
 	hop      filter.Outer
 	first    func() error // until the first downstream bytes; used by their flow alone
 	limits   limits
-	flushing bool // the hops were told; used by the flow from downstream, then by the end
+	active   atomic.Int64 // when bytes passed last, in the group's time; 0: never
+	flushing bool         // the hops were told; used by the flow from downstream, then by the end
+	settled  bool         // no more of untold; guarded by report
 
-	moved  [2]atomic.Uint64 // bytes passed, by filter.Direction
-	active atomic.Int64     // when they passed last, in the group's time; 0: never
-	paused [2]atomic.Int64  // since when reading waits for the other side, by filter.Direction; 0: it does not
-
-	report  sync.Mutex // held while hops are told of bytes
-	told    [2]uint64
-	settled bool // no more of them
+	untold [2]atomic.Uint64 // bytes that passed since the hops were told, by filter.Direction
+	report sync.Mutex       // held while they are
 }
 
 // A verdict is how a pump ends. With at it is for a reason of that hop.
@@ -47,14 +44,12 @@ func (l *link) Settle() {
 }
 
 func (l *link) tell() {
-	up, down := l.moved[filter.FromDownstream].Load(), l.moved[filter.FromUpstream].Load()
-	dup, ddown := up-l.told[0], down-l.told[1]
-	if dup == 0 && ddown == 0 {
+	up, down := l.untold[filter.FromDownstream].Swap(0), l.untold[filter.FromUpstream].Swap(0)
+	if up == 0 && down == 0 {
 		return
 	}
-	l.told = [2]uint64{up, down}
 	for h := l.hop; h != nil; h = h.Outer() {
-		h.Moved(dup, ddown)
+		h.Moved(up, down)
 	}
 }
 
@@ -87,12 +82,15 @@ func (l *link) conclude(v verdict) {
 // flow tells the hops that reading from one side is paused since a moment, or resumed
 // with 0. It reports whether a limit begins to count.
 func (l *link) flow(from filter.Direction, since time.Duration) (limited bool) {
-	l.paused[from].Store(int64(since))
 	paused := since > 0
+	if r := l.limits.rare; r != nil {
+		r.paused[from].Store(int64(since))
+		limited = paused && r.full[from].hop != 0
+	}
 	for h := l.hop; h != nil; h = h.Outer() {
 		h.Flow(from, paused)
 	}
-	return paused && l.limits.full[from].hop != 0
+	return limited
 }
 
 // touch notes that bytes pass.

@@ -60,7 +60,7 @@ func (w *wire) advance(d filter.Direction) (int, error) {
 // copy reads into the loop's buffer and writes on.
 func (w *wire) copy(d filter.Direction) (int, error) {
 	s := &w.sides[d]
-	buf := w.loop.buf[:min(bufBytes, w.limits.maxBytes)]
+	buf := w.loop.buf[:min(bufBytes, int(w.limits.maxBytes))]
 	n, errno := recv(s.fd, buf)
 	if n <= 0 || errno != 0 {
 		return 0, w.readEnd(s, errno)
@@ -129,9 +129,9 @@ func (w *wire) write(d filter.Direction, b []byte) {
 }
 
 func (w *wire) passed(d filter.Direction, n int) {
-	w.moved[d].Add(uint64(n))
+	w.untold[d].Add(uint64(n))
 	w.sides[d].is &^= doomed
-	if w.limits.idle.hop != 0 {
+	if w.limits.idleHop != 0 {
 		w.touch(w.loop.now)
 	}
 }
@@ -153,7 +153,7 @@ func (w *wire) hasPipe(s *side) bool {
 // is no more.
 func (w *wire) load(d filter.Direction) (int, error) {
 	s := &w.sides[d]
-	n, errno := splice(s.fd, s.cargo.w, min(s.cargo.size, w.limits.maxBytes))
+	n, errno := splice(s.fd, s.cargo.w, min(s.cargo.size, int(w.limits.maxBytes)))
 	if n > 0 && errno == 0 {
 		s.cargo.n = n
 		if n < streamBytes {
