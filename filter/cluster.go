@@ -42,11 +42,10 @@ type Cluster interface {
 
 // A ConnectRequest is one attempt of a filter to reach a cluster.
 type ConnectRequest struct {
-	Info     *Info            // of the downstream connection
-	Hop      Hop              // who asks
-	Deadline time.Time        // of the asker's own limits; zero: none. The cluster adds its connect timeout
-	Hash     *uint64          // for hashing balancers; nil: random
-	Match    *structpb.Struct // subset criteria (envoy.lb); nil: none
+	Info  *Info            // of the downstream connection
+	Hop   Hop              // who asks
+	Hash  *uint64          // for hashing balancers; nil: random
+	Match *structpb.Struct // subset criteria (envoy.lb); nil: none
 	// Metadata that the passthrough kinds "route" and "request" read; nil: none.
 	Route *corev3.Metadata
 	// Stream is offered for hand-over to an internal listener; nil: only a pipe will do.
@@ -61,6 +60,9 @@ type Hop interface {
 	// counts as accepted by its own dialler. The attempt ends with ErrCanceled when
 	// the channel is closed.
 	Waiting() (cancel <-chan struct{})
+	// Deadline is when the asker's own limits strike; zero: never. The cluster adds its
+	// connect timeout. It is asked for where an attempt may take time.
+	Deadline() time.Time
 	// Blocks is called before the attempt waits for an answer that comes soon, and
 	// that decides whether the hop is accepted; see Conn.Blocks.
 	Blocks()

@@ -33,6 +33,7 @@ type Info struct {
 	Flags              Flags
 	Depth              int32     // fixed: internal hops passed so far
 	LocalRestored      bool      // a listener filter restored Local
+	Shown              bool      // something prints from here, such as an access log: what costs a system call is asked for, too
 	DownClose, UpClose CloseType // how each side came to its close; UpClose 0: there was no upstream side
 }
 
@@ -90,7 +91,7 @@ func (t CloseType) String() string {
 // Upstream is what is known about the upstream side of a connection.
 type Upstream struct {
 	Host           *Host         // nil until one was chosen
-	Local, Remote  net.Addr      // nil until connected
+	Local, Remote  net.Addr      // nil until connected; Local of a socket only if Info.Shown
 	ID             uint64        // of the upstream connection
 	Begun, Ready   time.Duration // since Info.Start: the last attempt began; it was connected
 	Received, Sent uint64        // bytes from and to the upstream host

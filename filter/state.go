@@ -42,32 +42,34 @@ type Entry struct {
 
 // State is the filter state of one connection or, with a parent, of one stream
 // within it. The zero State is empty. It is used by one goroutine at a time.
-type State struct {
+type State struct{ in *state } // nil: empty. Few connections have more
+
+type state struct {
 	parent  *State
-	entries *[]Entry // nil: none. Few: a search in order beats a map
+	entries []Entry // few: a search in order beats a map
 }
 
 // Child returns an empty state that reads through to s.
-func (s *State) Child() *State { return &State{parent: s} }
+func (s *State) Child() *State { return &State{&state{parent: s}} }
 
 // Set stores an object under its name, in place of what was there: the later one
 // wins, also over an imported one (Envoy 1.40 ignores read_only).
 func (s *State) Set(e Entry) {
-	if s.entries == nil {
-		s.entries = new([]Entry)
+	if s.in == nil {
+		s.in = new(state)
 	}
-	for i := range *s.entries {
-		if (*s.entries)[i].Name == e.Name {
-			(*s.entries)[i] = e
+	for i, x := range s.in.entries {
+		if x.Name == e.Name {
+			s.in.entries[i] = e
 			return
 		}
 	}
-	*s.entries = append(*s.entries, e)
+	s.in.entries = append(s.in.entries, e)
 }
 
 // Get returns the object of that name, here or in an ancestor. s may be nil.
 func (s *State) Get(name string) (Object, bool) {
-	for ; s != nil; s = s.parent {
+	for ; s != nil; s = s.outer() {
 		for _, e := range s.Entries() {
 			if e.Name == name {
 				return e.Object, true
@@ -87,10 +89,18 @@ func Get[T any](s *State, name string) (T, bool) {
 // Entries returns the entries of s without its ancestors, in the order they were
 // set. The caller must not change them.
 func (s *State) Entries() []Entry {
-	if s == nil || s.entries == nil {
+	if s == nil || s.in == nil {
 		return nil
 	}
-	return *s.entries
+	return s.in.entries
+}
+
+// outer returns the state that s reads through to; nil: there is none.
+func (s *State) outer() *State {
+	if s.in == nil {
+		return nil
+	}
+	return s.in.parent
 }
 
 // Shared returns what travels with an upstream connection: the objects of s and
@@ -98,7 +108,7 @@ func (s *State) Entries() []Entry {
 // names. It returns nil, without allocating, when nothing is shared.
 func (s *State) Shared() []Entry {
 	var out []Entry
-	for st := s; st != nil; st = st.parent {
+	for st := s; st != nil; st = st.outer() {
 		for _, e := range st.Entries() {
 			if e.Sharing != SharedNone && !slices.ContainsFunc(out, func(o Entry) bool { return o.Name == e.Name }) {
 				out = append(out, e)

@@ -43,7 +43,7 @@ type Dialler interface {
 	// Accepted is called when the listener has accepted, before Connect returns and
 	// before any byte moves.
 	Accepted()
-	// Blocks is called before Connect waits.
+	// Blocks is called before Connect waits. It may still set Deadline.
 	Blocks()
 }
 

@@ -32,6 +32,7 @@ func (l *Listener) newConn(s filter.Stream) *conn {
 	c.Info.ID = lastID.Add(1)
 	c.Info.Listener = &l.plan.Info
 	c.Info.Start = time.Now()
+	c.Info.Shown = len(l.logs) > 0
 	return c
 }
 

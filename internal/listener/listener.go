@@ -38,6 +38,8 @@ type Listener struct {
 	passive bool          // no filter of any chain needs the bytes
 	total   *atomic.Int64 // of Options
 
+	limitKey string
+
 	accepting sync.WaitGroup
 
 	mu      sync.Mutex
@@ -68,7 +70,7 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	e := *env
 	e.Listener = &p.Info
 	e.Stats = env.Stats.Scope("") // closed with all that is made from it
-	l := &Listener{plan: p, env: &e, total: o.Total}
+	l := &Listener{plan: p, env: &e, total: o.Total, limitKey: limitKey(p.Info.Name)}
 	if l.total == nil {
 		l.total = new(atomic.Int64)
 	}

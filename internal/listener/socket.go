@@ -107,11 +107,13 @@ func (l *Listener) isStopped() bool {
 	return l.stopped
 }
 
-// Runtime keys of Envoy's connection limits: of a listener, and of all.
-const (
-	limitKey = "envoy.resource_limits.listener."
-	totalKey = "overload.global_downstream_max_connections"
-)
+// limitKey is the runtime key of Envoy's connection limit of a listener, totalKey of
+// all together.
+func limitKey(name string) string {
+	return "envoy.resource_limits.listener." + name + ".connection_limit"
+}
+
+const totalKey = "overload.global_downstream_max_connections"
 
 // over returns the counter of the limit that the newest of the open connections
 // passes, nil if none.
@@ -120,7 +122,7 @@ func (l *Listener) over(open int) filter.Counter {
 	if limit := rt.Uint(totalKey, 0); limit > 0 && uint64(l.total.Load()) > limit {
 		return l.stats.globalOverflow
 	}
-	if limit := rt.Uint(limitKey+l.plan.Info.Name+".connection_limit", 0); limit > 0 && uint64(open) > limit {
+	if limit := rt.Uint(l.limitKey, 0); limit > 0 && uint64(open) > limit {
 		return l.stats.overflow
 	}
 	return nil

@@ -25,7 +25,6 @@ func (h *hop) connect(t target) error {
 	*r = filter.ConnectRequest{
 		Info: &h.conn.Info, Hop: h, Hash: h.proxy.hash(&h.conn.Info),
 		Match: t.match, Route: t.route,
-		Deadline: h.earliest(),
 	}
 	defer func() {
 		*r = filter.ConnectRequest{}
@@ -93,7 +92,7 @@ func (h *hop) backOff(attempt uint32) error {
 	wait := time.NewTimer(time.Duration(rand.Int64N(int64(limit)) + 1))
 	defer wait.Stop()
 	var late <-chan time.Time
-	if d := h.earliest(); !d.IsZero() {
+	if d := h.Deadline(); !d.IsZero() {
 		t := time.NewTimer(time.Until(d))
 		defer t.Stop()
 		late = t.C
@@ -251,9 +250,9 @@ func settle(inner, at filter.Outer, e filter.Ending) {
 	}
 }
 
-// earliest is the first moment at which a limit of a hop of the chain strikes; zero:
-// never.
-func (h *hop) earliest() (first time.Time) {
+// Deadline implements filter.Hop: the first moment at which a limit of a hop of the
+// chain strikes.
+func (h *hop) Deadline() (first time.Time) {
 	for o := filter.Outer(h); o != nil; o = o.Outer() {
 		if at, _ := strikes(o.Limits()); !at.IsZero() && (first.IsZero() || at.Before(first)) {
 			first = at
@@ -318,7 +317,7 @@ func (h *hop) awaitData() error {
 // connection is ended from outside.
 func (h *hop) peek() ([]byte, error) {
 	s, cancel := h.conn.Stream, h.Waiting()
-	if err := s.SetReadDeadline(h.earliest()); err != nil {
+	if err := s.SetReadDeadline(h.Deadline()); err != nil {
 		return nil, err
 	}
 	defer s.SetReadDeadline(time.Time{})

@@ -13,21 +13,34 @@ type hop struct {
 	proxy *Proxy
 	conn  *filter.Conn
 	up    filter.UpstreamConn // nil until connected; fixed from then on
+	clock *clock              // nil: no times are configured that need one
 
+	mu     sync.Mutex
+	server filter.Pump // who moves the bytes, or is about to
+}
+
+// A clock is what a hop keeps of times that are rarely configured: an idle connection
+// has a hop for each listener it passes.
+type clock struct {
 	duration time.Duration // longest; 0: none
 
-	mu       sync.Mutex
+	// Guarded by hop.mu.
 	over     bool
-	server   filter.Pump // who moves the bytes, or is about to
-	periodic *time.Timer
+	periodic *time.Timer // nil: no periodic entries
 }
 
 func (p *Proxy) newHop(c *filter.Conn) *hop {
-	h := &hop{proxy: p, conn: c, duration: p.maxDuration()}
+	h := &hop{proxy: p, conn: c}
 	c.Info.UpClose = filter.CloseNormal
-	if every := p.config.LogEvery; every > 0 {
+	c.Info.Shown = c.Info.Shown || len(p.logs) > 0
+	every := p.config.LogEvery
+	if every <= 0 && p.config.MaxDuration <= 0 {
+		return h
+	}
+	h.clock = &clock{duration: p.maxDuration()}
+	if every > 0 {
 		h.mu.Lock()
-		h.periodic = time.AfterFunc(every, h.logPeriodic)
+		h.clock.periodic = time.AfterFunc(every, h.logPeriodic)
 		h.mu.Unlock()
 	}
 	return h
@@ -49,8 +62,8 @@ func (h *hop) Limits() filter.Limits {
 			l.BufferBytes = c.BufferBytes
 		}
 	}
-	if h.duration > 0 {
-		l.Deadline = l.IdleSince.Add(h.duration)
+	if h.clock != nil && h.clock.duration > 0 {
+		l.Deadline = l.IdleSince.Add(h.clock.duration)
 	}
 	return l
 }
@@ -122,9 +135,12 @@ func (h *hop) Flushing(begins bool) {
 // Ended implements filter.Outer.
 func (h *hop) Ended(e filter.Ending) {
 	h.mu.Lock()
-	h.over, h.server = true, nil
-	if h.periodic != nil {
-		h.periodic.Stop()
+	h.server = nil
+	if k := h.clock; k != nil {
+		k.over = true
+		if k.periodic != nil {
+			k.periodic.Stop()
+		}
 	}
 	h.mu.Unlock()
 	h.note(e)
@@ -197,14 +213,14 @@ func (h *hop) logPeriodic() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.over {
+	if h.clock.over {
 		return
 	}
 	if !connecting {
 		h.conn.Info.Duration = time.Since(h.conn.Info.Start)
 		h.log(filter.TCPPeriodic)
 	}
-	h.periodic.Reset(h.proxy.config.LogEvery)
+	h.clock.periodic.Reset(h.proxy.config.LogEvery)
 }
 
 // pump hands both streams over to a pump.

@@ -34,6 +34,7 @@ var _ filter.Cluster = (*Cluster)(nil)
 // A host is an endpoint and how to reach it.
 type host struct {
 	filter.Host
+	cluster   *Cluster
 	endpoint  *plan.Endpoint
 	transport *plan.Transport
 	pass      passthrough
@@ -98,7 +99,7 @@ func (c *Cluster) members() lb.Hosts {
 }
 
 func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
-	h := &host{endpoint: e}
+	h := &host{cluster: c, endpoint: e}
 	h.Cluster, h.Addr, h.Additional = c.plan.Name, e.Addr, e.Additional
 	h.Hostname, h.Metadata, h.Locality, h.Priority = e.Hostname, e.Metadata, l.Locality, l.Priority
 	if len(e.Additional) > 0 {

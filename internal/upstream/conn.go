@@ -10,9 +10,7 @@ import (
 // keeps one.
 type conn struct {
 	stream filter.Stream // nil: handed over
-	stats  *stats
 	host   *host
-	set    *Set
 	begun  time.Duration // in the set's time
 }
 
@@ -23,26 +21,27 @@ func (c *conn) Stream() filter.Stream { return c.stream }
 
 // Moved implements filter.UpstreamConn.
 func (c *conn) Moved(received, sent uint64) {
+	s := c.host.cluster.stats
 	if received > 0 {
-		c.stats.received.Add(received)
+		s.received.Add(received)
 	}
 	if sent > 0 {
-		c.stats.sent.Add(sent)
+		s.sent.Add(sent)
 	}
 }
 
 // Flow implements filter.UpstreamConn.
 func (c *conn) Flow(paused bool) {
-	if paused {
-		c.stats.paused.Add(1)
+	if s := c.host.cluster.stats; paused {
+		s.paused.Add(1)
 	} else {
-		c.stats.resumed.Add(1)
+		s.resumed.Add(1)
 	}
 }
 
 // Closed implements filter.UpstreamConn.
 func (c *conn) Closed(local bool) {
-	s := c.stats
+	s := c.host.cluster.stats
 	s.requestsActive.Add(-1)
 	c.host.requests.active.Add(^uint64(0))
 	s.withRequest.Add(1)
@@ -52,7 +51,7 @@ func (c *conn) Closed(local bool) {
 		s.remoteWithRequest.Add(1)
 	}
 	s.breakers[0].closed()
-	s.ended(c.host, local, c.set.now()-c.begun)
+	s.ended(c.host, local, c.host.cluster.set.now()-c.begun)
 }
 
 // opened counts a connection that is being made.

@@ -36,17 +36,25 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		return a.failed(err, to)
 	case stream != nil:
 		a.connected(stream, to)
+		if a.dial == nil {
+			a.free()
+		}
 	case a.dial == &a.own:
 		// It was handed over: Accepted has done the rest, and the request may be
 		// over. Only now is it certain that nobody holds the dial any more, unless
 		// an address before this one refused it.
-		*a = attempt{}
-		attempts.Put(a)
+		a.free()
 	}
 	return nil
 }
 
-// attempts saves each hop of a handed-over chain the making of one.
+func (a *attempt) free() {
+	*a = attempt{}
+	attempts.Put(a)
+}
+
+// attempts saves each connection, and each hop of a handed-over one, the making of
+// one. Who dialled a pipe does without: its server may still look at the dial.
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
 func (c *Cluster) pick(r *filter.ConnectRequest) *host {
@@ -86,7 +94,8 @@ func (a *attempt) note() {
 		a.r.Info.More().UpTried = append(tried, h)
 	}
 	up.Host, up.Local, up.Remote, up.ID = h, nil, nil, 0
-	up.Begun = time.Since(a.r.Info.Start)
+	a.begun = a.cluster.set.now()
+	up.Begun = a.begun - a.r.Info.Start.Sub(a.cluster.set.epoch)
 }
 
 // disown logs the host as tried, but not as the upstream host (Envoy, when nothing
@@ -125,8 +134,6 @@ func (a *attempt) reserve() error {
 		return err
 	}
 	s.opened(a.host)
-	a.begun = a.cluster.set.now()
-	a.limit()
 	return nil
 }
 
@@ -142,15 +149,17 @@ func (a *attempt) awaitSlot() error {
 		return nil
 	}
 	a.cluster.stats.overflow.Add(1) // Envoy counts it, and lets the request wait
-	return a.host.slots.await(a.waiting(), a.r.Deadline)
+	err := a.host.slots.await(a.waiting(), a.r.Hop.Deadline())
+	a.begun = a.cluster.set.now()
+	return err
 }
 
 // limit sets the time that the attempt has: the cluster's or the asker's, whichever
-// ends first.
+// ends first. What is handed over takes none.
 func (a *attempt) limit() {
-	a.deadline, a.expires = a.r.Deadline, true
+	a.deadline, a.expires = a.r.Hop.Deadline(), true
 	if d := a.cluster.plan.ConnectTimeout; d > 0 {
-		if own := time.Now().Add(d); a.deadline.IsZero() || own.Before(a.deadline) {
+		if own := a.cluster.set.epoch.Add(a.begun + d); a.deadline.IsZero() || own.Before(a.deadline) {
 			a.deadline, a.expires = own, false
 		}
 	}
@@ -174,7 +183,11 @@ func (a *attempt) Accepted() {
 }
 
 // Blocks is called by the in-process network before it waits.
-func (a *attempt) Blocks() { a.r.Hop.Blocks() }
+func (a *attempt) Blocks() {
+	a.limit()
+	a.dial.Deadline = a.deadline
+	a.r.Hop.Blocks()
+}
 
 // connected settles the attempt and gives the connection to the hop. stream is nil
 // when it was handed over.
@@ -190,13 +203,15 @@ func (a *attempt) connected(stream filter.Stream, to net.Addr) {
 	h.requests.active.Add(1)
 
 	up := &r.Info.Up
-	up.Local, up.Remote = localAddr(stream), to
+	if up.Remote = to; stream == nil || r.Info.Shown {
+		up.Local = localAddr(stream)
+	}
 	up.ID = c.set.ids.Add(1)
 	up.Ready = up.Begun + now - a.begun
 	if a.shared != nil {
 		r.Info.More().UpState = a.shared
 	}
-	r.Hop.Connected(&conn{stream: stream, stats: s, host: h, set: c.set, begun: a.begun})
+	r.Hop.Connected(&conn{stream: stream, host: h, begun: a.begun})
 }
 
 // localAddr is this side's address; nil for an unnamed Unix socket, which Envoy

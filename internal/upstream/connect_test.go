@@ -257,7 +257,7 @@ func TestTimeouts(t *testing.T) {
 				h := newHop(t)
 				r := h.request()
 				if x.asker > 0 {
-					r.Deadline = time.Now().Add(x.asker)
+					h.deadline = time.Now().Add(x.asker)
 				}
 				if x.cancel > 0 {
 					time.AfterFunc(x.cancel, func() { close(h.cancel) })

@@ -29,6 +29,7 @@ func (a *attempt) dialOne(to net.Addr) (filter.Stream, error) {
 		a.to = to
 		return a.dialInternal(in, meta)
 	}
+	a.limit()
 	return a.dialSocket(to, a.waiting)
 }
 
@@ -57,7 +58,7 @@ func (a *attempt) dialInternal(to filter.InternalAddr, meta filter.Metadata) (fi
 	}
 	d := a.newDial()
 	d.Addr, d.Local, d.From, d.Dialler = to, a.to, a.r.Info, a
-	d.Deadline, d.Cancel = a.deadline, a.cancel // Waiting would say accepted before the inner hop has
+	d.Cancel = a.cancel // Waiting would say accepted before the inner hop has
 	if a.host.pass.on {
 		d.Passthrough = filter.Passthrough{Metadata: meta, State: a.shared}
 	}

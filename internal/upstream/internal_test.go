@@ -342,7 +342,7 @@ func TestSilentInternalListener(t *testing.T) {
 				h := newHop(t)
 				r := h.request()
 				if x.asker > 0 {
-					r.Deadline = time.Now().Add(x.asker)
+					h.deadline = time.Now().Add(x.asker)
 				}
 				begun := time.Now()
 				err := s.get(t, "c").Connect(r)

@@ -107,7 +107,7 @@ func TestPerHostLimit(t *testing.T) {
 		connect := func(i int, d time.Duration) {
 			r := hops[i].request()
 			if d > 0 {
-				r.Deadline = time.Now().Add(d)
+				hops[i].deadline = time.Now().Add(d)
 			}
 			errs[i] = x.Connect(r)
 		}

@@ -35,6 +35,7 @@ type event struct {
 }
 
 func newRace(a *attempt) *race {
+	a.limit()
 	return &race{
 		attempt: a, events: make(chan event), stop: make(chan struct{}),
 		next: time.NewTimer(stagger),

@@ -348,14 +348,15 @@ func TestApplyUnderLoad(t *testing.T) {
 }
 
 func TestNoTimeoutMeansNone(t *testing.T) {
-	a := &attempt{cluster: &Cluster{plan: &plan.Cluster{}}, r: &filter.ConnectRequest{}}
+	asker := &hop{}
+	a := &attempt{cluster: &Cluster{plan: &plan.Cluster{}}, r: &filter.ConnectRequest{Hop: asker}}
 	a.limit()
 	if !a.deadline.IsZero() {
 		t.Error(a.deadline)
 	}
-	a.r.Deadline = time.Now().Add(time.Hour)
+	asker.deadline = time.Now().Add(time.Hour)
 	a.limit()
-	if a.deadline != a.r.Deadline || !a.expires {
+	if a.deadline != asker.deadline || !a.expires {
 		t.Error("the asker's limit was lost")
 	}
 }

@@ -101,10 +101,12 @@ type hop struct {
 	seen   filter.Upstream // Info.Up when it was connected
 	info   *filter.Info
 	onConn func()
+
+	deadline time.Time
 }
 
 func newHop(t *testing.T) *hop {
-	return &hop{t: t, cancel: make(chan struct{}), info: &filter.Info{Start: time.Now()}}
+	return &hop{t: t, cancel: make(chan struct{}), info: &filter.Info{Start: time.Now(), Shown: true}}
 }
 
 func (h *hop) Waiting() <-chan struct{} {
@@ -113,6 +115,8 @@ func (h *hop) Waiting() <-chan struct{} {
 }
 
 func (h *hop) Blocks() {}
+
+func (h *hop) Deadline() time.Time { return h.deadline }
 
 func (h *hop) Connected(c filter.UpstreamConn) {
 	if h.conn != nil {

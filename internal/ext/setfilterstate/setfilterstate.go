@@ -153,6 +153,7 @@ type handler struct {
 // ServeConn implements filter.ConnHandler. A handshake, if there was one, is over
 // when filters see the connection; without TLS Envoy applies its list here, too.
 func (h *handler) ServeConn(c *filter.Conn) error {
+	c.Info.Shown = true
 	f := h.filter
 	set(f.accepted, &c.Info, f.log)
 	set(f.handshake, &c.Info, f.log)
