@@ -14,7 +14,7 @@ type job struct {
 	Idle         int // connections that "open" leaves open
 	Size         int // bytes of a message
 	Warm, Window time.Duration
-	Every        time.Duration // >0: also count the bytes of each such part of the window
+	Every        time.Duration // >0: also count each such part of the window
 }
 
 // An answer is what came of a job, one line of JSON.
@@ -27,11 +27,17 @@ type answer struct {
 	Connects int64   // connections made, used and closed
 	Message  latency
 	Connect  latency
-	Series   []int64 `json:",omitempty"` // bytes of each part of the window
+	Series   []part `json:",omitempty"` // of the window, where the job has Every
 
 	CPU   time.Duration // of the processes asked for
 	Ticks time.Duration // the same by the kernel's coarse accounting
 	Own   time.Duration // of the load generator itself
+}
+
+// A part is a stretch of a window.
+type part struct {
+	Bytes int64
+	CPU   time.Duration
 }
 
 // A latency sums up a histogram; nanoseconds.

@@ -163,16 +163,19 @@ func (g *generator) measure(j *job, c *counts, failed <-chan error) (*answer, er
 	return a, nil
 }
 
-// series counts the bytes of each part of the window.
-func (g *generator) series(j *job, c *counts, begin snapshot, failed <-chan error) ([]int64, error) {
-	var parts []int64
-	last := begin.bytes
+// series counts each part of the window.
+func (g *generator) series(j *job, c *counts, begin snapshot, failed <-chan error) ([]part, error) {
+	var parts []part
+	last := begin
 	for i := time.Duration(1); i*j.Every <= j.Window; i++ {
 		if err := pause(time.Until(begin.at.Add(i*j.Every)), failed); err != nil {
 			return nil, err
 		}
-		now := c.bytes.Load() + g.sunk.Load()
-		parts = append(parts, now-last)
+		now, err := g.snapshot(c, j.PIDs)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, part{now.bytes - last.bytes, now.cpu - last.cpu})
 		last = now
 	}
 	return parts, nil

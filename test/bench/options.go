@@ -22,6 +22,7 @@ type options struct {
 	window   time.Duration // of each measurement
 	warm     time.Duration // before it
 	steady   time.Duration // the window of the scenario steady
+	retries  int           // of a measurement that others disturbed
 	settle   time.Duration // between opening idle connections and looking
 	idle     int           // connections of the scenario idle, without hops
 
@@ -57,6 +58,7 @@ func parse(args []string) (*options, error) {
 		return err
 	})
 	f.IntVar(&o.rounds, "rounds", 5, "how often each measurement is taken")
+	f.IntVar(&o.retries, "retries", 1, "how often to repeat a measurement during which others took much of the machine")
 	f.BoolVar(&short, "short", false, "a third of the time, 3 rounds, fewer idle connections: for a first look")
 	f.Float64Var(&scale, "scale", 1, "multiplies the length of every measurement")
 	f.IntVar(&o.idle, "idle", 8000, "idle connections; the descriptor limit may lower it")

@@ -15,8 +15,8 @@ func TestParse(t *testing.T) {
 	var names []string
 	for _, s := range chosen(o) {
 		names = append(names, s.Name)
-		if !slices.Equal(s.hops, []int{0, 2}) || s.rounds != 2 || s.job.Window != 500*time.Millisecond {
-			t.Errorf("%s: hops %v, %d rounds, %v", s.Name, s.hops, s.rounds, s.job.Window)
+		if !slices.Equal(s.hops, []int{0, 2}) || s.rounds != 2 || s.job.Warm != 150*time.Millisecond {
+			t.Errorf("%s: hops %v, %d rounds, %v", s.Name, s.hops, s.rounds, s.job.Warm)
 		}
 	}
 	if want := []string{"bulk-down-1", "bulk-up-1", "bulk-down-8", "bulk-up-8", "mix"}; !slices.Equal(names, want) {

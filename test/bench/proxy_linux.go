@@ -106,10 +106,20 @@ func (x *proxy) stop() {
 	}
 }
 
-// lastWords is the end of what an ended proxy has printed.
+// explain adds to an error that the proxy has ended, if it has.
+func (x *proxy) explain(err error) error {
+	select {
+	case <-x.done:
+		return fmt.Errorf("the proxy has ended: %w\n%s", err, x.lastWords())
+	default:
+		return err
+	}
+}
+
+// lastWords is what an ended proxy has printed, the beginning: where a panic says what it is.
 func (x *proxy) lastWords() string {
 	text := x.output.Bytes()
-	return string(text[max(0, len(text)-2000):])
+	return string(text[:min(len(text), 4000)])
 }
 
 // freePort finds a port below those that the kernel gives to outgoing connections.

@@ -42,7 +42,7 @@ func (r *report) conditions() string {
 	}
 	fmt.Fprintf(&b, "%s.\n", strings.Join(versions, ", "))
 	fmt.Fprintf(&b, "%d rounds of %.2g s.\n", r.Rounds, r.Window)
-	others := r.others()
+	others := r.others("")
 	fmt.Fprintf(&b, "CPU time taken by others meanwhile: median %.1f %%, worst %.1f %%.\n", 100*others.median, 100*others.max)
 	if t := r.ticks(); t.n > 0 {
 		fmt.Fprintf(&b, "CPU time by ticks over CPU time by clock: median %.3f (%.3f to %.3f).\n", t.median, t.min, t.max)

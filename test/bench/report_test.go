@@ -71,6 +71,8 @@ One way.
 | ginnel-8 | 3.00 (1.50 to 15.0) | 1.00 (1.00 to 1.00) | 0.25 |  | 1.50 |
 | ginnel-pipes-8 | 6.00 (3.00 to 30.0) | 1.00 (1.00 to 1.00) | 0.50 |  | 3.00 |
 | envoy-8 | 12.0 (6.00 to 60.0) | 1.00 (1.00 to 1.00) |  |  | 3.00 |
+
+Disturbed: others took 50 % of the CPUs (0 to 50) meanwhile.
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -35,13 +35,13 @@ func bench(o *options) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	rep, err := measure(ctx, o, dir)
-	if rep == nil {
+	if err != nil {
 		return err
 	}
-	return errors.Join(err, publish(o, rep))
+	return publish(o, rep)
 }
 
-// measure runs all scenarios. With an error it returns what it has got so far.
+// measure runs all scenarios and prints the table of each as soon as there is one.
 func measure(ctx context.Context, o *options, dir string) (*report, error) {
 	b, err := find(o, dir)
 	if err != nil {
@@ -64,7 +64,7 @@ func measure(ctx context.Context, o *options, dir string) (*report, error) {
 		err := r.scenario(ctx, &s)
 		fmt.Fprintln(o.out, r.report.table(&s).text())
 		if err != nil {
-			return r.report, err
+			return nil, err
 		}
 	}
 	return r.report, nil
@@ -136,7 +136,7 @@ func (r *runner) sample(s *scenario, sub subject, running map[string]*proxy) sam
 	}
 	err := r.quiet(s, p, &result)
 	if err != nil {
-		result.Error = err.Error()
+		result.Error = p.explain(err).Error()
 	}
 	if err != nil || s.fresh {
 		p.stop()
@@ -172,16 +172,11 @@ func (r *runner) launch(sub subject) (*proxy, error) {
 // some for pipes.
 func (r *runner) maxConns() int { return (descriptors() - 2600) / 2 }
 
-const (
-	disturbed = 0.15 // of the machine's CPU time: worth another try
-	retries   = 2
-)
-
 // quiet takes a short measurement again if others had too much of the machine, and
 // keeps the least disturbed.
 func (r *runner) quiet(s *scenario, p *proxy, result *sample) error {
 	best := sample{Others: math.Inf(1)}
-	for range retries + 1 {
+	for range r.o.retries + 1 {
 		try := *result
 		if err := r.take(s, p, &try); err != nil {
 			return err

@@ -111,14 +111,20 @@ func (r *report) subjects(scenario string) []string {
 	return names
 }
 
-// others is the median and the worst disturbance of all samples.
-func (r *report) others() spread {
+// others is how much a scenario's samples were disturbed; "": all samples.
+func (r *report) others(scenario string) spread {
 	var all []float64
 	for _, s := range r.Samples {
-		all = append(all, s.Others)
+		if scenario == "" || s.Scenario == scenario {
+			all = append(all, s.Others)
+		}
 	}
 	return spreadOf(all)
 }
+
+// disturbed is the part of the machine's CPU time in others' hands that makes another
+// try worth while, and a warning.
+const disturbed = 0.15
 
 // ticks compares the two ways of taking CPU time over all samples.
 func (r *report) ticks() spread {

@@ -15,6 +15,7 @@ type table struct {
 	title, about string
 	head         []string
 	rows         [][]string
+	note         string // "": none
 }
 
 // table makes the table of a scenario: a row for each subject with the median and the
@@ -38,6 +39,9 @@ func (r *report) table(s *scenario) table {
 			row = append(row, r.times(s, name, p))
 		}
 		t.rows = append(t.rows, row)
+	}
+	if others := r.others(s.Name); others.median > disturbed {
+		t.note = fmt.Sprintf("Disturbed: others took %.0f %% of the CPUs (%.0f to %.0f) meanwhile.", 100*others.median, 100*others.min, 100*others.max)
 	}
 	return t
 }
@@ -183,6 +187,9 @@ func (t table) text() string {
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
+	if t.note != "" {
+		b.WriteString("  " + t.note + "\n")
+	}
 	return b.String()
 }
 
@@ -193,6 +200,9 @@ func (t table) markdown() string {
 	fmt.Fprintf(&b, "| %s |\n|---|%s\n", strings.Join(t.head, " | "), strings.Repeat("---:|", len(t.head)-1))
 	for _, row := range t.rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+	}
+	if t.note != "" {
+		b.WriteString("\n" + t.note + "\n")
 	}
 	return b.String()
 }

@@ -40,6 +40,7 @@ func targets() []target {
 		{text: "beside bulk: p99 of messages, to Envoy", scenario: "mix", metric: mixMessages, subject: "ginnel", against: "envoy", limit: 2},
 		{text: "beside bulk: p99 of connections, to Envoy", scenario: "mix", metric: mixAccepts, subject: "ginnel", against: "envoy", limit: 2},
 		{text: "a minute through a hop, last against first part, %", scenario: "steady", metric: kept, subject: "ginnel-1", limit: 95, atLeast: true},
+		{text: "its CPU per byte, last against first part, %", scenario: "steady", metric: keptCPU, subject: "ginnel-1", limit: 105},
 		{text: "a minute through a pipe, last against first part, %", scenario: "steady", metric: kept, subject: "ginnel-pipes-1", limit: 95, atLeast: true},
 	}
 }
