@@ -25,6 +25,7 @@ type answer struct {
 	Bytes    int64   // of the bulk connections, as received
 	Messages int64   // round trips
 	Connects int64   // connections made, used and closed
+	Still    int     // connections on which nothing happened in the window
 	Message  latency
 	Connect  latency
 	Series   []part `json:",omitempty"` // of the window, where the job has Every

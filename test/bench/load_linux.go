@@ -95,6 +95,7 @@ func (g *generator) run(j *job) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.Still = messages.still() + bulk.still()
 	a.Message, a.Connect = messages.message.latency(), messages.connect.latency()
 	return a, stalled(j, a)
 }

@@ -91,6 +91,9 @@ func (r *runner) scenario(ctx context.Context, s *scenario) error {
 			if sample.Error != "" {
 				fmt.Fprintf(os.Stderr, "\n%s, %s: %s\n", s.Name, sub.name, sample.Error)
 			}
+			if sample.Still > 0 {
+				fmt.Fprintf(os.Stderr, "\n%s, %s: %d connections stood still\n", s.Name, sub.name, sample.Still)
+			}
 			r.report.Samples = append(r.report.Samples, sample)
 		}
 	}
@@ -235,7 +238,7 @@ func (r *runner) run(s *scenario, p *proxy, result *sample) error {
 	if err != nil {
 		return err
 	}
-	result.Values = s.figures(a, len(p.pids) > 0)
+	result.Values, result.Still = s.figures(a, len(p.pids) > 0), a.Still
 	if a.CPU > 50*tick {
 		result.Ticks = float64(a.Ticks) / float64(a.CPU)
 	}

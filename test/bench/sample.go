@@ -27,7 +27,10 @@ type sample struct {
 	// Ticks is the proxy's CPU time by the kernel's tick accounting over the same by
 	// its clock; 0 where there was too little of it to tell.
 	Ticks float64 `json:"ticks,omitempty"`
-	Error string  `json:"error,omitempty"`
+	// Still is the number of busy connections that stood still all the time: starved,
+	// or forgotten.
+	Still int    `json:"still,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 // A spread is what several rounds agree on.

@@ -86,7 +86,7 @@ func scenarios(o *options) []scenario {
 		{
 			Name: "idle", About: "connections that have carried one byte each way and now wait",
 			Metrics: []metric{rssPerConn, kernPerConn, fdsPerConn, idleCPU},
-			hops:    chains, rounds: 3, fresh: true, ask: askIdle,
+			hops:    chains, rounds: 2, fresh: true, ask: askIdle,
 		},
 		{
 			Name: "start", About: "from the start of the process to the first byte that came back, and what it holds then",

@@ -49,6 +49,7 @@ type flow struct {
 	asked bool      // whether the first bytes have been sent
 	want  int       // bytes of the echo still to come
 	since time.Time // of the message or connection under way
+	moved int       // what it has done while counts.measuring
 }
 
 func newTraffic(addr *unix.SockaddrInet4, c *counts, size int) (*traffic, error) {
@@ -155,18 +156,37 @@ func (t *traffic) ready(tag tag, _ uint32) error {
 		}
 		return t.loop.watch(unix.EPOLL_CTL_MOD, f.fd, f.events(), tag)
 	case f.kind == kindDown:
-		return t.moved(discard(f.fd))
+		n, err := discard(f.fd)
+		return t.received(f, n, err)
 	case f.kind == kindUp:
-		_, err := write(f.fd, t.out)
+		n, err := write(f.fd, t.out)
 		if err != nil && !later(err) {
 			return fmt.Errorf("bulk write: %w", err)
 		}
+		t.progress(f, n)
 		return nil
 	}
 	return t.answered(int(tag.id), f)
 }
 
-func (t *traffic) moved(n int, err error) error {
+// progress notes that f lives.
+func (t *traffic) progress(f *flow, n int) {
+	if t.counts.measuring.Load() {
+		f.moved += n
+	}
+}
+
+// still counts the flows that did nothing in the window.
+func (t *traffic) still() (n int) {
+	for _, f := range t.flows {
+		if f.moved == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *traffic) received(f *flow, n int, err error) error {
 	switch {
 	case err != nil && later(err):
 		return nil
@@ -176,6 +196,7 @@ func (t *traffic) moved(n int, err error) error {
 		return errors.New("bulk read: the proxy ended the connection")
 	}
 	t.counts.bytes.Add(int64(n))
+	t.progress(f, n)
 	return nil
 }
 
@@ -193,6 +214,7 @@ func (t *traffic) answered(i int, f *flow) error {
 	if f.want -= n; f.want > 0 {
 		return nil
 	}
+	t.progress(f, 1)
 	now := time.Now()
 	if f.kind == kindConnect {
 		return t.connected(i, f, now)
