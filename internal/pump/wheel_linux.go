@@ -24,12 +24,15 @@ const (
 	slots    = 1 << slotBits
 )
 
-// A timer is a wire's place in the wheel.
+// A timer is a wire's link in the wheel.
 type timer struct {
-	next, prev  *wire
-	due         time.Duration // in the group's time; 0: not set
-	level, slot uint8
+	next, prev *wire
+	due        time.Duration // in the group's time; 0: not set
 }
+
+// A rung is where in the wheel a timer stands. It is apart from the timer to fill a gap
+// of the wire, which idle connections keep.
+type rung struct{ level, slot uint8 }
 
 // set makes w's timer fire at the given moment, or as soon as possible after it.
 func (v *wheel) set(w *wire, due time.Duration) {
@@ -50,9 +53,10 @@ func (v *wheel) clear(w *wire) {
 	if t.prev != nil {
 		t.prev.timer.next = t.next
 	} else {
-		v.slots[t.level][t.slot] = t.next
+		r := w.rung
+		v.slots[r.level][r.slot] = t.next
 		if t.next == nil {
-			v.used[t.level] &^= 1 << t.slot
+			v.used[r.level] &^= 1 << r.slot
 		}
 	}
 	*t = timer{}
@@ -69,14 +73,14 @@ func (v *wheel) place(w *wire) {
 		}
 		level++
 	}
-	t.level, t.slot = uint8(level), uint8(at>>(level*slotBits)%slots)
-	head := &v.slots[t.level][t.slot]
+	w.rung = rung{uint8(level), uint8(at >> (level * slotBits) % slots)}
+	head := &v.slots[w.rung.level][w.rung.slot]
 	t.next, t.prev = *head, nil
 	if t.next != nil {
 		t.next.timer.prev = w
 	}
 	*head = w
-	v.used[t.level] |= 1 << t.slot
+	v.used[w.rung.level] |= 1 << w.rung.slot
 }
 
 // advance fires what is due at the given moment. fire may set

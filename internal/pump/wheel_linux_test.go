@@ -104,7 +104,7 @@ func (v *wheel) chained(t *testing.T) (n int) {
 			}
 			var prev *wire
 			for ; w != nil; prev, w = w, w.timer.next {
-				if w.timer.prev != prev || w.timer.due == 0 || int(w.timer.level) != level || int(w.timer.slot) != slot {
+				if w.timer.prev != prev || w.timer.due == 0 || int(w.rung.level) != level || int(w.rung.slot) != slot {
 					t.Errorf("level %d, slot %d: %+v", level, slot, w.timer)
 				}
 				n++

@@ -19,6 +19,7 @@ type wire struct {
 	timer     timer
 	following *wire // in the loop's queue
 	slot      int32
+	rung      rung // of timer
 	phase     phase
 	queued    bool
 }
