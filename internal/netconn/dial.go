@@ -129,7 +129,7 @@ func connect(fd, fam int, addr net.Addr) error {
 	if err != nil {
 		return err
 	}
-	switch err := unix.Connect(fd, sa); err {
+	switch err := connectFD(fd, sa); err {
 	case unix.EINPROGRESS, unix.EINTR: // interrupted: it goes on
 		return unix.EINPROGRESS
 	case nil, unix.EISCONN:

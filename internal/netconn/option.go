@@ -57,7 +57,7 @@ func setOptions(fd int, all []Option, when When) error {
 }
 
 func setInt(fd, level, name, v int) error {
-	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, name, v))
+	return os.NewSyscallError("setsockopt", setsockopt(fd, level, name, v))
 }
 
 func setPositive(fd, level, name, v int) error {

@@ -249,7 +249,7 @@ func (s *Socket) opError(op string, err error) error {
 // CloseWrite sends a FIN behind what was written.
 func (s *Socket) CloseWrite() error {
 	err := s.control(func(fd int) error {
-		return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_WR))
+		return os.NewSyscallError("shutdown", endWrite(fd))
 	})
 	if err != nil {
 		return s.opError("close", err)
@@ -292,7 +292,7 @@ func (s *Socket) close(orderly bool) error {
 	if f != nil {
 		return f.Close() // also wakes who waits
 	}
-	return os.NewSyscallError("close", unix.Close(fd))
+	return os.NewSyscallError("close", closeFD(fd))
 }
 
 // maxDiscard bounds what an orderly close discards of a peer that never stops.
@@ -303,7 +303,7 @@ func orderlyEnd(fd int) error {
 	if n := discard(fd); n <= 0 {
 		return nil
 	}
-	_ = unix.Shutdown(fd, unix.SHUT_WR)
+	_ = endWrite(fd)
 	for total := 0; total < maxDiscard; {
 		n := discard(fd)
 		if n <= 0 {

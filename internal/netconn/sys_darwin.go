@@ -20,6 +20,15 @@ func newFD(family int) (int, error) {
 	return fd, unix.SetNonblock(fd, true)
 }
 
+func connectFD(fd int, to unix.Sockaddr) error { return unix.Connect(fd, to) }
+
+func setsockopt(fd, level, name, v int) error { return unix.SetsockoptInt(fd, level, name, v) }
+
+// endWrite sends a FIN.
+func endWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+
+func closeFD(fd int) error { return unix.Close(fd) }
+
 // acceptFD takes a connection from the queue.
 func acceptFD(fd int) (int, net.Addr, error) {
 	syscall.ForkLock.RLock()

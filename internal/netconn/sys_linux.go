@@ -7,11 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newFD returns a non-blocking stream socket that children do not inherit.
-func newFD(family int) (int, error) {
-	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-}
-
 // discard drops arrived bytes without copying them: their number, 0 at the end of
 // the stream, -1 when there are none or on an error.
 func discard(fd int) int {
