@@ -63,7 +63,7 @@ func (r *rig) stuff(from filter.Stream, dir filter.Direction) {
 		}
 	}()
 	r.t.Cleanup(func() { from.Close(); <-written })
-	<-full
+	await(r.t, full)
 }
 
 func TestCloseLocalInEveryState(t *testing.T) {
@@ -233,7 +233,7 @@ func TestBackPressure(t *testing.T) {
 			r.client.CloseWrite()
 			wrote <- err
 		}()
-		<-full
+		await(t, full)
 		if b, e := read(r.host); len(b) != size || e != "EOF" {
 			t.Errorf("read %d, %s", len(b), e)
 		}
@@ -338,14 +338,14 @@ func TestFlushIsToldOnce(t *testing.T) {
 			end = r.client.Close
 		}
 		end()
-		if !<-told {
+		if !await(t, told) {
 			t.Error("the flush ends before it begins")
 		}
 		if b, e := read(r.host); len(b) != sent || e != "EOF" {
 			t.Errorf("read %d of %d, %s", len(b), sent, e)
 		}
 		r.expectEnd(filter.DownstreamClosed)
-		if <-told || len(told) != 0 {
+		if await(t, told) || len(told) != 0 {
 			t.Error("the flush does not end once")
 		}
 	})

@@ -138,13 +138,18 @@ func (h *hop) moved() (up, down uint64) {
 // wait returns how the pump ended.
 func (h *hop) wait() filter.Ending {
 	h.t.Helper()
+	return await(h.t, h.done)
+}
+
+// await receives, and fails where it would for ever.
+func await[T any](t testing.TB, from <-chan T) (v T) {
+	t.Helper()
 	select {
-	case e := <-h.done:
-		return e
+	case v = <-from:
 	case <-time.After(20 * time.Second):
-		h.t.Fatal("the pump does not end")
+		t.Fatal("what is awaited does not come")
 	}
-	panic("unreachable")
+	return v
 }
 
 // kinds of streams.
