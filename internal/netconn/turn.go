@@ -22,7 +22,7 @@ var ErrNoLoops = errors.New("there are no event loops")
 
 // A Turn is the time that a loop gives to a new connection: as long as nothing blocks
 // it is set up in the loop's goroutine. On the loopback interface, where nothing does,
-// that saves half of what Go's scheduler and the kernel's spend on a connection.
+// that saves a quarter of a connection's CPU (107 -> 76 us): no other thread is woken.
 type Turn struct {
 	// Leave parts the calling goroutine from its loop, which goes on in another one.
 	// Further calls do nothing.

@@ -105,6 +105,21 @@ func TestConnection(t *testing.T) {
 	}
 }
 
+// TestLocalAddressOfWhatNobodyPrints: a system call for nothing.
+func TestLocalAddressOfWhatNobodyPrints(t *testing.T) {
+	s, _ := run(t, Options{}, cluster("c", echo(t, ip("127.0.0.1:0"))))
+	h := newHop(t)
+	h.info.Shown = false
+	if err := s.get(t, "c").Connect(h.request()); err != nil {
+		t.Fatal(err)
+	}
+	defer h.conn.Stream().Close()
+	if up := h.seen; up.Local != nil || up.Remote == nil {
+		t.Errorf("connected from %v to %v", up.Local, up.Remote)
+	}
+	h.conn.Closed(true)
+}
+
 // The source address and keep-alive are for IP hosts; others do without.
 func TestSource(t *testing.T) {
 	for name, a := range map[string]net.Addr{"IP": ip("127.0.0.1:0"), "Unix": filter.UnixAddr{Path: "@" + t.Name()}} {
