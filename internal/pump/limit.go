@@ -14,16 +14,18 @@ import (
 type limits struct {
 	idle      time.Duration // since the last byte
 	unused    time.Duration // when the idle limit strikes if no byte ever passes
-	rare      *rareLimits   // nil: none of them
-	maxBytes  int32         // held for one direction
+	deadline  time.Duration
+	full      *fullLimits // nil: none
+	maxBytes  int32       // held for one direction
 	idleHop   hopNumber
 	unusedHop hopNumber
+	deadHop   hopNumber
 }
 
-type rareLimits struct {
-	deadline limit
-	full     [2]limit        // how long reading may stay paused, by filter.Direction
-	paused   [2]atomic.Int64 // since when it is; 0: it is not
+// fullLimits are how long reading may stay paused, by filter.Direction.
+type fullLimits struct {
+	limits [2]limit
+	since  [2]atomic.Int64 // when it was paused; 0: it is not
 }
 
 // A hopNumber counts outwards from the innermost hop, which is 1; 0: no hop has the
@@ -73,27 +75,26 @@ func (l *limits) read(hop filter.Outer, epoch time.Time, now time.Duration) {
 			lower(&l.idle, &l.idleHop, idle, n)
 			lower(&l.unused, &l.unusedHop, since+idle, n)
 		}
-		l.readRare(&hl, epoch, n)
+		if !hl.Deadline.IsZero() {
+			lower(&l.deadline, &l.deadHop, hl.Deadline.Sub(epoch), n)
+		}
+		if hl.DownstreamHighWatermark > 0 || hl.UpstreamHighWatermark > 0 {
+			l.readFull(&hl, n)
+		}
 	}
 }
 
-func (l *limits) readRare(hl *filter.Limits, epoch time.Time, n hopNumber) {
-	if hl.Deadline.IsZero() && hl.DownstreamHighWatermark <= 0 && hl.UpstreamHighWatermark <= 0 {
-		return
+// readFull lets the hop win, of equal limits, that is next to who takes nothing: of a
+// chain of connections its one is full first.
+func (l *limits) readFull(hl *filter.Limits, n hopNumber) {
+	if l.full == nil {
+		l.full = new(fullLimits)
 	}
-	if l.rare == nil {
-		l.rare = new(rareLimits)
-	}
-	r := l.rare
-	if !hl.Deadline.IsZero() {
-		r.deadline.lower(hl.Deadline.Sub(epoch), n)
-	}
-	// Of a chain of connections the one next to who takes nothing is full first.
 	if t := hl.DownstreamHighWatermark; t > 0 {
-		r.full[filter.FromUpstream].lower(min(t, maxIdle), n)
+		l.full.limits[filter.FromUpstream].lower(min(t, maxIdle), n)
 	}
 	if t := hl.UpstreamHighWatermark; t > 0 {
-		r.full[filter.FromDownstream].shorten(min(t, maxIdle), n)
+		l.full.limits[filter.FromDownstream].shorten(min(t, maxIdle), n)
 	}
 }
 
@@ -110,15 +111,15 @@ func (l *link) expiry() (at time.Duration, by hopNumber, cause filter.Cause) {
 			at, by = time.Duration(last)+l.limits.idle, l.limits.idleHop
 		}
 	}
-	r := l.limits.rare
-	if r == nil {
+	if l.limits.deadHop != 0 && l.limits.deadline <= at {
+		at, by, cause = l.limits.deadline, l.limits.deadHop, filter.DurationReached
+	}
+	f := l.limits.full
+	if f == nil {
 		return at, by, cause
 	}
-	if d := r.deadline; d.hop != 0 && d.after <= at {
-		at, by, cause = d.after, d.hop, filter.DurationReached
-	}
-	for d, full := range r.full {
-		if since := time.Duration(r.paused[d].Load()); since > 0 && full.hop != 0 && since+full.after < at {
+	for d, full := range f.limits {
+		if since := time.Duration(f.since[d].Load()); since > 0 && full.hop != 0 && since+full.after < at {
 			at, by, cause = since+full.after, full.hop, fullCauses[d]
 		}
 	}

@@ -83,9 +83,9 @@ func (l *link) conclude(v verdict) {
 // with 0. It reports whether a limit begins to count.
 func (l *link) flow(from filter.Direction, since time.Duration) (limited bool) {
 	paused := since > 0
-	if r := l.limits.rare; r != nil {
-		r.paused[from].Store(int64(since))
-		limited = paused && r.full[from].hop != 0
+	if f := l.limits.full; f != nil {
+		f.since[from].Store(int64(since))
+		limited = paused && f.limits[from].hop != 0
 	}
 	for h := l.hop; h != nil; h = h.Outer() {
 		h.Flow(from, paused)
