@@ -16,7 +16,7 @@ func (r *runner) record(s *scenario, p *proxy, result *sample) (stop func()) {
 		return func() {}
 	}
 	file := filepath.Join(r.o.perf, fmt.Sprintf("%s.%s.perf", s.Name, result.Subject))
-	cmd := exec.Command("perf", "record", "-q", "-F", "499", "-g", "-o", file, "-p", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.pids)), ","), "[]"))
+	cmd := exec.Command("perf", "record", "-q", "-e", "cpu-clock", "-F", "499", "-g", "-o", file, "-p", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(p.pids)), ","), "[]"))
 	cmd.Stderr, cmd.SysProcAttr = os.Stderr, endWithParent()
 	err := os.MkdirAll(r.o.perf, 0o755)
 	if err == nil {
