@@ -7,7 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
+
+// attach is what perf takes to begin.
+const attach = time.Second
 
 // record lets perf look at the proxy until stop, if the options say so. The
 // recordings are for perf report; the figures of such a run are not for others.
@@ -26,6 +30,7 @@ func (r *runner) record(s *scenario, p *proxy, result *sample) (stop func()) {
 		fmt.Fprintf(r.o.out, "no recording: %v\n", err)
 		return func() {}
 	}
+	time.Sleep(attach)
 	return func() {
 		cmd.Process.Signal(syscall.SIGINT)
 		cmd.Wait() // a signal ends it: always an error
