@@ -18,6 +18,9 @@ type DialOptions struct {
 	Transparent bool       // Source need not be ours
 	FreeBind    bool
 	Options     []Option // those of PreBind and Bound
+	// Blocks, if not nil, is called before Dial first blocks its goroutine, be it for a
+	// moment that does not count as waiting yet.
+	Blocks func()
 }
 
 // Dial connects to an IPAddr or UnixAddr. waiting, if not nil, is called once before
@@ -51,7 +54,7 @@ func dial(addr net.Addr, deadline time.Time, waiting func() <-chan struct{}, o *
 		err = nil // the usual case on the loopback interface, for one system call
 	}
 	if err == unix.EINPROGRESS {
-		if err = outcome(fd, patience(addr)); err == unix.EINPROGRESS {
+		if err = soon(fd, patience(addr), o.Blocks); err == unix.EINPROGRESS {
 			var cancel <-chan struct{}
 			if waiting != nil {
 				cancel = waiting()
@@ -147,6 +150,18 @@ func patience(addr net.Addr) (millis int) {
 		return 2
 	}
 	return 0
+}
+
+// soon returns the outcome if it comes within so many milliseconds.
+func soon(fd, millis int, blocks func()) error {
+	err := outcome(fd, 0)
+	if err != unix.EINPROGRESS || millis == 0 {
+		return err
+	}
+	if blocks != nil {
+		blocks()
+	}
+	return outcome(fd, millis)
 }
 
 // outcome returns unix.EINPROGRESS while there is none.

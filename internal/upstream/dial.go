@@ -30,7 +30,7 @@ func (a *attempt) dialOne(to net.Addr) (filter.Stream, error) {
 		return a.dialInternal(in, meta)
 	}
 	a.limit()
-	return a.dialSocket(to, a.waiting)
+	return a.dialSocket(to, a.waiting, a.r.Hop.Blocks)
 }
 
 // passing returns the metadata that goes with a connection, and counts what is
@@ -43,11 +43,12 @@ func (a *attempt) passing() filter.Metadata {
 	return meta
 }
 
-func (a *attempt) dialSocket(to net.Addr, waiting func() <-chan struct{}) (filter.Stream, error) {
+func (a *attempt) dialSocket(to net.Addr, waiting func() <-chan struct{}, blocks func()) (filter.Stream, error) {
 	o := a.cluster.socket
 	if _, ok := filter.IP(to); !ok { // source address and keep-alive are for IP alone (Envoy)
 		o = netconn.DialOptions{}
 	}
+	o.Blocks = blocks
 	return a.cluster.set.opts.dial(to, a.deadline, waiting, o)
 }
 

@@ -45,6 +45,7 @@ func newRace(a *attempt) *race {
 func (r *race) run() (filter.Stream, net.Addr, error) {
 	defer r.finish()
 	var cancel <-chan struct{}
+	r.attempt.r.Hop.Blocks() // for the runners, be they ever so fast
 	for r.begin(); !r.done; {
 		select {
 		case e := <-r.events:
@@ -105,7 +106,7 @@ func (r *race) runner(to net.Addr) {
 	s, err := r.attempt.dialSocket(to, func() <-chan struct{} {
 		r.tell(event{waits: true})
 		return r.stop
-	})
+	}, nil)
 	if !r.tell(event{to: to, stream: s, err: err}) && err == nil {
 		s.Close()
 	}
