@@ -19,7 +19,7 @@ func (s *Socket) Detach() (fd int, err error) {
 	case s.closed:
 		return -1, net.ErrClosed
 	case f == nil:
-		return s.fd, nil
+		return int(s.fd), nil
 	}
 	rc, err := f.SyscallConn()
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Socket) Detach() (fd int, err error) {
 	if derr != nil {
 		return -1, derr
 	}
-	s.fd = dup
+	s.fd = int32(dup)
 	s.file.Store(nil)
 	return dup, f.Close()
 }

@@ -39,7 +39,7 @@ func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(e
 		s, err := l.acceptNow()
 		switch {
 		case err == nil:
-			s.home = int32(t.Home) + 1
+			s.home = uint16(t.Home) + 1
 			handle(s, t)
 		case err != unix.EAGAIN: // another loop was faster
 			select {
