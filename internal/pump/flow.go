@@ -9,8 +9,9 @@ import (
 	"github.com/ginnel/ginnel/internal/netconn"
 )
 
-// A flow is one direction of a pair, run by one goroutine, which alone touches the
-// plain fields.
+// A flow is one direction of a pair. Whoever runs it alone touches the plain fields: a
+// goroutine of its own, which ends when there is nothing to be taken from a pipe, or
+// then the goroutine of another flow (swift.go).
 type flow struct {
 	p        *pair
 	src, dst *end
@@ -18,6 +19,12 @@ type flow struct {
 	class    uint8 // size of the next read
 	paused   bool  // reading waits for dst to take what was read
 	doomed   bool  // src was reset and dst has not moved since the last look
+	sinking  bool  // dst takes no more: what is read is thrown away
+	hasty    bool  // tryWrite does not wait
+
+	held  piece  // read and not yet written; empty: read on
+	again func() // runs the flow in a goroutine; nil until it is needed
+	back  *flow  // goes on when this one, which it has woken, has nothing to do
 
 	alarm             time.Time // write deadline of dst; zero: none
 	tryRead, tryWrite func(fd uintptr) bool
@@ -37,21 +44,32 @@ func (f *flow) init(p *pair, from filter.Direction, src, dst *end) {
 	}
 }
 
-// run moves the bytes of one direction until it has ended or the pair has.
-func (f *flow) run() {
+// run moves the bytes of one direction until it has ended or the pair has, or until
+// it sleeps; then it belongs to whoever wakes it.
+func (f *flow) run() (stopped bool) {
 	for {
 		in, err := f.read()
+		if err == errAsleep {
+			return false
+		}
+		if f.sinking {
+			f.free(in)
+			if err != nil {
+				f.sunk(err)
+				return true
+			}
+			continue
+		}
 		if err == nil {
 			err = f.awake()
 		}
 		if err != nil {
 			f.free(in)
 			f.sourceEnded(err)
-			return
+			return true
 		}
-		if err = f.write(in); err != nil {
-			f.destinationEnded(err)
-			return
+		if err = f.write(in); err != nil && !f.destinationEnded(err) {
+			return true
 		}
 	}
 }
@@ -141,13 +159,16 @@ func (f *flow) peerGone(wasReset bool) {
 
 // destinationEnded takes over when dst can no longer be written to. What its peer
 // sent before is still to be delivered by the other flow, which then ends the pair.
-func (f *flow) destinationEnded(err error) {
+// Meanwhile f goes on as a sink, if it reports so: what src sends is thrown away, so
+// that its peer does not block on us while it has still to take what the other flow
+// brings.
+func (f *flow) destinationEnded(err error) (sink bool) {
 	if err = ended(err); err == os.ErrDeadlineExceeded { // there is a verdict
-		return
+		return false
 	}
 	if f.doomed { // given up: err is about src
 		f.p.left(f.src, reset)
-		return
+		return false
 	}
 	f.p.mu.Lock()
 	if f.dst.fate == alive {
@@ -157,28 +178,21 @@ func (f *flow) destinationEnded(err error) {
 	f.p.mu.Unlock()
 	if nobody {
 		f.p.left(f.dst, how)
-		return
+		return false
 	}
-	err = f.sink()
+	f.sinking = true
+	return true
+}
+
+// sunk ends a sink.
+func (f *flow) sunk(err error) {
 	f.p.mu.Lock()
 	f.src.deaf = true
 	helpless := f.src.fate != alive // the other flow was here, too
 	f.src.learn(err)
-	how = f.dst.fate
+	how := f.dst.fate
 	f.p.mu.Unlock()
 	if helpless {
 		f.p.left(f.dst, how)
-	}
-}
-
-// sink throws away what src sends, so that its peer does not block on us while it has
-// still to take what the other flow brings.
-func (f *flow) sink() error {
-	for {
-		in, err := f.read()
-		f.free(in)
-		if err != nil {
-			return err
-		}
 	}
 }

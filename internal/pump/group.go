@@ -91,8 +91,7 @@ func (g *Group) Start(down, up filter.Stream, hop filter.Outer, first func() err
 		p.CloseLocal(nil, *reason)
 	}
 	p.watch()
-	go p.downstreamToUpstream()
-	go p.upstreamToDownstream()
+	p.begin()
 	return p
 }
 

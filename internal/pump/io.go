@@ -12,12 +12,16 @@ import (
 )
 
 // read waits for bytes of src and returns them in memory that f then owns. Errors
-// are those of ended; the piece is then empty.
+// are those of ended, or errAsleep; the piece is then empty.
 func (f *flow) read() (piece, error) {
+	if in := f.held; len(in.b) > 0 {
+		f.held = piece{}
+		return in, nil
+	}
 	for {
 		in, err := f.readOnce()
-		if err == nil {
-			return in, nil
+		if err == nil || err == errAsleep {
+			return in, err
 		}
 		if err = ended(err); err != os.ErrDeadlineExceeded || !f.p.proceed(f.src.stream.SetReadDeadline, time.Time{}) {
 			return piece{}, err
@@ -67,21 +71,12 @@ func (f *flow) readNow(fd uintptr) bool {
 	return err != unix.EAGAIN
 }
 
-// readPipe takes a chunk over, or copies where a chunk would be more than may be held.
-func (f *flow) readPipe() (piece, error) {
-	var in piece
-	var err error
-	if int(f.p.limits.maxBytes) >= pipe.LargeChunkBytes {
-		if in.chunk, err = f.src.pipe.ReadChunk(); err == nil {
-			in.b = in.chunk.Bytes()
-		}
-	} else if err = f.src.pipe.WaitReadable(); err == nil {
-		in, err = f.fillFrom(f.src.pipe)
+// endOfPipe tells a half close from the end of the whole connection.
+func endOfPipe(src *pipe.Conn, err error) error {
+	if err == io.EOF && src.PeerClosed() {
+		return errClosed
 	}
-	if err == io.EOF && f.src.pipe.PeerClosed() {
-		err = errClosed
-	}
-	return in, err
+	return err
 }
 
 // fillFrom does one Read.
@@ -100,29 +95,26 @@ func (f *flow) fillFrom(r io.Reader) (piece, error) {
 // write passes all of in on and gives its memory back.
 func (f *flow) write(in piece) error {
 	var err error
+	var slept pipe.Sleeper
 	switch {
 	case f.dst.raw != nil:
 		err = f.writeSocket(in.b)
 	case f.dst.pipe != nil:
-		err = f.awaitPipe()
-		if err == nil && in.chunk != nil {
-			n := len(in.b)
-			if err = f.dst.pipe.WriteChunk(in.chunk); err == nil {
-				f.p.untold[f.from].Add(uint64(n))
-			}
-			in.chunk = nil
-		} else if err == nil {
-			err = f.writeStream(in.b)
-		}
+		slept, err = f.writePipe(&in)
 	default:
 		err = f.writeStream(in.b)
 	}
 	f.free(in)
-	if err == nil {
-		f.touch()
-		f.resume()
+	if err != nil {
+		return err
 	}
-	return err
+	var now moment
+	f.touch(&now)
+	f.resume()
+	if slept != nil {
+		serve(slept, now)
+	}
+	return nil
 }
 
 func (f *flow) writeStream(b []byte) error {
@@ -132,11 +124,14 @@ func (f *flow) writeStream(b []byte) error {
 }
 
 func (f *flow) writeSocket(b []byte) error {
-	f.out, f.outErr = b, nil
+	f.out = b
 	for {
-		err := f.dst.raw.Write(f.tryWrite)
+		var err error
+		if f.outErr == nil { // else that of a hasty write, which the kernel tells once
+			err = f.dst.raw.Write(f.tryWrite)
+		}
 		if err == nil {
-			err = f.outErr
+			err, f.outErr = f.outErr, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			f.out = nil
@@ -158,9 +153,11 @@ func (f *flow) writeNow(fd uintptr) bool {
 			f.p.untold[f.from].Add(uint64(n))
 			f.out = f.out[n:]
 			f.doomed = false
+		case err == unix.EAGAIN && f.hasty:
+			return true
 		case err == unix.EAGAIN:
 			if len(f.out) < all {
-				f.touch()
+				f.touch(new(moment))
 			}
 			f.pause()
 			return false
@@ -170,6 +167,21 @@ func (f *flow) writeNow(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+func (f *flow) writePipe(in *piece) (slept pipe.Sleeper, err error) {
+	for {
+		slept, taken, err := f.offer(in)
+		switch {
+		case taken:
+			return slept, nil
+		case err != nil && (f.alarm.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded)):
+			return nil, err
+		}
+		if err = f.awaitPipe(); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // awaitPipe waits until the pipe takes more, or fails to.
@@ -187,7 +199,7 @@ func (f *flow) awaitPipe() error {
 	if f.alarm.IsZero() {
 		return nil
 	}
-	f.alarm = time.Time{} // WriteChunk would lose the chunk to it
+	f.alarm = time.Time{}
 	if !f.p.proceed(f.dst.stream.SetWriteDeadline, f.alarm) {
 		return os.ErrDeadlineExceeded
 	}
@@ -198,7 +210,7 @@ func (f *flow) awaitPipe() error {
 func (f *flow) pause() {
 	if !f.paused {
 		f.paused = true
-		f.touch()
+		f.touch(new(moment))
 		if f.p.flow(f.from, max(1, f.p.group.now())) {
 			f.p.rewatch()
 		}
@@ -255,12 +267,5 @@ func (f *flow) flush() {
 	f.p.mu.Unlock()
 	if f.src.left(halfDone) {
 		f.p.beginFlush()
-	}
-}
-
-// touch notes that bytes pass.
-func (f *flow) touch() {
-	if f.p.limits.idleHop != 0 {
-		f.p.touch(f.p.group.now())
 	}
 }

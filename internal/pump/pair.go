@@ -7,9 +7,10 @@ import (
 	"github.com/ginnel/ginnel/filter"
 )
 
-// A pair is a pump of two goroutines, one for either direction. It runs until there
-// is a verdict and both flows have stopped; the one that stops last closes the
-// streams and tells the hops.
+// A pair is a pump that goroutines serve, one for either direction where there is
+// something to do or to wait for; for the bytes of a pipe a flow waits without. It runs
+// until there is a verdict and both flows have stopped; the one that stops last closes
+// the streams and tells the hops.
 type pair struct {
 	link
 	shard      *shard
@@ -19,7 +20,7 @@ type pair struct {
 
 	mu      sync.Mutex
 	verdict verdict
-	running int // flows
+	running int // flows, asleep or not
 	timer   *time.Timer
 	cut     chan struct{} // closed to end a flush; nil while there is none
 }
@@ -76,12 +77,18 @@ func (p *pair) expire() {
 	p.end(p.struck(by, cause))
 }
 
-// The goroutines of a pair.
-func (p *pair) downstreamToUpstream() { p.run(&p.flows[filter.FromDownstream]) }
-func (p *pair) upstreamToDownstream() { p.run(&p.flows[filter.FromUpstream]) }
+// begin starts the flows.
+func (p *pair) begin() {
+	for i := range p.flows {
+		p.flows[i].begin()
+	}
+}
 
+// run is a goroutine of a flow.
 func (p *pair) run(f *flow) {
-	f.run()
+	if !f.run() {
+		return // p may be gone
+	}
 	p.mu.Lock()
 	p.running--
 	last := p.running == 0

@@ -106,10 +106,11 @@ func (c *Conn) end(reset bool) error {
 	peer := c.peer()
 	tell := peer.peerGone
 	c.peerGone, peer.peerGone = nil, nil
+	in, out := c.in.rouse(), c.out.rouse()
 	c.pair.unlock()
 
-	c.in.cond.Broadcast()
-	c.out.cond.Broadcast()
+	c.in.tell(in)
+	c.out.tell(out)
 	unread.freeAll()
 	if tell != nil {
 		tell(reset)

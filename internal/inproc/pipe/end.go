@@ -8,12 +8,14 @@ import (
 // finish is the writer's half close.
 func (h *half) finish() error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.writer.closed {
+		h.mu.Unlock()
 		return net.ErrClosed
 	}
 	h.fin = true
-	h.cond.Broadcast()
+	slept := h.rouse()
+	h.mu.Unlock()
+	h.tell(slept)
 	return nil
 }
 
@@ -49,10 +51,22 @@ func (h *half) buffered() int {
 
 func (h *half) setDeadline(p *party, t time.Time) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if p.closed {
+		h.mu.Unlock()
 		return net.ErrClosed
 	}
+	slept := h.setTimer(p, t)
+	passed := p.expired
+	h.mu.Unlock()
+	if passed {
+		h.tell(slept)
+	}
+	return nil
+}
+
+// setTimer replaces the deadline of p, with mu held. If it has passed, who slept for
+// it must be told.
+func (h *half) setTimer(p *party, t time.Time) (slept Sleeper) {
 	if p.armed && !p.timer.Stop() {
 		p.timer = nil // its call is on the way, and will find itself replaced
 	}
@@ -63,8 +77,7 @@ func (h *half) setDeadline(p *party, t time.Time) error {
 	d := time.Until(t)
 	switch {
 	case d <= 0:
-		p.expired = true
-		h.cond.Broadcast()
+		return h.expire(p)
 	case p.timer != nil:
 		p.armed = true
 		p.timer.Reset(d)
@@ -75,16 +88,29 @@ func (h *half) setDeadline(p *party, t time.Time) error {
 	return nil
 }
 
+// expire is what a deadline of p does that has passed, with mu held.
+func (h *half) expire(p *party) (slept Sleeper) {
+	p.armed, p.expired = false, true
+	if p == &h.reader {
+		return h.rouse()
+	}
+	return nil
+}
+
 // newTimer returns a timer that expires p unless it was replaced; mu is held, so
 // its call cannot run before the caller has stored it.
 func (h *half) newTimer(p *party, d time.Duration) *time.Timer {
 	var t *time.Timer
 	t = time.AfterFunc(d, func() {
 		h.mu.Lock()
-		defer h.mu.Unlock()
-		if p.timer == t {
-			p.armed, p.expired = false, true
-			h.cond.Broadcast()
+		var slept Sleeper
+		mine := p.timer == t
+		if mine {
+			slept = h.expire(p)
+		}
+		h.mu.Unlock()
+		if mine {
+			h.tell(slept)
 		}
 	})
 	return t

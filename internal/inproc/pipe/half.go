@@ -24,12 +24,14 @@ type half struct {
 	limit int // > 0
 
 	mu sync.Mutex
-	// Whoever makes true what another may wait for broadcasts. One cond serves
-	// readers and writers: the queue is never empty and full at once, so they
-	// hardly ever wait together, and a broadcast to nobody costs two loads.
+	// Whoever makes true what another may wait for broadcasts, and wakes the sleeper
+	// if it is the reader's business. One cond serves readers and writers: the queue
+	// is never empty and full at once, so they hardly ever wait together, and a
+	// broadcast to nobody costs two loads.
 	cond    sync.Cond
 	queue   list
 	bytes   int
+	sleeper Sleeper // waits for what readable tells; nil: nobody
 	reader  party
 	writer  party
 	writing bool // a write is under way, perhaps waiting for room; others wait
@@ -50,23 +52,32 @@ func (h *half) init(limit int) {
 	h.cond.L = &h.mu
 }
 
-// awaitBytes waits, with mu held, until more than seen bytes are queued. Like a
-// socket it looks at the deadline before it looks for bytes.
+// readable reports whether more than seen bytes are queued, with mu held, or why
+// there will not be; neither: a reader has to wait. Like a socket it looks at the
+// deadline before it looks for bytes.
+func (h *half) readable(seen int) (bool, error) {
+	switch {
+	case h.reader.closed:
+		return false, net.ErrClosed
+	case h.reader.expired:
+		return false, os.ErrDeadlineExceeded
+	case h.bytes > seen:
+		return true, nil
+	case h.reset:
+		return false, ErrReset
+	case h.fin:
+		return false, io.EOF
+	case h.bytes >= h.limit: // a peek for more than will ever be queued
+		return false, io.ErrShortBuffer
+	}
+	return false, nil
+}
+
+// awaitBytes waits, with mu held, until more than seen bytes are queued.
 func (h *half) awaitBytes(seen int) error {
 	for {
-		switch {
-		case h.reader.closed:
-			return net.ErrClosed
-		case h.reader.expired:
-			return os.ErrDeadlineExceeded
-		case h.bytes > seen:
-			return nil
-		case h.reset:
-			return ErrReset
-		case h.fin:
-			return io.EOF
-		case h.bytes >= h.limit: // a peek for more than will ever be queued
-			return io.ErrShortBuffer
+		if ready, err := h.readable(seen); ready || err != nil {
+			return err
 		}
 		h.cond.Wait()
 	}
@@ -131,12 +142,16 @@ func (h *half) write(p []byte) (n int, err error) {
 		if n == len(p) {
 			break
 		}
-		h.cond.Broadcast()
+		h.tellLocked()
 	}
 	h.writing = false
+	var slept Sleeper
+	if n > 0 {
+		slept = h.rouse()
+	}
 	yield := h.bytes >= yieldBytes && h.bytes-n < yieldBytes
 	h.mu.Unlock()
-	h.cond.Broadcast()
+	h.tell(slept)
 	if yield {
 		runtime.Gosched()
 	}
@@ -181,8 +196,12 @@ func (h *half) put(k *Chunk) error {
 		h.writing = false
 	}
 	taken := err == nil && h.enqueue(k)
+	var slept Sleeper
+	if taken {
+		slept = h.rouse()
+	}
 	h.mu.Unlock()
-	h.cond.Broadcast()
+	h.tell(slept)
 	if !taken {
 		k.Free()
 	}
