@@ -83,9 +83,17 @@ func newWire(down, up filter.Stream) *wire {
 		return nil
 	}
 	w := new(wire)
-	w.sides[filter.FromDownstream] = side{sock: d, fd: int32(dfd), is: writable}
-	w.sides[filter.FromUpstream] = side{sock: u, fd: int32(ufd), is: writable}
+	w.sides[filter.FromDownstream] = newSide(d, dfd)
+	w.sides[filter.FromUpstream] = newSide(u, ufd)
 	return w
+}
+
+func newSide(s *netconn.Socket, fd int) side {
+	is := writable
+	if s.Unix() { // a read of it stops behind bytes that came with a descriptor
+		is |= eager
+	}
+	return side{sock: s, fd: int32(fd), is: is}
 }
 
 // CloseLocal implements filter.Pump. Without a hop it is the reason of all of them.
