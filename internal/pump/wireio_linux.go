@@ -13,6 +13,9 @@ const (
 	// turn. It is as much as a pipe takes: fewer and larger steps cost the kernel less,
 	// and the peers, who are woken as often. Splicing so much takes 0.2 ms.
 	turnBytes = 1 << 20
+	// stepBytes is what a step counts for at least: where only few bytes may be held, a
+	// turn would else be a million of them.
+	stepBytes = 4 << 10
 	// From so many reads on, without bytes the other way, of so many bytes at least,
 	// it is a stream and moves through a pipe. Messages to and fro would only pay for
 	// the further system call.
@@ -38,7 +41,7 @@ func (w *wire) move(d filter.Direction) (more bool) {
 		case w.phase != moving || s.has(sinking|deaf):
 			return false
 		}
-		left -= n
+		left -= max(n, stepBytes)
 	}
 	return true
 }
