@@ -46,15 +46,16 @@ type piece struct {
 	chunk *pipe.Chunk
 }
 
-// take returns memory for one read of f: a chunk where the bytes go to a pipe, which
+// take holds memory for one read of f: a chunk where the bytes go to a pipe, which
 // then takes it over.
-func (f *flow) take() piece {
+func (f *flow) take() {
 	if f.dst.pipe != nil {
 		k := pipe.NewChunk(f.chunkBytes())
-		return piece{b: f.limit(k.Room()), chunk: k}
+		f.held = piece{b: f.limit(k.Room()), chunk: k}
+		return
 	}
 	buf := f.p.group.buffers.take(f.class)
-	return piece{b: f.limit(buf.b), buf: buf}
+	f.held = piece{b: f.limit(buf.b), buf: buf}
 }
 
 func (f *flow) chunkBytes() int {
@@ -66,21 +67,24 @@ func (f *flow) chunkBytes() int {
 
 func (f *flow) limit(b []byte) []byte { return b[:min(len(b), int(f.p.limits.maxBytes))] }
 
-// fill makes the first n bytes of in.b what in holds.
-func (in *piece) fill(n int) {
-	in.b = in.b[:n]
-	if in.chunk != nil {
-		in.chunk.Extend(n)
+// filled notes that the first n bytes of what take has brought are read.
+func (f *flow) filled(n int) {
+	f.adapt(n, len(f.held.b))
+	f.held.b = f.held.b[:n]
+	if k := f.held.chunk; k != nil {
+		k.Extend(n)
 	}
 }
 
-func (f *flow) free(in piece) {
-	switch {
+// free gives back what is held, read or not.
+func (f *flow) free() {
+	switch in := f.held; {
 	case in.chunk != nil:
 		in.chunk.Free()
 	case in.buf != nil:
 		f.p.group.buffers.put(in.buf)
 	}
+	f.held = piece{}
 }
 
 // adapt chooses the size of the next read after one that brought n of room bytes.

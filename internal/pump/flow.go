@@ -22,16 +22,13 @@ type flow struct {
 	sinking  bool  // dst takes no more: what is read is thrown away
 	hasty    bool  // tryWrite does not wait
 
-	held  piece  // read and not yet written; empty: read on
+	held  piece  // what was read and is not yet written
 	again func() // runs the flow in a goroutine; nil until it is needed
 	back  *flow  // goes on when this one, which it has woken, has nothing to do
 
-	alarm             time.Time // write deadline of dst; zero: none
+	alarm             time.Duration // write deadline of dst, in the group's time; 0: none
 	tryRead, tryWrite func(fd uintptr) bool
-	in                piece // what tryRead has read
-	inErr             error
-	out               []byte // what tryWrite has to write
-	outErr            error
+	inErr, outErr     error // what they met
 }
 
 func (f *flow) init(p *pair, from filter.Direction, src, dst *end) {
@@ -48,27 +45,27 @@ func (f *flow) init(p *pair, from filter.Direction, src, dst *end) {
 // it sleeps; then it belongs to whoever wakes it.
 func (f *flow) run() (stopped bool) {
 	for {
-		in, err := f.read()
+		err := f.read()
 		if err == errAsleep {
 			return false
 		}
 		if f.sinking {
-			f.free(in)
-			if err != nil {
-				f.sunk(err)
-				return true
+			f.free()
+			if err == nil {
+				continue
 			}
-			continue
+			f.sunk(err)
+			return true
 		}
 		if err == nil {
 			err = f.awake()
 		}
 		if err != nil {
-			f.free(in)
+			f.free()
 			f.sourceEnded(err)
 			return true
 		}
-		if err = f.write(in); err != nil && !f.destinationEnded(err) {
+		if err = f.write(); err != nil && !f.destinationEnded(err) {
 			return true
 		}
 	}

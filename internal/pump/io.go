@@ -11,20 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// read waits for bytes of src and returns them in memory that f then owns. Errors
-// are those of ended, or errAsleep; the piece is then empty.
-func (f *flow) read() (piece, error) {
-	if in := f.held; len(in.b) > 0 {
-		f.held = piece{}
-		return in, nil
+// read waits for bytes of src, which f then holds, unless it still holds some. Errors
+// are those of ended, or errAsleep; nothing is held then.
+func (f *flow) read() error {
+	if len(f.held.b) > 0 {
+		return nil
 	}
 	for {
-		in, err := f.readOnce()
+		err := f.readOnce()
 		if err == nil || err == errAsleep {
-			return in, err
+			return err
 		}
 		if err = ended(err); err != os.ErrDeadlineExceeded || !f.p.proceed(f.src.stream.SetReadDeadline, time.Time{}) {
-			return piece{}, err
+			return err
 		}
 	}
 }
@@ -36,35 +35,34 @@ func (p *pair) proceed(set func(time.Time) error, t time.Time) bool {
 	return p.verdict.Cause == 0 && set(t) == nil
 }
 
-func (f *flow) readOnce() (piece, error) {
+func (f *flow) readOnce() error {
 	switch {
 	case f.src.raw != nil:
 		if err := f.src.raw.Read(f.tryRead); err != nil {
-			return piece{}, err
+			return err
 		}
-		return f.in, f.inErr
+		return f.inErr
 	case f.src.pipe != nil:
 		return f.readPipe()
 	}
-	return f.fillFrom(f.src.stream)
+	return f.readStream()
 }
 
 // readNow reads the socket if it has something; it holds no buffer when it returns
 // false.
 func (f *flow) readNow(fd uintptr) bool {
-	in := f.take()
-	n, err := unix.Read(int(fd), in.b)
+	f.take()
+	n, err := unix.Read(int(fd), f.held.b)
 	for err == unix.EINTR {
-		n, err = unix.Read(int(fd), in.b)
+		n, err = unix.Read(int(fd), f.held.b)
 	}
 	if n > 0 {
-		f.adapt(n, len(in.b))
-		in.fill(n)
-		f.in, f.inErr = in, nil
+		f.filled(n)
+		f.inErr = nil
 		return true
 	}
-	f.free(in)
-	f.in, f.inErr = piece{}, err
+	f.free()
+	f.inErr = err
 	if err == nil {
 		f.inErr = f.endOfSocket(fd)
 	}
@@ -79,32 +77,31 @@ func endOfPipe(src *pipe.Conn, err error) error {
 	return err
 }
 
-// fillFrom does one Read.
-func (f *flow) fillFrom(r io.Reader) (piece, error) {
-	in := f.take()
-	n, err := r.Read(in.b)
+// readStream does one Read.
+func (f *flow) readStream() error {
+	f.take()
+	n, err := f.src.stream.Read(f.held.b)
 	if n == 0 {
-		f.free(in)
-		return piece{}, err
+		f.free()
+		return err
 	}
-	f.adapt(n, len(in.b))
-	in.fill(n)
-	return in, nil // err comes again
+	f.filled(n)
+	return nil // err comes again
 }
 
-// write passes all of in on and gives its memory back.
-func (f *flow) write(in piece) error {
+// write passes on all that is held, and gives its memory back.
+func (f *flow) write() error {
 	var err error
 	var slept pipe.Sleeper
 	switch {
 	case f.dst.raw != nil:
-		err = f.writeSocket(in.b)
+		err = f.writeSocket()
 	case f.dst.pipe != nil:
-		slept, err = f.writePipe(&in)
+		slept, err = f.writePipe()
 	default:
-		err = f.writeStream(in.b)
+		err = f.writeStream()
 	}
-	f.free(in)
+	f.free()
 	if err != nil {
 		return err
 	}
@@ -117,14 +114,13 @@ func (f *flow) write(in piece) error {
 	return nil
 }
 
-func (f *flow) writeStream(b []byte) error {
-	n, err := f.dst.stream.Write(b)
+func (f *flow) writeStream() error {
+	n, err := f.dst.stream.Write(f.held.b)
 	f.p.untold[f.from].Add(uint64(n))
 	return err
 }
 
-func (f *flow) writeSocket(b []byte) error {
-	f.out = b
+func (f *flow) writeSocket() error {
 	for {
 		var err error
 		if f.outErr == nil { // else that of a hasty write, which the kernel tells once
@@ -134,7 +130,6 @@ func (f *flow) writeSocket(b []byte) error {
 			err, f.outErr = f.outErr, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			f.out = nil
 			return err
 		}
 		if err = f.look(); err != nil {
@@ -145,18 +140,18 @@ func (f *flow) writeSocket(b []byte) error {
 
 // writeNow writes what the socket takes.
 func (f *flow) writeNow(fd uintptr) bool {
-	all := len(f.out)
-	for len(f.out) > 0 {
-		n, err := unix.Write(int(fd), f.out)
+	all := len(f.held.b)
+	for len(f.held.b) > 0 {
+		n, err := unix.Write(int(fd), f.held.b)
 		switch {
 		case n > 0:
 			f.p.untold[f.from].Add(uint64(n))
-			f.out = f.out[n:]
+			f.held.b = f.held.b[n:]
 			f.doomed = false
 		case err == unix.EAGAIN && f.hasty:
 			return true
 		case err == unix.EAGAIN:
-			if len(f.out) < all {
+			if len(f.held.b) < all {
 				f.touch(new(moment))
 			}
 			f.pause()
@@ -169,13 +164,13 @@ func (f *flow) writeNow(fd uintptr) bool {
 	return true
 }
 
-func (f *flow) writePipe(in *piece) (slept pipe.Sleeper, err error) {
+func (f *flow) writePipe() (slept pipe.Sleeper, err error) {
 	for {
-		slept, taken, err := f.offer(in)
+		slept, taken, err := f.offer()
 		switch {
 		case taken:
 			return slept, nil
-		case err != nil && (f.alarm.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded)):
+		case err != nil && (f.alarm == 0 || !errors.Is(err, os.ErrDeadlineExceeded)):
 			return nil, err
 		}
 		if err = f.awaitPipe(); err != nil {
@@ -196,11 +191,11 @@ func (f *flow) awaitPipe() error {
 		}
 	}
 	f.doomed = false
-	if f.alarm.IsZero() {
+	if f.alarm == 0 {
 		return nil
 	}
-	f.alarm = time.Time{}
-	if !f.p.proceed(f.dst.stream.SetWriteDeadline, f.alarm) {
+	f.alarm = 0
+	if !f.p.proceed(f.dst.stream.SetWriteDeadline, time.Time{}) {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -216,14 +211,15 @@ func (f *flow) pause() {
 		}
 		f.flush()
 	}
-	if now := time.Now(); now.After(f.alarm) {
-		f.arm(now)
+	if f.alarm == 0 || f.p.group.now() > f.alarm {
+		f.arm()
 	}
 }
 
-func (f *flow) arm(now time.Time) bool {
-	f.alarm = now.Add(f.p.group.flushTimeout())
-	return f.p.proceed(f.dst.stream.SetWriteDeadline, f.alarm)
+func (f *flow) arm() bool {
+	g := f.p.group
+	f.alarm = g.now() + g.flushTimeout()
+	return f.p.proceed(f.dst.stream.SetWriteDeadline, g.epoch.Add(f.alarm))
 }
 
 func (f *flow) resume() {
@@ -250,7 +246,7 @@ func (f *flow) look() error {
 		f.doomed = how == reset || f.src.aborted()
 		f.flush()
 	}
-	if !f.arm(time.Now()) {
+	if !f.arm() {
 		return os.ErrDeadlineExceeded
 	}
 	return nil

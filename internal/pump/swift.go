@@ -26,34 +26,25 @@ func (f *flow) Wake() {
 	go f.again()
 }
 
-// hold lets a goroutine write what f has not, or find out why nothing can be read.
-func (f *flow) hold(in piece) {
-	f.held = in
-	f.Wake()
-}
-
 // begin starts a flow.
 func (f *flow) begin() {
-	if f.src.pipe == nil {
+	if f.src.pipe == nil || f.readPipe() != errAsleep {
 		f.Wake()
-		return
-	}
-	if in, err := f.readPipe(); err != errAsleep {
-		f.hold(in)
 	}
 }
 
 // readPipe takes a chunk over, or falls asleep.
-func (f *flow) readPipe() (piece, error) {
+func (f *flow) readPipe() error {
 	src := f.src.pipe
 	k, err := src.TakeChunk(int(f.p.limits.maxBytes), f)
 	switch {
 	case k != nil:
-		return piece{b: k.Bytes(), chunk: k}, nil
+		f.held = piece{b: k.Bytes(), chunk: k}
+		return nil
 	case err == nil:
-		return piece{}, errAsleep
+		return errAsleep
 	}
-	return piece{}, endOfPipe(src, err)
+	return endOfPipe(src, err)
 }
 
 // serve runs a reader that slept until there was something for it, and whom it wakes,
@@ -81,20 +72,20 @@ func serve(s pipe.Sleeper, m moment) {
 // and has then to be called again; else f is asleep or runs in a goroutine.
 func (f *flow) advance(m *moment) (woken *flow) {
 	for {
-		in, err := f.readPipe()
+		err := f.readPipe()
 		if err == errAsleep {
 			return nil
 		}
-		if err != nil || f.sinking || f.slow() {
-			f.hold(in)
-			return nil
+		var slept pipe.Sleeper
+		done := false
+		if err == nil && !f.sinking && !f.slow() {
+			slept, done = f.pass()
 		}
-		slept, done := f.pass(&in)
 		if !done {
-			f.hold(in)
+			f.Wake() // it finds what is held, or the error again
 			return nil
 		}
-		f.free(in)
+		f.free()
 		f.touch(m)
 		switch s := slept.(type) {
 		case nil:
@@ -111,25 +102,24 @@ func (f *flow) slow() bool {
 	return f.from == filter.FromDownstream && f.p.first != nil || f.dst.pipe == nil && f.dst.raw == nil
 }
 
-// pass writes in if that can be done at once; else in is what is left of it.
-func (f *flow) pass(in *piece) (slept pipe.Sleeper, done bool) {
+// pass writes what is held if that can be done at once; else the rest is still held.
+func (f *flow) pass() (slept pipe.Sleeper, done bool) {
 	if f.dst.pipe != nil {
-		slept, done, _ = f.offer(in)
+		slept, done, _ = f.offer()
 		return slept, done
 	}
-	f.out, f.hasty = in.b, true
+	f.hasty = true
 	err := f.dst.raw.Write(f.tryWrite)
-	in.b, f.out, f.hasty = f.out, nil, false
-	return nil, err == nil && f.outErr == nil && len(in.b) == 0
+	f.hasty = false
+	return nil, err == nil && f.outErr == nil && len(f.held.b) == 0
 }
 
-// offer queues the chunk in if there is room; else it is still there.
-func (f *flow) offer(in *piece) (slept pipe.Sleeper, taken bool, err error) {
-	n := len(in.b)
-	taken, slept, err = f.dst.pipe.OfferChunk(in.chunk)
+// offer queues the chunk that is held if there is room.
+func (f *flow) offer() (slept pipe.Sleeper, taken bool, err error) {
+	taken, slept, err = f.dst.pipe.OfferChunk(f.held.chunk)
 	if taken {
-		in.chunk = nil
-		f.p.untold[f.from].Add(uint64(n))
+		f.p.untold[f.from].Add(uint64(len(f.held.b)))
+		f.held = piece{}
 	}
 	return slept, taken, err
 }
