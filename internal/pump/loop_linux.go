@@ -11,31 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loops are the event loops of a group. They run while it has wires, and until Wait.
-type loops struct {
-	mu   sync.Mutex
-	all  []*loop
-	next int
-}
-
 // A loop moves the bytes of its wires in one goroutine, which alone touches them and
 // the plain fields. It waits in the kernel for readiness, edge-triggered, with one
 // buffer for all wires.
 type loop struct {
-	group  *Group
-	epoll  int
-	bell   int // an eventfd that wakes the loop
-	now    time.Duration
-	events []unix.EpollEvent
-	buf    []byte
-	wheel  wheel
-	queue  queue
-	pipes  pipes
-	batch  []unix.EpollEvent // what is left of the last events
-	busy   int               // events of the last round
-	fresh  time.Duration     // when other goroutines had their turn last
-	breath breath
-	turn   *turn // of the next connection; nil: make one
+	group   *Group
+	epoll   int
+	bell    int // an eventfd that wakes the loop
+	now     time.Duration
+	events  []unix.EpollEvent
+	buf     []byte
+	wheel   wheel
+	queue   queue
+	pipes   pipes
+	batch   []unix.EpollEvent // what is left of the last events
+	several bool              // the last events were
+	fresh   time.Duration     // when other goroutines had their turn last
+	breath  breath
+	turn    *turn // of the next connection; nil: make one
 
 	asleep atomic.Bool // or about to be: who posts must ring
 	done   chan struct{}
@@ -65,143 +58,6 @@ const (
 	// looked at, which the Go scheduler does only when it finds nothing to run.
 	maxGreed = time.Millisecond
 )
-
-// startLooped starts a wire if loops serve such streams; nil if not.
-func (g *Group) startLooped(down, up filter.Stream, hop filter.Outer, first func() error) filter.Pump {
-	if g.Loops <= 0 {
-		return nil
-	}
-	w := newWire(down, up)
-	if w == nil {
-		return nil
-	}
-	home, ok := w.sides[filter.FromDownstream].sock.Home()
-	if !ok {
-		home = -1
-	}
-	l := g.claimLoop(home)
-	if l == nil {
-		return nil
-	}
-	w.link = link{group: g, hop: hop, first: first}
-	w.loop = l
-	w.limits.read(hop, g.epoch, g.now())
-	for h := hop; h != nil; h = h.Outer() {
-		h.Serves(w)
-	}
-	l.post(message{w: w})
-	if reason := g.closing.Load(); reason != nil {
-		w.CloseLocal(nil, *reason)
-	}
-	return w
-}
-
-// claimLoop chooses the loop of a wire, which then counts as running: home if it is
-// one and has not much more to do than others, else whoever has least.
-func (g *Group) claimLoop(home int) *loop {
-	ls := &g.loops
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if ls.start(g) != nil {
-		return nil
-	}
-	g.running.Add(1)
-	g.active.Add(1)
-	ls.next = (ls.next + 1) % len(ls.all)
-	least := ls.all[ls.next]
-	for _, l := range ls.all {
-		if l.count < least.count {
-			least = l
-		}
-	}
-	if home >= 0 && home < len(ls.all) && ls.all[home].count <= least.count+least.count/8+1 {
-		least = ls.all[home]
-	}
-	least.count++
-	return least
-}
-
-// running returns the loops.
-func (ls *loops) running() []*loop {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return ls.all
-}
-
-// released counts a wire that has ended.
-func (ls *loops) released(l *loop) {
-	ls.mu.Lock()
-	l.count--
-	ls.mu.Unlock()
-}
-
-func (ls *loops) open(g *Group) error {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	return ls.start(g)
-}
-
-// start begins the loops if they do not run; ls.mu is held.
-func (ls *loops) start(g *Group) error {
-	if ls.all != nil {
-		return nil
-	}
-	var all []*loop
-	for n := range g.Loops {
-		l, err := newLoop(g)
-		if err != nil {
-			for _, l := range all {
-				l.stop()
-			}
-			return err
-		}
-		l.number = n
-		all = append(all, l)
-		go l.run()
-	}
-	ls.all = all
-	return nil
-}
-
-// stop ends the loops of a group that has no pump left; they begin anew with its next.
-func (ls *loops) stop(g *Group) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if g.active.Load() != 0 {
-		return
-	}
-	for _, l := range ls.all {
-		l.stop()
-	}
-	ls.all = nil
-}
-
-// each calls f for every loop.
-func (ls *loops) each(f func(*loop)) {
-	for _, l := range ls.running() {
-		f(l)
-	}
-}
-
-// settle has the hops of all wires told of their bytes.
-func (ls *loops) settle() {
-	ls.each(func(l *loop) {
-		l.mu.Lock()
-		wires := append([]*wire(nil), l.wires...)
-		l.mu.Unlock()
-		for _, w := range wires {
-			if w != nil {
-				w.Settle()
-			}
-		}
-	})
-}
-
-// close ends all wires for a local reason of every hop.
-func (ls *loops) close(reason string) {
-	v := &verdict{Ending: filter.Ending{Cause: filter.LocalClose, Reason: reason}}
-	ls.each(func(l *loop) { l.post(message{v: v}) })
-}
 
 func newLoop(g *Group) (*loop, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
@@ -278,20 +134,19 @@ func (l *loop) run() {
 				return
 			}
 		}
-		turns := l.queue.len
+		rest := l.queue.len
 		if w := l.queue.take(); w != nil {
 			w.turn()
+			l.now = l.group.now()
 		}
 		if !l.readMail() {
 			l.end()
 			return
 		}
 		l.wheel.advance(l.now, (*wire).expire)
-		if l.busy > 1 || turns > 0 {
-			l.yield()
-		}
-		l.busy = l.wait()
-		l.batch = l.events[:l.busy]
+		l.yield(rest > 0)
+		l.batch = l.events[:l.wait()]
+		l.several = len(l.batch) > 1
 		l.now = l.group.now()
 	}
 }
@@ -340,16 +195,18 @@ func (l *loop) patience() int {
 	return int(max(0, min((at-l.group.now()+tick-1), longest)/tick))
 }
 
-// yield lets other goroutines run. Only when the scheduler finds none does it look
-// which of them have become ready by their sockets; so that this happens although a
-// loop is always ready, it now and then waits for nothing.
-func (l *loop) yield() {
-	if l.now-l.fresh < maxGreed {
+// yield lets other goroutines run; on a loop with little to do that costs more than it
+// brings. Only when the scheduler finds none does it look which of them have become
+// ready by their sockets; so that this happens although a loop is always ready, it now
+// and then waits for nothing.
+func (l *loop) yield(unfinished bool) {
+	switch {
+	case l.now-l.fresh >= maxGreed:
+		l.breath.take()
+		l.fresh = l.group.now()
+	case l.several || unfinished:
 		runtime.Gosched()
-		return
 	}
-	l.breath.take()
-	l.fresh = l.group.now()
 }
 
 // handle passes an event on to its wire or watch. It reports false if the loop goes on
@@ -427,37 +284,4 @@ func (l *loop) drop(w *wire) {
 	l.wires[w.slot] = nil
 	l.vacated = append(l.vacated, w.slot)
 	l.mu.Unlock()
-}
-
-// A queue is the wires that have more to do than one turn allows.
-type queue struct {
-	first, last *wire
-	len         int
-}
-
-func (q *queue) put(w *wire) {
-	if w.queued {
-		return
-	}
-	w.queued = true
-	if q.last == nil {
-		q.first = w
-	} else {
-		q.last.following = w
-	}
-	q.last = w
-	q.len++
-}
-
-func (q *queue) take() *wire {
-	w := q.first
-	if w == nil {
-		return nil
-	}
-	if q.first = w.following; q.first == nil {
-		q.last = nil
-	}
-	w.following, w.queued = nil, false
-	q.len--
-	return w
 }

@@ -104,5 +104,9 @@ func (l *loop) accept(slot int32) bool {
 		l.turn = t
 	}
 	w.ready(&t.Turn)
-	return !t.left
+	if t.left { // what follows is another goroutine's
+		return false
+	}
+	l.now = l.group.now()
+	return true
 }
