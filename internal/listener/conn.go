@@ -13,7 +13,6 @@ import (
 type conn struct {
 	filter.Conn
 	listener *Listener
-	chain    *chain        // nil until chosen
 	dial     *inproc.Dial  // of an internal connection until it is accepted
 	turn     *netconn.Turn // of the loop whose goroutine sets the connection up, until it is connected
 
@@ -100,21 +99,13 @@ func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
 	c.closer = x
-	return c.closing() == ""
+	return c.listener.closing == ""
 }
 
 // Closing implements filter.ConnHost.
 func (c *conn) Closing(*filter.Conn) string {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
-	return c.closing()
-}
-
-// closing is why the connection must end; "": it must not. The caller holds the lock.
-func (c *conn) closing() string {
-	if c.chain != nil && c.chain.closing != "" {
-		return c.chain.closing
-	}
 	return c.listener.closing
 }
 

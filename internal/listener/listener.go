@@ -54,7 +54,6 @@ type Listener struct {
 type chain struct {
 	plan    *plan.Chain
 	handler filter.ConnHandler // nil: no filters, connections are closed
-	closing string             // guarded by Listener.mu: why the chain ends its connections; "": it does not
 }
 
 // Why a connection was refused before a filter chain served it.

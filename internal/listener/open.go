@@ -22,14 +22,13 @@ func (l *Listener) enter(c *conn) int {
 	return l.count
 }
 
-// admit gives a connection its chain and counts it, unless one of them is closing.
+// admit gives a connection its chain and counts it, unless the listener is closing.
 func (l *Listener) admit(c *conn, chain *chain) error {
 	l.stats.opened(c)
-	c.Info.Chain = &chain.plan.Info
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c.chain = chain
-	if c.closing() != "" {
+	c.Info.Chain = &chain.plan.Info // under the lock for snapshot
+	if l.closing != "" {
 		return errClosing
 	}
 	return nil
@@ -92,7 +91,7 @@ func (l *Listener) snapshot() []owned {
 	defer l.mu.Unlock()
 	var all []owned
 	for c := l.open.next; c != &l.open; c = c.next {
-		if c.chain != nil {
+		if c.Info.Chain != nil {
 			all = append(all, owned{c, c.closer})
 		}
 	}
