@@ -23,8 +23,7 @@ type Conn struct {
 	// connection's own. With an Outer the Stream is only borrowed until Accept.
 	Outer Outer
 
-	host   ConnHost
-	onData func(*Conn) error // nil: none
+	host ConnHost
 	// BufferBytes is the listener's per_connection_buffer_limit_bytes.
 	BufferBytes uint32
 	state       connState
@@ -101,12 +100,13 @@ func (c *Conn) Closing() string { return c.host.Closing(c) }
 // or their end, pass the terminal filter. An error closes the connection without
 // passing anything; its text is the local close reason. f must not block.
 func (c *Conn) OnData(f func(*Conn) error) {
-	before := c.onData
+	x := c.Info.More()
+	before := x.onData
 	if before == nil {
-		c.onData = f
+		x.onData = f
 		return
 	}
-	c.onData = func(c *Conn) error {
+	x.onData = func(c *Conn) error {
 		if err := before(c); err != nil {
 			return err
 		}
@@ -116,16 +116,16 @@ func (c *Conn) OnData(f func(*Conn) error) {
 
 // FirstData runs and forgets the functions of OnData, in their order.
 func (c *Conn) FirstData() error {
-	f := c.onData
-	c.onData = nil
-	if f == nil {
+	if !c.AwaitsData() {
 		return nil
 	}
+	f := c.Info.Extra.onData
+	c.Info.Extra.onData = nil
 	return f(c)
 }
 
 // AwaitsData reports whether functions of OnData have not run yet.
-func (c *Conn) AwaitsData() bool { return c.onData != nil }
+func (c *Conn) AwaitsData() bool { return c.Info.Rest().onData != nil }
 
 // A ConnHandler serves connections.
 type ConnHandler interface {

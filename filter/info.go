@@ -49,6 +49,8 @@ type Extra struct {
 	UpFailure string  // transport failure reason of the last failed attempt
 	UpTried   []*Host // in the order of the attempts; nil while there was only one
 	UpState   []Entry // %UPSTREAM_FILTER_STATE%: what was shared with the upstream connection
+
+	onData func(*Conn) error // of Conn.OnData; nil: nothing waits
 }
 
 // ListenerInfo is what all connections of a listener share.
