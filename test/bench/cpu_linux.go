@@ -131,6 +131,11 @@ func machine() string {
 			model = string(line)
 		}
 	}
-	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	return fmt.Sprintf("%d x %s, Linux %s", numCPU(), model, strings.TrimSpace(string(release)))
+	return fmt.Sprintf("%d x %s, Linux %s, TCP %s", numCPU(), model,
+		sysctl("kernel/osrelease"), sysctl("net/ipv4/tcp_congestion_control"))
+}
+
+func sysctl(name string) string {
+	b, _ := os.ReadFile("/proc/sys/" + name)
+	return strings.TrimSpace(string(b))
 }
