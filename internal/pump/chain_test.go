@@ -10,7 +10,8 @@ import (
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
 )
 
-// A chain is pumps joined by pipes between two sockets; hops[0] is next to the client.
+// A chain is pumps joined by streams of a kind, between two sockets; hops[0] is next
+// to the client.
 type chain struct {
 	client, host filter.Stream
 	hops         []*hop
@@ -18,17 +19,18 @@ type chain struct {
 	g            *Group
 }
 
-func newChain(t *testing.T, n int) *chain {
+func newChain(t *testing.T, n int, joint string) *chain {
 	t.Helper()
 	before, chunks := fds(t), pipe.ChunksInUse()
-	c := &chain{g: new(Group)}
+	c := &chain{g: &Group{Loops: loopsFor(joint, joint)}}
 	down, client := open(t, "socket")
 	c.client = client
 	for i := range n {
-		up, next := open(t, "pipe")
+		up, next := open(t, joint)
 		if i == n-1 {
-			up, c.host = open(t, "socket")
+			up.Close()
 			next.Close()
+			up, c.host = open(t, "socket")
 		}
 		h := newHop(t)
 		c.hops = append(c.hops, h)
@@ -55,9 +57,15 @@ func (c *chain) expectAll(t *testing.T, want filter.Cause) {
 	}
 }
 
-// Whatever the number of pipes in between, an end arrives as what it was, behind all
-// bytes, and every pump sees the same cause.
+// Whatever the number of pipes, or connections, in between, an end arrives as what it
+// was, behind all bytes, and every pump sees the same cause.
 func TestChains(t *testing.T) {
+	for _, joint := range []string{"pipe", "socket", looped} {
+		t.Run(joint, func(t *testing.T) { testChains(t, joint) })
+	}
+}
+
+func testChains(t *testing.T, joint string) {
 	big := strings.Repeat("0123456789abcdef", 64<<10)
 	for _, n := range []int{1, 2, 3, 9} {
 		for name, f := range map[string]func(t *testing.T, c *chain){
@@ -93,7 +101,7 @@ func TestChains(t *testing.T) {
 				c.expectAll(t, filter.DownstreamReset)
 			},
 		} {
-			t.Run(fmt.Sprint(n, " ", name), func(t *testing.T) { f(t, newChain(t, n)) })
+			t.Run(fmt.Sprint(n, " ", name), func(t *testing.T) { f(t, newChain(t, n, joint)) })
 		}
 	}
 }
@@ -104,7 +112,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // What an inner hop has written reaches the client whole when that hop is closed.
 func TestLocalCloseOfAnInnerHopLosesNothing(t *testing.T) {
-	c := newChain(t, 2)
+	c := newChain(t, 2, "pipe")
 	answer := strings.Repeat("answer", 50_000)
 	write(t, c.client, "some question that nobody reads to its end")
 	write(t, c.host, answer)

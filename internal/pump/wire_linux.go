@@ -42,6 +42,7 @@ const (
 	writable                        // a write may take something
 	eager                           // a short read need not be the last: the end, an error or urgent bytes have come
 	hungUp                          // both directions are over, or an error waits: the system has said so
+	finished                        // before that its peer had ended its direction
 	roomy                           // room for writing is watched
 	streaming                       // bytes move through a pipe
 	paused                          // reading waits for the other side to take what was read
@@ -127,6 +128,8 @@ func (w *wire) ready(d filter.Direction, events uint32) {
 	s := &w.sides[d]
 	if events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.is |= writable | hungUp
+	} else if events&unix.EPOLLRDHUP != 0 {
+		s.is |= finished
 	}
 	if events&unix.EPOLLOUT != 0 {
 		s.is |= writable

@@ -34,7 +34,7 @@ func (w *wire) sourceEnded(d filter.Direction, err error) {
 	s.is |= deaf
 	s.learn(err)
 	if err == errGone && s.fate == alive {
-		s.fate = closed
+		s.fate = s.unsaid()
 	}
 	switch {
 	case s.fate != alive:
@@ -42,6 +42,15 @@ func (w *wire) sourceEnded(d filter.Direction, err error) {
 	case err == io.EOF:
 		w.passEOF(d)
 	}
+}
+
+// unsaid is the fate of a side whose error nobody was told of: a splice to it that had
+// moved something kept it to itself, and the kernel tells it once.
+func (s *side) unsaid() fate {
+	if s.has(finished) {
+		return closed
+	}
+	return reset
 }
 
 // learn notes what an error of reading tells. It overrides what a write was told.

@@ -199,6 +199,9 @@ func (w *wire) unload(d filter.Direction) (n int, err error) {
 		w.pause(d)
 		return 0, errWould
 	default:
+		if c.buf == nil && errno == unix.EPIPE && o.fate == alive && !o.sock.Unix() {
+			o.fate = o.unsaid()
+		}
 		w.destinationEnded(d, ended(errno))
 		return 0, errWould
 	}
