@@ -179,3 +179,49 @@ func exchangeWith(t *testing.T, run func(l *netconn.Listener, serve func(*netcon
 	l.Close()
 	wg.Wait()
 }
+
+// A connection that has to wait while it is set up leaves the loop that accepted it,
+// which serves the others meanwhile: those that wait in the same round, too.
+func TestWhoWaitsLeavesItsTurn(t *testing.T) {
+	g := &Group{Loops: 1}
+	r := startMany(t, g, 0)[0]
+	s := listen(t, looped)
+	const waiting = 5
+	arrived := make(chan *netconn.Socket, waiting)
+	free := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		err := s.ServeBy(g, func(s *netconn.Socket, turn *netconn.Turn) {
+			turn.Leave()
+			turn.Leave()
+			wg.Add(1)
+			defer wg.Done()
+			arrived <- s
+			<-free
+			s.Close()
+		}, nil)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	var clients []filter.Stream
+	for range waiting {
+		c, err := netconn.Dial(s.Addr(), time.Time{}, nil, netconn.DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	for range waiting {
+		await(t, arrived)
+		write(t, r.client, "question")
+		get(t, r.host, "question")
+	}
+	close(free)
+	for _, c := range clients {
+		expect(t, c, "", "EOF")
+		c.Close()
+	}
+	s.Close()
+	wg.Wait()
+}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"golang.org/x/sys/unix"
 )
@@ -20,8 +21,9 @@ func byteAt(i int) byte { return byte(i^i>>7^i>>13) & 0x7f }
 // A peer plays a part.
 type peer struct {
 	part
-	sock *netconn.Socket
-	over *atomic.Bool // the pump has ended
+	stream filter.Stream
+	sock   *netconn.Socket // nil: it is a pipe
+	over   *atomic.Bool    // the pump has ended
 
 	sent, sentUrgent, got, gotUrgent atomic.Int64
 	acked                            bool // when it ended, its bytes had arrived
@@ -33,8 +35,9 @@ type peer struct {
 	moved                            atomic.Int64 // changes with all that happens
 }
 
-func newPeer(p part, sock *netconn.Socket, over *atomic.Bool) *peer {
-	return &peer{part: p, sock: sock, over: over, readDone: make(chan struct{})}
+func newPeer(p part, s filter.Stream, over *atomic.Bool) *peer {
+	sock, _ := s.(*netconn.Socket)
+	return &peer{part: p, stream: s, sock: sock, over: over, readDone: make(chan struct{})}
 }
 
 // read is the peer's reader.
@@ -49,7 +52,7 @@ func (p *peer) read() {
 				return
 			}
 		}
-		n, err := p.sock.Read(b)
+		n, err := p.stream.Read(b)
 		if p.closing.Load() { // which discards what the reader has not read
 			p.readEnd = "closed"
 			return
@@ -100,7 +103,7 @@ func (p *peer) play() {
 	}
 	switch p.end {
 	case "half", "half close", "half reset":
-		p.sock.CloseWrite()
+		p.stream.CloseWrite()
 	}
 	switch p.end {
 	case "close", "flushed close", "half close":
@@ -118,12 +121,12 @@ func (p *peer) play() {
 // close may be called at any time, also twice.
 func (p *peer) close() {
 	p.closing.Store(true)
-	p.sock.Close()
+	p.stream.Close()
 }
 
 func (p *peer) reset() {
 	p.closing.Store(true)
-	p.sock.Reset()
+	p.stream.Reset()
 }
 
 func (p *peer) do(x step) bool {
@@ -165,6 +168,9 @@ func (p *peer) do(x step) bool {
 
 // send writes all of b.
 func (p *peer) send(b []byte, flags int) (n int, err error) {
+	if p.sock == nil {
+		return p.stream.Write(b)
+	}
 	rc, err := p.sock.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -203,6 +209,10 @@ func (p *peer) lastWord() string {
 
 // flush waits until what was sent has arrived.
 func (p *peer) flush() {
+	if p.sock == nil {
+		p.acked = true // no end of a pipe takes anything back
+		return
+	}
 	for !p.over.Load() {
 		n, err := p.sock.Unsent()
 		if e := p.sock.Poll(); err != nil || e.Dead || e.Failed {

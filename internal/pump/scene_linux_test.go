@@ -15,15 +15,22 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
-	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // TestScripts plays random scripts with either pump.
 func TestScripts(t *testing.T) {
-	for name, loops := range map[string]int{"goroutines": 0, "loops": 2, "one loop": 1} {
-		t.Run(name, func(t *testing.T) {
-			for n := runs(1500); n > 0 && !t.Failed(); n -= 300 {
-				newTheatre(t, loops).play(min(n, 300))
+	sockets := []string{"socket", "v6", "unix"}
+	for _, c := range []struct {
+		name  string
+		loops int
+		kinds []string
+	}{
+		{"goroutines", 0, sockets}, {"pipes", 0, append([]string{"pipe", "pipe", "pipe"}, sockets...)},
+		{"loops", 2, sockets}, {"one loop", 1, sockets},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for n := runs(700); n > 0 && !t.Failed(); n -= 300 {
+				newTheatre(t, c.loops, c.kinds).play(min(n, 300))
 			}
 		})
 	}
@@ -33,14 +40,15 @@ func TestScripts(t *testing.T) {
 type theatre struct {
 	t              *testing.T
 	loops          int
+	kinds          []string
 	patient, brisk *Group // brisk: waits for nobody
 	streets        map[string]*street
 	fds            int
 	chunks         int64
 }
 
-func newTheatre(t *testing.T, loops int) *theatre {
-	h := &theatre{t: t, loops: loops, streets: map[string]*street{}, fds: fds(t), chunks: pipe.ChunksInUse()}
+func newTheatre(t *testing.T, loops int, kinds []string) *theatre {
+	h := &theatre{t: t, loops: loops, kinds: kinds, streets: map[string]*street{}, fds: fds(t), chunks: pipe.ChunksInUse()}
 	h.patient = &Group{Loops: loops, FlushTimeout: time.Minute}
 	h.brisk = &Group{Loops: loops, FlushTimeout: 10 * time.Millisecond}
 	for _, kind := range []string{"socket", "v6", "unix"} {
@@ -56,7 +64,7 @@ func (h *theatre) play(n int) {
 	for range 8 {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 && !h.t.Failed() {
-				h.playOne(newScript(nextSeed()))
+				h.playOne(newScript(nextSeed(), h.kinds))
 			}
 		})
 	}
@@ -164,9 +172,19 @@ func newScene(h *theatre, g *Group, s *script) *scene {
 		limits.Idle = 1 + soon
 	case "deadline":
 		limits.Deadline = time.Now().Add(soon)
+	case "client full":
+		limits.DownstreamHighWatermark = 1 + soon
+	case "host full":
+		limits.UpstreamHighWatermark = 1 + soon
 	}
-	var ours [2]*netconn.Socket
+	var ours [2]filter.Stream
 	for d, p := range s.parts {
+		if p.kind == "pipe" {
+			var stream filter.Stream
+			ours[d], stream = open(h.t, p.kind)
+			x.peers[d] = newPeer(p, stream, &x.over)
+			continue
+		}
 		o, sock := h.streets[p.kind].connect(h.t)
 		if s.polled {
 			o.SetDeadline(time.Time{})
@@ -356,6 +374,10 @@ func (x *scene) judgeCause() {
 		may = append(may, filter.IdleTimeout)
 	case "deadline":
 		may = append(may, filter.DurationReached)
+	case "client full":
+		may = append(may, filter.DownstreamHighWatermarkReached)
+	case "host full":
+		may = append(may, filter.UpstreamHighWatermarkReached)
 	}
 	if len(x.acts) > 0 {
 		may = append(may, filter.DownstreamClosed, filter.DownstreamReset, filter.UpstreamClosed, filter.UpstreamReset)

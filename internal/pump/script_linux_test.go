@@ -16,7 +16,7 @@ type script struct {
 	hops   int
 	buffer int // BufferBytes
 	first  string
-	limit  string // of one hop, which strikes soon
+	limit  string // of one hop, which may strike soon
 	local  bool   // CloseLocal of one hop at some moment
 	shut   bool   // Group.Close at some moment
 	settle bool   // others settle all the time
@@ -56,11 +56,11 @@ var partEnds = []string{
 	"reset", "flushed reset", "half reset",
 }
 
-func newScript(seed uint64) *script {
+func newScript(seed uint64, kinds []string) *script {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	s := &script{seed: seed, hops: 1 + rnd.IntN(4), settle: rnd.IntN(4) == 0, polled: rnd.IntN(2) == 0}
 	for d := range s.parts {
-		s.parts[d].draw(rnd)
+		s.parts[d].draw(rnd, kinds)
 	}
 	if rnd.IntN(3) == 0 {
 		s.buffer = []int{1, 2, 100, 4096, 5000, 16 << 10, 100_000, 1 << 20}[rnd.IntN(8)]
@@ -77,14 +77,18 @@ func newScript(seed uint64) *script {
 	case 3:
 		s.limit = "deadline"
 	case 4:
+		s.limit = "client full"
+	case 5:
+		s.limit = "host full"
+	case 6:
 		s.shut = !s.mayStick()
 	}
 	return s
 }
 
-func (p *part) draw(rnd *rand.Rand) {
-	p.kind = []string{"socket", "v6", "unix"}[rnd.IntN(3)]
-	if rnd.IntN(8) == 0 {
+func (p *part) draw(rnd *rand.Rand, kinds []string) {
+	p.kind = kinds[rnd.IntN(len(kinds))]
+	if rnd.IntN(8) == 0 && p.kind != "pipe" {
 		p.tiny = []string{"peer's", "ours", "both"}[rnd.IntN(3)]
 	}
 	p.end = partEnds[rnd.IntN(len(partEnds))]
@@ -118,7 +122,9 @@ func (s *script) drawSteps(rnd *rand.Rand) {
 		p := &s.parts[d]
 		switch op := rnd.IntN(10); {
 		case op < 1:
-			p.steps = append(p.steps, step{op: "urgent"})
+			if p.kind != "pipe" {
+				p.steps = append(p.steps, step{op: "urgent"})
+			}
 		case op < 4 && p.reads == all:
 			p.steps = append(p.steps, step{op: "await", n: total[1-d]})
 		default:
@@ -200,6 +206,10 @@ func (s *script) may(d filter.Direction) (c []filter.Cause) {
 	case "reset", "flushed reset":
 		if p.kind != "unix" { // whose reset is a close
 			return []filter.Cause{causeOf[d][1]}
+		}
+	case "close", "flushed close", "half close":
+		if p.kind == "pipe" {
+			return []filter.Cause{causeOf[d][0]}
 		}
 	}
 	return causeOf[d][:]

@@ -575,7 +575,7 @@ func TestCloseLocalRightAfterStart(t *testing.T) {
 	expectNothingLeft(t, g)
 }
 
-// A group may be waited for and used again, also while others start pumps.
+// A group may be waited for and used again.
 func TestWaitAndStartAgain(t *testing.T) {
 	g := &Group{Loops: 2}
 	s := listen(t, looped)
@@ -594,22 +594,12 @@ func TestWaitAndStartAgain(t *testing.T) {
 		host.Close()
 	}
 	before := fds(t)
-	for range 5 {
+	for range 10 {
+		life()
 		life()
 		expectNothingLeft(t, g)
 		if n := fds(t); n != before {
 			t.Errorf("%d descriptors, %d before", n, before)
 		}
 	}
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for range runs(100) {
-				life()
-				g.Wait()
-			}
-		})
-	}
-	wg.Wait()
-	expectNothingLeft(t, g)
 }
