@@ -56,7 +56,7 @@ type Group struct {
 	shards  [shards]shard
 	next    atomic.Uint32 // shard of the next pump
 	active  atomic.Int64
-	running sync.WaitGroup
+	running tally
 	closing atomic.Pointer[string]
 
 	settling sync.Mutex
@@ -82,7 +82,7 @@ func (g *Group) Start(down, up filter.Stream, hop filter.Outer, first func() err
 		return p
 	}
 	p := newPair(g, down, up, hop, first)
-	g.running.Add(1)
+	g.running.add()
 	g.add(p)
 	for h := hop; h != nil; h = h.Outer() {
 		h.Serves(p)
@@ -134,7 +134,7 @@ func (g *Group) Close(reason string) {
 // Wait returns when no pump runs and all observers were told. Then nothing of the
 // group is left until the next Start.
 func (g *Group) Wait() {
-	g.running.Wait()
+	g.running.wait()
 	g.loops.stop(g)
 }
 

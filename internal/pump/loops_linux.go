@@ -52,7 +52,7 @@ func (g *Group) claimLoop(home int) *loop {
 	if ls.start(g) != nil {
 		return nil
 	}
-	g.running.Add(1)
+	g.running.add()
 	g.active.Add(1)
 	ls.next = (ls.next + 1) % len(ls.all)
 	least := ls.all[ls.next]
@@ -114,7 +114,7 @@ func (ls *loops) start(g *Group) error {
 func (ls *loops) stop(g *Group) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if g.active.Load() != 0 {
+	if !g.running.none() {
 		return
 	}
 	for _, l := range ls.all {

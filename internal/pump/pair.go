@@ -158,5 +158,5 @@ func (p *pair) finish() {
 	p.group.remove(p)
 
 	p.conclude(p.verdict)
-	p.group.running.Done()
+	p.group.running.done()
 }

@@ -255,7 +255,7 @@ func (w *wire) finish() {
 	w.group.active.Add(-1)
 	w.group.loops.released(w.loop)
 	w.conclude(w.finale.verdict)
-	w.group.running.Done()
+	w.group.running.done()
 }
 
 // arm sets the timer for whatever is due first.
