@@ -24,11 +24,10 @@ type Conn struct {
 	Outer Outer
 
 	host ConnHost
-	// BufferBytes is the listener's per_connection_buffer_limit_bytes.
-	BufferBytes uint32
-	state       connState
 }
 
+// A connState is how far a Conn has come. It stands in Info: a byte behind an Info
+// costs eight.
 type connState uint8
 
 const (
@@ -66,8 +65,8 @@ func (c *Conn) Accept() {
 
 // Connected is Accept where nothing is going to block any more.
 func (c *Conn) Connected() {
-	if c.state&accepted == 0 {
-		c.state |= accepted
+	if !c.Accepted() {
+		c.Info.state |= accepted
 		c.host.Accepted(c)
 	}
 }
@@ -78,14 +77,14 @@ func (c *Conn) Connected() {
 func (c *Conn) Blocks() { c.host.Blocks(c) }
 
 // Accepted reports whether Accept was called.
-func (c *Conn) Accepted() bool { return c.state&accepted != 0 }
+func (c *Conn) Accepted() bool { return c.Info.state&accepted != 0 }
 
 // End settles the connection: its listener writes logs and statistics. How
 // it came to its close must be in Info. The Stream is closed by whoever owns it. Further
 // calls do nothing.
 func (c *Conn) End() {
-	if c.state&ended == 0 {
-		c.state |= ended
+	if c.Info.state&ended == 0 {
+		c.Info.state |= ended
 		c.host.Ended(c)
 	}
 }

@@ -32,14 +32,14 @@ type Info struct {
 	Duration           time.Duration // set when the connection ended
 	Flags              Flags
 	Depth              int32     // fixed: internal hops passed so far
-	LocalRestored      bool      // a listener filter restored Local
 	Shown              bool      // something prints from here, such as an access log: what costs a system call is asked for, too
 	DownClose, UpClose CloseType // how each side came to its close; UpClose 0: there was no upstream side
+	state              connState // of the Conn around this Info
 }
 
 // Extra is the part of an Info that few connections need.
 type Extra struct {
-	DirectLocal, DirectRemote net.Addr // nil: the same as Local, Remote
+	DirectLocal, DirectRemote net.Addr // nil: the same as Local, Remote: no other was restored
 	Inspected                 Inspected
 	Details                   string // %RESPONSE_CODE_DETAILS%; "" prints -
 	Termination               string // %CONNECTION_TERMINATION_DETAILS%; "" prints -
@@ -58,6 +58,9 @@ type ListenerInfo struct {
 	Name      string
 	Metadata  *corev3.Metadata
 	Direction corev3.TrafficDirection
+	// BufferBytes is per_connection_buffer_limit_bytes of the listener: most bytes
+	// held for one direction of a connection; 0: no limit.
+	BufferBytes int
 	// HighWatermarkTimeout is per_connection_buffer_high_watermark_timeout of the
 	// listener; 0: none.
 	HighWatermarkTimeout time.Duration
@@ -153,8 +156,11 @@ func (i *Info) RestoreLocal(a net.Addr) {
 	if x := i.More(); x.DirectLocal == nil {
 		x.DirectLocal = i.Local
 	}
-	i.Local, i.LocalRestored = a, true
+	i.Local = a
 }
+
+// LocalRestored reports whether a listener filter restored Local.
+func (i *Info) LocalRestored() bool { return i.Rest().DirectLocal != nil }
 
 // RestoreRemote puts the real source in place of the remote address.
 func (i *Info) RestoreRemote(a net.Addr) {

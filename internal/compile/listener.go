@@ -79,15 +79,18 @@ func addressField(s *extension.Scope, n int) *extension.Scope {
 // listener compiles what can be told of one listener without the others.
 func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 	p := &plan.Listener{
-		Info:       filter.ListenerInfo{Name: m.GetName(), Metadata: m.GetMetadata(), Direction: m.GetTrafficDirection()},
+		Info: filter.ListenerInfo{
+			Name: m.GetName(), Metadata: m.GetMetadata(), Direction: m.GetTrafficDirection(),
+			BufferBytes: defaultListenerBuffer,
+		},
 		StatPrefix: m.GetStatPrefix(), Hash: hash(m), Proto: m, Bind: true,
-		BufferBytes: defaultListenerBuffer, FiltersTimeout: defaultFiltersTimeout,
+		FiltersTimeout:    defaultFiltersTimeout,
 		ContinueOnTimeout: m.GetContinueOnListenerFiltersTimeout(),
 	}
 	if n := m.GetPerConnectionBufferLimitBytes(); n != nil {
-		p.BufferBytes = int(n.GetValue())
+		p.Info.BufferBytes = int(n.GetValue())
 	}
-	p.Info.HighWatermarkTimeout = highWatermarkTimeout(s, m, p.BufferBytes)
+	p.Info.HighWatermarkTimeout = highWatermarkTimeout(s, m, p.Info.BufferBytes)
 	if d := m.GetListenerFiltersTimeout(); d != nil {
 		p.FiltersTimeout = d.AsDuration()
 	}

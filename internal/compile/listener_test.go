@@ -55,7 +55,7 @@ func TestListenerDefaults(t *testing.T) {
   - name: l
     address: {socket_address: {address: "::1", port_value: 7}}
     filter_chains: [{filters: `+echo+`}]`)[0]
-	if l.BufferBytes != 1<<20 || l.FiltersTimeout != 15*time.Second || l.ContinueOnTimeout || l.Internal || !l.Bind {
+	if l.Info.BufferBytes != 1<<20 || l.FiltersTimeout != 15*time.Second || l.ContinueOnTimeout || l.Internal || !l.Bind {
 		t.Errorf("%+v", l)
 	}
 	if diff := cmp.Diff([]plan.Address{{Addr: at("[::1]:7"), ReusePort: true}}, l.Addresses, sameAddress); diff != "" {
@@ -86,7 +86,7 @@ func TestListenerSet(t *testing.T) {
     traffic_direction: INBOUND
     stat_prefix: p
     default_filter_chain: {name: d, transport_socket_connect_timeout: 2s}`)[0]
-	if l.BufferBytes != 65536 || l.Info.HighWatermarkTimeout != 7*time.Second || l.FiltersTimeout != 0 || !l.ContinueOnTimeout || l.StatPrefix != "p" ||
+	if l.Info.BufferBytes != 65536 || l.Info.HighWatermarkTimeout != 7*time.Second || l.FiltersTimeout != 0 || !l.ContinueOnTimeout || l.StatPrefix != "p" ||
 		l.Info.Direction != corev3.TrafficDirection_INBOUND {
 		t.Errorf("%+v", l)
 	}

@@ -27,7 +27,6 @@ func (l *Listener) newConn(s filter.Stream) *conn {
 	c := &conn{listener: l}
 	c.Init(c)
 	c.Stream = s
-	c.BufferBytes = uint32(l.plan.BufferBytes)
 	c.Info.ID = lastID.Add(1)
 	c.Info.Listener = &l.plan.Info
 	c.Info.Start = time.Now()

@@ -171,7 +171,7 @@ func (l *Listener) Plan() *plan.Listener { return l.plan }
 func (l *Listener) TakesOver() bool { return l.passive && !l.peeks }
 
 // BufferBytes implements inproc.Listener.
-func (l *Listener) BufferBytes() int { return l.plan.BufferBytes }
+func (l *Listener) BufferBytes() int { return l.plan.Info.BufferBytes }
 
 // ServeInternal implements inproc.Listener.
 func (l *Listener) ServeInternal(d *inproc.Dial) error {

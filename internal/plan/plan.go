@@ -56,7 +56,6 @@ type Listener struct {
 	Addresses []Address
 	Bind      bool // false: reached by hand-off only
 
-	BufferBytes       int
 	Filters           []filter.ListenerFilterFactory
 	FiltersTimeout    time.Duration // 0: none
 	ContinueOnTimeout bool

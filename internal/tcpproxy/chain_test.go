@@ -91,7 +91,7 @@ func (w *world) listen(name string, addr netip.AddrPort, c *tcpproxy.Config) net
 		c.MaxAttempts = 1
 	}
 	p := &plan.Listener{
-		Info: filter.ListenerInfo{Name: name, HighWatermarkTimeout: w.highWatermark}, BufferBytes: 1 << 20,
+		Info:     filter.ListenerInfo{Name: name, BufferBytes: 1 << 20, HighWatermarkTimeout: w.highWatermark},
 		Internal: !addr.IsValid(), Bind: addr.IsValid(), Addresses: []plan.Address{{Addr: addr}},
 		Chains: []*plan.Chain{{Terminal: c}},
 	}

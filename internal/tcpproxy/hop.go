@@ -52,9 +52,9 @@ func (h *hop) Outer() filter.Outer { return h.conn.Outer }
 // Limits implements filter.Outer. The idle time counts from the beginning, so that
 // connecting is part of it (Envoy).
 func (h *hop) Limits() filter.Limits {
-	l := filter.Limits{Idle: h.proxy.idleTimeout(&h.conn.Info), IdleSince: h.conn.Info.Start, BufferBytes: int(h.conn.BufferBytes)}
+	l := filter.Limits{Idle: h.proxy.idleTimeout(&h.conn.Info), IdleSince: h.conn.Info.Start}
 	if own := h.conn.Info.Listener; own != nil {
-		l.DownstreamHighWatermark = own.HighWatermarkTimeout
+		l.BufferBytes, l.DownstreamHighWatermark = own.BufferBytes, own.HighWatermarkTimeout
 	}
 	if c := h.conn.Info.Up.ClusterInfo; c != nil {
 		l.UpstreamHighWatermark = c.HighWatermarkTimeout

@@ -63,8 +63,8 @@ func TestInternal(t *testing.T) {
 			if info.Local.String() != local || info.Remote.String() != remote {
 				t.Errorf("local %v, remote %v; want %v, %v", info.Local, info.Remote, local, remote)
 			}
-			if info.LocalRestored != (c.local != "") {
-				t.Errorf("LocalRestored is %v", info.LocalRestored)
+			if info.LocalRestored() != (c.local != "") {
+				t.Errorf("LocalRestored is %v", info.LocalRestored())
 			}
 			if info.DirectLocal() != here || info.DirectRemote() != filter.InternalClient {
 				t.Errorf("direct addresses changed: %v, %v", info.DirectLocal(), info.DirectRemote())
@@ -82,7 +82,7 @@ func TestSocket(t *testing.T) {
 	if err := (originaldst.Factory{}).Inspect(info, nil); err != nil {
 		t.Fatal(err)
 	}
-	if info.Local != here || info.LocalRestored {
+	if info.Local != here || info.LocalRestored() {
 		t.Errorf("local became %v", info.Local)
 	}
 	if (originaldst.Factory{}).OnSocket() == nil {
