@@ -52,9 +52,9 @@ func (f *flow) readOnce() error {
 // false.
 func (f *flow) readNow(fd uintptr) bool {
 	f.take()
-	n, err := unix.Read(int(fd), f.held.b)
+	n, err := readSocket(fd, f.held.b)
 	for err == unix.EINTR {
-		n, err = unix.Read(int(fd), f.held.b)
+		n, err = readSocket(fd, f.held.b)
 	}
 	if n > 0 {
 		f.filled(n)
@@ -142,7 +142,7 @@ func (f *flow) writeSocket() error {
 func (f *flow) writeNow(fd uintptr) bool {
 	all := len(f.held.b)
 	for len(f.held.b) > 0 {
-		n, err := unix.Write(int(fd), f.held.b)
+		n, err := writeSocket(fd, f.held.b)
 		switch {
 		case n > 0:
 			f.p.untold[f.from].Add(uint64(n))
