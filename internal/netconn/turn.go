@@ -12,9 +12,9 @@ import (
 type Watcher interface {
 	// Watch calls ready on one of the loops when connections wait to be accepted from
 	// fd, again and again until stop is called; a call may then still be under way.
-	// ready takes one connection and does not block unless it leaves its turn. The
-	// error is ErrNoLoops or the system's.
-	Watch(fd int, ready func(*Turn)) (stop func(), err error)
+	// ready takes one connection, reports whether there may be another one, and does not
+	// block unless it leaves its turn. The error is ErrNoLoops or the system's.
+	Watch(fd int, ready func(*Turn) (more bool)) (stop func(), err error)
 }
 
 // ErrNoLoops is the error of a Watcher that cannot watch.
@@ -35,18 +35,20 @@ type Turn struct {
 // of one of them, and may still run when ServeBy has returned.
 func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(error)) error {
 	trouble := make(chan error, 1)
-	ready := func(t *Turn) {
+	ready := func(t *Turn) bool {
 		s, err := l.acceptNow()
 		switch {
 		case err == nil:
 			s.home = uint16(t.Home) + 1
 			handle(s, t)
+			return true
 		case err != unix.EAGAIN: // another loop was faster
 			select {
 			case trouble <- err:
 			default:
 			}
 		}
+		return false
 	}
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		began := time.Now()
@@ -77,7 +79,7 @@ func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(e
 	}
 }
 
-func (l *Listener) watch(w Watcher, ready func(*Turn)) error {
+func (l *Listener) watch(w Watcher, ready func(*Turn) bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {

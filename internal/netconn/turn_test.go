@@ -9,7 +9,7 @@ import (
 // A fakeLoop calls whoever it watches for again and again.
 type fakeLoop struct{ watches, stops int }
 
-func (f *fakeLoop) Watch(fd int, ready func(*Turn)) (stop func(), err error) {
+func (f *fakeLoop) Watch(fd int, ready func(*Turn) bool) (stop func(), err error) {
 	f.watches++
 	end := make(chan struct{})
 	var wg sync.WaitGroup
@@ -76,4 +76,4 @@ func TestServeByNoLoops(t *testing.T) {
 
 type noLoops struct{}
 
-func (noLoops) Watch(int, func(*Turn)) (func(), error) { return nil, ErrNoLoops }
+func (noLoops) Watch(int, func(*Turn) bool) (func(), error) { return nil, ErrNoLoops }

@@ -15,20 +15,20 @@ import (
 // the plain fields. It waits in the kernel for readiness, edge-triggered, with one
 // buffer for all wires.
 type loop struct {
-	group   *Group
-	epoll   int
-	bell    int // an eventfd that wakes the loop
-	now     time.Duration
-	events  []unix.EpollEvent
-	buf     []byte
-	wheel   wheel
-	queue   queue
-	pipes   pipes
-	batch   []unix.EpollEvent // what is left of the last events
-	several bool              // the last events were
-	fresh   time.Duration     // when other goroutines had their turn last
-	breath  breath
-	turn    *turn // of the next connection; nil: make one
+	group  *Group
+	epoll  int
+	bell   int // an eventfd that wakes the loop
+	now    time.Duration
+	events []unix.EpollEvent
+	buf    []byte
+	wheel  wheel
+	queue  queue
+	pipes  pipes
+	batch  []unix.EpollEvent // what is left of the last events
+	round  int               // how many the last events were
+	fresh  time.Duration     // when other goroutines had their turn last
+	breath breath
+	turn   *turn // of the next connection; nil: make one
 
 	asleep atomic.Bool // or about to be: who posts must ring
 	done   chan struct{}
@@ -145,8 +145,8 @@ func (l *loop) run() {
 		}
 		l.wheel.advance(l.now, (*wire).expire)
 		l.yield(rest > 0)
-		l.batch = l.events[:l.wait()]
-		l.several = len(l.batch) > 1
+		l.round = l.wait()
+		l.batch = l.events[:l.round]
 		l.now = l.group.now()
 	}
 }
@@ -204,7 +204,7 @@ func (l *loop) yield(unfinished bool) {
 	case l.now-l.fresh >= maxGreed:
 		l.breath.take()
 		l.fresh = l.group.now()
-	case l.several || unfinished:
+	case l.round > 1 || unfinished:
 		runtime.Gosched()
 	}
 }

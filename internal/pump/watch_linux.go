@@ -8,7 +8,9 @@ import (
 )
 
 // A watch is a listening socket in the eyes of one loop.
-type watch struct{ ready func(*netconn.Turn) }
+type watch struct {
+	ready func(*netconn.Turn) (more bool)
+}
 
 // A turn is the loop's time that a new connection takes. It is used again unless it
 // was left.
@@ -37,7 +39,7 @@ var _ netconn.Watcher = (*Group)(nil)
 
 // Watch implements netconn.Watcher: all loops watch fd, and one of them, which has
 // time, takes a connection.
-func (g *Group) Watch(fd int, ready func(*netconn.Turn)) (stop func(), err error) {
+func (g *Group) Watch(fd int, ready func(*netconn.Turn) bool) (stop func(), err error) {
 	if g.Loops <= 0 {
 		return nil, netconn.ErrNoLoops
 	}
@@ -62,7 +64,7 @@ func (g *Group) Watch(fd int, ready func(*netconn.Turn)) (stop func(), err error
 	return stop, nil
 }
 
-func (l *loop) watchListener(fd int, ready func(*netconn.Turn)) (slot int32, err error) {
+func (l *loop) watchListener(fd int, ready func(*netconn.Turn) bool) (slot int32, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for slot = 0; int(slot) < len(l.watches) && l.watches[slot] != nil; slot++ {
@@ -89,8 +91,13 @@ func (l *loop) unwatch(fd int, slot int32) {
 	l.watches[slot] = nil
 }
 
-// accept lets a watch take a connection. It reports false if that has left its turn,
-// and so goes on in this goroutine without the loop.
+// acceptShare is how many events a loop handles for each connection that it takes: a
+// busy one takes several in a row, or those that wait would never come to an end, and
+// one with time looks again.
+const acceptShare = 16
+
+// accept lets a watch take connections. It reports false if one has left its turn, and
+// so goes on in this goroutine without the loop.
 func (l *loop) accept(slot int32) bool {
 	l.mu.Lock()
 	w := l.watches[slot]
@@ -98,15 +105,20 @@ func (l *loop) accept(slot int32) bool {
 	if w == nil { // it was stopped in this round
 		return true
 	}
-	t := l.turn
-	if t == nil {
-		t = newTurn(l)
-		l.turn = t
+	for n := 0; n <= l.round/acceptShare; n++ {
+		t := l.turn
+		if t == nil {
+			t = newTurn(l)
+			l.turn = t
+		}
+		more := w.ready(&t.Turn)
+		if t.left { // what follows is another goroutine's
+			return false
+		}
+		l.now = l.group.now()
+		if !more {
+			break
+		}
 	}
-	w.ready(&t.Turn)
-	if t.left { // what follows is another goroutine's
-		return false
-	}
-	l.now = l.group.now()
 	return true
 }
