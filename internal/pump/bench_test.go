@@ -42,10 +42,16 @@ func copies(down, up filter.Stream) (wait func()) {
 // netConn hides all but Read and Write, so that io.Copy copies through its buffer.
 func netConn(s filter.Stream) io.ReadWriter { return struct{ io.ReadWriter }{s} }
 
-func pumped(down, up filter.Stream) (wait func()) {
+func pumped(down, up filter.Stream) (wait func()) { return pumpedIn(new(Group), down, up) }
+
+func pumpedByLoop(down, up filter.Stream) (wait func()) {
+	return pumpedIn(&Group{Loops: 1}, down, up)
+}
+
+func pumpedIn(g *Group, down, up filter.Stream) (wait func()) {
 	q := newQuiet()
-	new(Group).Start(down, up, q, nil)
-	return func() { <-q.done }
+	g.Start(down, up, q, nil)
+	return func() { <-q.done; g.Wait() }
 }
 
 func eachPump(b *testing.B, f func(b *testing.B, down, up string, run func(down, up filter.Stream) func())) {
@@ -55,6 +61,7 @@ func eachPump(b *testing.B, f func(b *testing.B, down, up string, run func(down,
 			b.Run("pump/"+down+"-"+up, func(b *testing.B) { f(b, down, up, pumped) })
 		}
 	}
+	b.Run("pump/"+looped, func(b *testing.B) { f(b, looped, looped, pumpedByLoop) })
 }
 
 // BenchmarkBulk includes the sender and the receiver in its CPU time.
@@ -121,9 +128,10 @@ func BenchmarkPingPong(b *testing.B) {
 
 // BenchmarkConnection is what a pump costs from Start to Ended, without the streams.
 func BenchmarkConnection(b *testing.B) {
-	for _, kind := range kinds {
+	for _, kind := range append([]string{looped}, kinds...) {
 		b.Run(kind, func(b *testing.B) {
-			g, q := new(Group), newQuiet()
+			g, q := &Group{Loops: loopsFor(kind, kind)}, newQuiet()
+			defer g.Wait()
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()

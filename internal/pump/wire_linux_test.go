@@ -575,7 +575,7 @@ func TestCloseLocalRightAfterStart(t *testing.T) {
 	expectNothingLeft(t, g)
 }
 
-// A group may be waited for and used again.
+// A group may be waited for and used again, also while others start pumps.
 func TestWaitAndStartAgain(t *testing.T) {
 	g := &Group{Loops: 2}
 	s := listen(t, looped)
@@ -602,4 +602,15 @@ func TestWaitAndStartAgain(t *testing.T) {
 			t.Errorf("%d descriptors, %d before", n, before)
 		}
 	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range runs(50) {
+				life()
+				g.Wait()
+			}
+		})
+	}
+	wg.Wait()
+	expectNothingLeft(t, g)
 }
