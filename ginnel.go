@@ -32,7 +32,7 @@ type Proxy struct {
 	Bootstrap  *bootstrapv3.Bootstrap // nil: empty
 	Extensions *extension.Registry    // nil: all that ginnel has (package builtin)
 	Logger     *slog.Logger           // nil: nothing is logged
-	MaxHops    int                    // internal hops that one chain of connections may pass; 0: 16
+	MaxHops    int                    // internal hops that one chain of connections may pass, at most 65535; 0: 16
 
 	// For tests: never hand a stream over; never move bytes in event loops.
 	forcePipes, goroutinePumps bool

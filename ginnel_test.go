@@ -36,6 +36,18 @@ func TestLife(t *testing.T) {
 	}
 }
 
+func TestMaxHopsHasABound(t *testing.T) {
+	p := &Proxy{MaxHops: 1 << 16}
+	if err := p.Start(t.Context()); err == nil || err.Error() != "limit of 65536 internal hops: 65535 is the most" {
+		t.Errorf("start: %v", err)
+	}
+	p = &Proxy{MaxHops: 1<<16 - 1}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
+}
+
 func TestValidateNamesThePlace(t *testing.T) {
 	p := &Proxy{Bootstrap: parse(t, "{}")}
 	if err := p.Validate(); err != nil {

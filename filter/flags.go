@@ -2,8 +2,8 @@ package filter
 
 import "strings"
 
-// Flags are Envoy's response flags.
-type Flags uint64
+// Flags are Envoy's response flags. Two more fit in: every connection keeps them.
+type Flags uint32
 
 // The flags in the order in which Envoy prints them.
 const (

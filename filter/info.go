@@ -31,7 +31,8 @@ type Info struct {
 	Received, Sent     uint64        // bytes from and to the downstream peer
 	Duration           time.Duration // set when the connection ended
 	Flags              Flags
-	Depth              int32     // fixed: internal hops passed so far
+	UpAttempts         uint32    // attempts to connect to a host, failed ones included
+	Depth              uint16    // fixed: internal hops passed so far
 	Shown              bool      // something prints from here, such as an access log: what costs a system call is asked for, too
 	DownClose, UpClose CloseType // how each side came to its close; UpClose 0: there was no upstream side
 	state              connState // of the Conn around this Info
@@ -100,7 +101,6 @@ type Upstream struct {
 	ID             uint64        // of the upstream connection
 	Begun, Ready   time.Duration // since Info.Start: the last attempt began; it was connected
 	Received, Sent uint64        // bytes from and to the upstream host
-	Attempts       int32
 	// ClusterInfo is set by the cluster when it is asked for a host; nil: not asked.
 	ClusterInfo *ClusterInfo
 }
@@ -173,8 +173,8 @@ func (i *Info) RestoreRemote(a net.Addr) {
 // Path returns the names of the listeners that the chain of hops passed, the
 // outermost first.
 func (i *Info) Path() []string {
-	path := make([]string, i.Depth+1)
-	for n := i.Depth; i != nil && n >= 0; n-- {
+	path := make([]string, int(i.Depth)+1)
+	for n := int(i.Depth); i != nil && n >= 0; n-- {
 		if i.Listener != nil {
 			path[n] = i.Listener.Name
 		}

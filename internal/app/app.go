@@ -31,7 +31,7 @@ type Options struct {
 	DrainTime      time.Duration // how long connections of a removed listener live on
 	LogFlushEvery  time.Duration // access logs; 0: 10 s
 	LogFlushBytes  int           // access logs; 0: 64 KiB
-	MaxHops        int           // internal hops of one chain; 0: inproc.DefaultMaxHops
+	MaxHops        int           // internal hops of one chain, at most inproc.MostHops; 0: inproc.DefaultMaxHops
 	ForcePipes     bool          // for tests: internal hops never hand a stream over
 	GoroutinePumps bool          // for tests: bytes never move in event loops
 	AdminAddrFile  string        // where the admin address is written; "": nowhere
@@ -85,6 +85,9 @@ func New(p *plan.Server, o Options) (*App, error) {
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = goruntime.GOMAXPROCS(0)
+	}
+	if o.MaxHops > inproc.MostHops {
+		return nil, fmt.Errorf("limit of %d internal hops: %d is the most", o.MaxHops, inproc.MostHops)
 	}
 	a := &App{
 		opts: o, plan: p, log: o.Log, started: time.Now(),

@@ -35,7 +35,7 @@ type Flags struct {
 
 	// Ours.
 	DrainOnSIGTERM  time.Duration // 0: end at once
-	MaxInternalHops uint32        // 0: the default
+	MaxInternalHops uint16        // 0: the default
 	ForcePipes      bool
 	GoroutinePumps  bool // --force-goroutine-pumps
 
@@ -57,13 +57,13 @@ func text(p func(*Flags) *string) func(*Flags, string) error {
 	return func(f *Flags, v string) error { *p(f) = v; return nil }
 }
 
-func number(p func(*Flags) *uint32) func(*Flags, string) error {
+func number[T uint16 | uint32](p func(*Flags) *T) func(*Flags, string) error {
 	return func(f *Flags, v string) error {
 		n, err := strconv.ParseUint(v, 10, 32)
-		if err != nil {
+		if err != nil || uint64(T(n)) != n {
 			return errValue
 		}
-		*p(f) = uint32(n)
+		*p(f) = T(n)
 		return nil
 	}
 }
@@ -114,7 +114,7 @@ var flags = []flag{
 	{"hot-restart-version", "", "", "Hot restart compatibility version", set(func(f *Flags) *bool { return &f.HotRestartVersion })},
 
 	{"drain-on-sigterm", "", "seconds", "(ginnel) On SIGTERM stop accepting and wait that long for connections to end; a second signal ends it", duration(time.Second, func(f *Flags) *time.Duration { return &f.DrainOnSIGTERM })},
-	{"max-internal-hops", "", "uint32_t", "(ginnel) Internal hops that one chain of connections may pass; 16 by default", number(func(f *Flags) *uint32 { return &f.MaxInternalHops })},
+	{"max-internal-hops", "", "uint16_t", "(ginnel) Internal hops that one chain of connections may pass; 16 by default", number(func(f *Flags) *uint16 { return &f.MaxInternalHops })},
 	{"force-pipes", "", "", "(ginnel, for tests) Never hand a connection over to an internal listener: always use a pipe", set(func(f *Flags) *bool { return &f.ForcePipes })},
 	{"force-goroutine-pumps", "", "", "(ginnel, for tests) Never move the bytes of a connection in an event loop: always in goroutines", set(func(f *Flags) *bool { return &f.GoroutinePumps })},
 

@@ -24,6 +24,7 @@ func TestParseErrors(t *testing.T) {
 		{"stray", "PARSE ERROR: Argument: stray\n             Couldn't find match for argument"},
 		{"--concurrency x", "PARSE ERROR: Argument: (--concurrency)\n             Couldn't read argument value from string 'x'"},
 		{"--concurrency -1", "Couldn't read argument value from string '-1'"},
+		{"--max-internal-hops 65536", "PARSE ERROR: Argument: (--max-internal-hops)\n             Couldn't read argument value from string '65536'"},
 		{"-l", "PARSE ERROR: Argument: -l (--log-level)\n             Missing a value for this argument!"},
 		{"-l loud", "error: invalid log level specified 'loud'"},
 		{"--mode x", "error: unknown mode 'x'"},

@@ -8,6 +8,7 @@ package inproc
 
 import (
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -17,6 +18,9 @@ import (
 
 // DefaultMaxHops is the number of internal hops one chain of connections may pass.
 const DefaultMaxHops = 16
+
+// MostHops is the largest Options.MaxHops: more a filter.Info cannot count.
+const MostHops = math.MaxUint16
 
 // A Network is the names of one proxy and the way to them. Its methods are safe for
 // concurrent use.
@@ -33,7 +37,7 @@ type Network struct {
 // Options of a network, fixed at its making.
 type Options struct {
 	BufferBytes int  // each direction of a pipe; 0: 1 MiB
-	MaxHops     int  // 0: DefaultMaxHops
+	MaxHops     int  // at most MostHops; 0: DefaultMaxHops
 	ForcePipes  bool // for tests: never hand a stream over
 	// Refused is told of each refused dial; from is nil when a Go program dialled.
 	// nil: nobody is.

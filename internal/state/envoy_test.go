@@ -49,13 +49,13 @@ func outerInfo(t testing.TB) *filter.Info {
 		Local:    ip("127.0.0.1:10001"),
 		Remote:   ip("127.0.0.1:50001"),
 		Received: 5, Sent: 8,
-		UpClose: filter.CloseNormal,
+		UpClose: filter.CloseNormal, UpAttempts: 1,
 		Up: filter.Upstream{
 			Host:   &filter.Host{Addr: filter.InternalAddr{Listener: "inner", Endpoint: "ep1"}, Metadata: metadata(t, `{"ns":{}}`)},
 			Local:  filter.InternalClient,
 			Remote: filter.InternalAddr{Listener: "inner", Endpoint: "ep1"},
-			ID:     1, Attempts: 1,
-			Begun: 396 * time.Microsecond, Ready: 396*time.Microsecond + 92439,
+			ID:     1,
+			Begun:  396 * time.Microsecond, Ready: 396*time.Microsecond + 92439,
 			Received: 8, Sent: 5,
 			ClusterInfo: &filter.ClusterInfo{Name: "inner_c"},
 		},
@@ -78,11 +78,11 @@ func innerInfo(t testing.TB) *filter.Info {
 		Local:    filter.InternalAddr{Listener: "inner", Endpoint: "ep1"},
 		Remote:   filter.InternalClient,
 		Received: 5, Sent: 8,
-		UpClose: filter.CloseNormal,
+		UpClose: filter.CloseNormal, UpAttempts: 1,
 		Up: filter.Upstream{
 			Host:  &filter.Host{Addr: ip("127.0.0.1:10003"), Hostname: "be.example:99", Metadata: metadata(t, `{"hm":{"k":"host md"}}`)},
 			Local: ip("127.0.0.1:40001"), Remote: ip("127.0.0.1:10003"),
-			ID: 3, Attempts: 1,
+			ID:    3,
 			Begun: 132 * time.Microsecond, Ready: 132*time.Microsecond + 69314,
 			Received: 8, Sent: 5,
 			ClusterInfo: &filter.ClusterInfo{Name: "backend", StatName: "alt-backend", Metadata: metadata(t, `{"cm":{"k":"cluster md"}}`)},
@@ -98,16 +98,17 @@ func innerInfo(t testing.TB) *filter.Info {
 
 func refusedInfo(testing.TB) *filter.Info {
 	i := &filter.Info{
-		ID:       4,
-		Listener: &filter.ListenerInfo{Name: "refuse"},
-		Chain:    &filter.ChainInfo{},
-		Start:    time.Date(2026, 11, 21, 2, 57, 33, 36078000, time.UTC),
-		Duration: 317 * time.Microsecond,
-		Local:    ip("127.0.0.1:10002"),
-		Remote:   ip("127.0.0.1:50002"),
-		Up:       filter.Upstream{ClusterInfo: &filter.ClusterInfo{Name: "dead"}, Host: &filter.Host{Addr: ip("127.0.0.1:10004")}, Attempts: 1},
-		UpClose:  filter.CloseNormal,
-		Flags:    filter.UpstreamConnectionFailure | filter.UpstreamRetryLimitExceeded,
+		ID:         4,
+		Listener:   &filter.ListenerInfo{Name: "refuse"},
+		Chain:      &filter.ChainInfo{},
+		Start:      time.Date(2026, 11, 21, 2, 57, 33, 36078000, time.UTC),
+		Duration:   317 * time.Microsecond,
+		Local:      ip("127.0.0.1:10002"),
+		Remote:     ip("127.0.0.1:50002"),
+		Up:         filter.Upstream{ClusterInfo: &filter.ClusterInfo{Name: "dead"}, Host: &filter.Host{Addr: ip("127.0.0.1:10004")}},
+		UpAttempts: 1,
+		UpClose:    filter.CloseNormal,
+		Flags:      filter.UpstreamConnectionFailure | filter.UpstreamRetryLimitExceeded,
 	}
 	i.More().DownReason = "tcp_initializion_failure:0"
 	i.More().UpFailure = "delayed_connect_error: Connection refused"

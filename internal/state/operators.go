@@ -82,7 +82,7 @@ var commands = map[string]commandSpec{
 	"UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID":  {bare, endpointID(upRemote)},
 	"UPSTREAM_CONNECTION_ID":               {bare, number64(func(m moment) uint64 { return m.Up.ID })},
 	"UPSTREAM_CONNECTION_IDS_ATTEMPTED":    {bare, optional(upstreamID)},
-	"UPSTREAM_REQUEST_ATTEMPT_COUNT":       {bare, number64(func(m moment) uint64 { return uint64(m.Up.Attempts) })},
+	"UPSTREAM_REQUEST_ATTEMPT_COUNT":       {bare, number64(func(m moment) uint64 { return uint64(m.UpAttempts) })},
 	"UPSTREAM_TRANSPORT_FAILURE_REASON": {bare, textOf(func(m moment) string {
 		return strings.ReplaceAll(m.Rest().UpFailure, " ", "_")
 	})},
@@ -339,7 +339,7 @@ func readyDuration(m moment) (time.Duration, bool) {
 	switch {
 	case connected(m):
 		return m.Up.Ready - m.Up.Begun, true
-	case m.Up.Attempts > 0:
+	case m.UpAttempts > 0:
 		return max(m.elapsed()-m.Up.Begun, 0), true
 	}
 	return 0, false

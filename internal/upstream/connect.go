@@ -86,7 +86,7 @@ type attempt struct {
 // note writes down that the host is tried.
 func (a *attempt) note() {
 	up, h := &a.r.Info.Up, &a.host.Host
-	up.Attempts++
+	a.r.Info.UpAttempts++
 	if tried := a.r.Info.Rest().UpTried; tried != nil || up.Host != nil {
 		if tried == nil {
 			tried = []*filter.Host{up.Host}

@@ -68,7 +68,7 @@ func TestConnection(t *testing.T) {
 				t.Errorf("%q, %v", buf[:n], err)
 			}
 			up := h.seen
-			if up.Host.Addr != to || up.Remote != to || up.Attempts != 1 || up.ID == 0 || up.Ready < up.Begun {
+			if up.Host.Addr != to || up.Remote != to || h.info.UpAttempts != 1 || up.ID == 0 || up.Ready < up.Begun {
 				t.Errorf("%+v", up)
 			}
 			want := stream.LocalAddr()
@@ -221,7 +221,7 @@ func TestRefused(t *testing.T) {
 			if !errors.As(err, &ce) || !strings.HasPrefix(err.Error(), x.reason) || h.info.Rest().UpFailure != err.Error() {
 				t.Errorf("error %q, reason %q, want %q", err, h.info.Rest().UpFailure, x.reason)
 			}
-			if up := h.info.Up; up.Host == nil || up.Remote != nil || up.Local != nil || up.Attempts != 1 || up.ID != 0 {
+			if up := h.info.Up; up.Host == nil || up.Remote != nil || up.Local != nil || h.info.UpAttempts != 1 || up.ID != 0 {
 				t.Errorf("%+v", up)
 			}
 			if h.waits != 0 {
@@ -329,7 +329,7 @@ func TestRetryIsLogged(t *testing.T) {
 	if want := []string{gone.String(), to.String()}; !slices.Equal(tried, want) {
 		t.Errorf("tried %v, want %v", tried, want)
 	}
-	if h.info.Up.Attempts != 2 || h.info.Up.Host.Addr != to {
+	if h.info.UpAttempts != 2 || h.info.Up.Host.Addr != to {
 		t.Errorf("%+v", h.info.Up)
 	}
 	// Envoy keeps the reason of the failed attempt.

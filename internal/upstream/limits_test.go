@@ -23,7 +23,7 @@ func TestNoHost(t *testing.T) {
 		if err := s.get(t, name).Connect(h.request()); !errors.Is(err, filter.ErrNoHost) {
 			t.Error(err)
 		}
-		if up := h.info.Up; up.Attempts != 0 || up.Host != nil || up.ClusterInfo == nil {
+		if up := h.info.Up; h.info.UpAttempts != 0 || up.Host != nil || up.ClusterInfo == nil {
 			t.Errorf("%+v", up)
 		}
 		wantCounts(t, name, c.of(name), want)
@@ -49,7 +49,7 @@ func TestConnectionLimit(t *testing.T) {
 	if err := x.Connect(second.request()); !errors.Is(err, filter.ErrOverflow) {
 		t.Errorf("%v", err)
 	}
-	if up := second.info.Up; up.Attempts != 0 || up.Host != nil {
+	if up := second.info.Up; second.info.UpAttempts != 0 || up.Host != nil {
 		t.Errorf("%+v", up)
 	}
 	first.conn.Stream().Close()
@@ -72,7 +72,7 @@ func TestPendingLimit(t *testing.T) {
 	if err := s.get(t, "c").Connect(h.request()); !errors.Is(err, filter.ErrPendingOverflow) {
 		t.Error(err)
 	}
-	if up := h.info.Up; up.Attempts != 1 || up.Host != nil || len(h.info.Rest().UpTried) != 1 {
+	if up := h.info.Up; h.info.UpAttempts != 1 || up.Host != nil || len(h.info.Rest().UpTried) != 1 {
 		t.Errorf("%+v, tried %v", up, h.info.Rest().UpTried)
 	}
 	wantCounts(t, "no room", c.of("c"), map[string]int64{"upstream_rq_pending_overflow": 1})
