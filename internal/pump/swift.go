@@ -10,7 +10,7 @@ import (
 
 // A flow from a pipe that has nothing is asleep and holds no goroutine. If another flow
 // brings bytes, its goroutine takes them on, through as many pipes as there are, for as
-// long as nothing has to be waited for: that costs a tenth of a goroutine's wake-up, and
+// long as nothing has to be waited for: that costs a third of a goroutine's wake-up, and
 // a hop keeps no stacks. If somebody else brings them, or if there is to wait, for room
 // or for the end, the flow goes on in a goroutine of its own.
 
