@@ -34,6 +34,11 @@ func serve(f *cli.Flags) int {
 	if f.Concurrency > 0 {
 		runtime.GOMAXPROCS(int(f.Concurrency))
 	}
+	// Before the proxy serves: from then on others count on them.
+	signal.Ignore(syscall.SIGPIPE) // a reader of our output that goes away does not end the proxy
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
 	a, err := start(f, log, logger)
 	if err != nil {
 		logger.Log(context.Background(), cli.LevelCritical,
@@ -43,7 +48,7 @@ func serve(f *cli.Flags) int {
 		return 1
 	}
 	logger.Info("starting main dispatch loop")
-	waitForEnd(a, f, log, logger)
+	waitForEnd(a, signals, f, log, logger)
 	logger.Info("exiting")
 	return 0
 }
@@ -106,11 +111,7 @@ func nodeOf(f *cli.Flags) func(*bootstrapv3.Bootstrap) {
 }
 
 // waitForEnd handles signals as Envoy does until the proxy has stopped.
-func waitForEnd(a *app.App, f *cli.Flags, log *cli.Log, logger *slog.Logger) {
-	signal.Ignore(syscall.SIGPIPE) // a reader of our output that goes away does not end the proxy
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(signals)
+func waitForEnd(a *app.App, signals <-chan os.Signal, f *cli.Flags, log *cli.Log, logger *slog.Logger) {
 	draining := false
 	for {
 		select {

@@ -11,6 +11,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	// The scripts run a binary that they build themselves: so that go test knows what
+	// of, and does not take an old result for a new program's.
+	_ "github.com/ginnel/ginnel"
+	_ "github.com/ginnel/ginnel/internal/cli"
 )
 
 const (
