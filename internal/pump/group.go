@@ -132,7 +132,7 @@ func (g *Group) Close(reason string) {
 }
 
 // Wait returns when no pump runs and all observers were told. Then nothing of the
-// group is left until the next Start.
+// group is left until the next Start; what it watched is watched no more.
 func (g *Group) Wait() {
 	g.running.wait()
 	g.loops.stop(g)

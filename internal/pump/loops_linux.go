@@ -111,16 +111,17 @@ func (ls *loops) start(g *Group) error {
 }
 
 // stop ends the loops of a group that has no pump left; they begin anew with its next.
+// The lock is not held meanwhile: a loop may be about to start a pump.
 func (ls *loops) stop(g *Group) {
 	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if !g.running.none() {
-		return
+	var idle []*loop
+	if g.running.none() {
+		idle, ls.all = ls.all, nil
 	}
-	for _, l := range ls.all {
+	ls.mu.Unlock()
+	for _, l := range idle {
 		l.stop()
 	}
-	ls.all = nil
 }
 
 // each calls f for every loop.
