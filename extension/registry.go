@@ -31,6 +31,9 @@ var (
 	ListenerFilter  = Kind[filter.ListenerFilterFactory]{"envoy.filters.listener"}
 	AccessLog       = Kind[filter.AccessLogFactory]{"envoy.access_loggers"}
 	UpstreamSocket  = Kind[UpstreamTransport]{"envoy.transport_sockets.upstream"}
+	HTTPFilter      = Kind[filter.HTTPFilterFactory]{"envoy.filters.http"}
+	HTTPTerminal    = Kind[filter.HTTPTerminalFactory]{"envoy.filters.http (terminal)"}
+	HTTPRouteFilter = Kind[any]{"envoy.filters.http (per route)"} // what filter.HTTPRoute.FilterConfigs returns
 	AccessLogFilter = Kind[LogFilter]{"envoy.access_loggers.extension_filters"}
 )
 

@@ -7,17 +7,32 @@ import (
 // An AccessLogType is what %ACCESS_LOG_TYPE% prints.
 type AccessLogType uint8
 
-// The types that connections write; HTTP adds its own.
+// The types, in no order that anything depends on.
 const (
 	NotSet AccessLogType = iota
 	TCPUpstreamConnected
 	TCPPeriodic
 	TCPConnectionEnd
 	TCPConnectionStart
+	DownstreamStart
+	DownstreamPeriodic
+	DownstreamEnd
+	UpstreamPoolReady
+	UpstreamPeriodic
+	UpstreamEnd
+	DownstreamTunnelSuccessfullyEstablished
+	UDPTunnelUpstreamConnected
+	UDPPeriodic
+	UDPSessionEnd
 )
 
 func (t AccessLogType) String() string {
-	return [...]string{"NotSet", "TcpUpstreamConnected", "TcpPeriodic", "TcpConnectionEnd", "TcpConnectionStart"}[t]
+	return [...]string{
+		"NotSet", "TcpUpstreamConnected", "TcpPeriodic", "TcpConnectionEnd", "TcpConnectionStart",
+		"DownstreamStart", "DownstreamPeriodic", "DownstreamEnd", "UpstreamPoolReady", "UpstreamPeriodic",
+		"UpstreamEnd", "DownstreamTunnelSuccessfullyEstablished", "UdpTunnelUpstreamConnected", "UdpPeriodic",
+		"UdpSessionEnd",
+	}[t]
 }
 
 // An AccessLog writes one entry. It must not block for long nor keep info.

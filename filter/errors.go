@@ -8,6 +8,7 @@ var (
 	ErrNoHost          = errors.New("no healthy upstream host")
 	ErrOverflow        = errors.New("cluster is at its connection limit")
 	ErrPendingOverflow = errors.New("cluster is at its limit of pending requests")
+	ErrRequestOverflow = errors.New("cluster is at its limit of requests")
 	ErrCanceled        = errors.New("connecting was canceled")
 	ErrConnectTimeout  = errors.New("connect timeout")
 )

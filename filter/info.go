@@ -51,6 +51,8 @@ type Extra struct {
 	UpTried   []*Host // in the order of the attempts; nil while there was only one
 	UpState   []Entry // %UPSTREAM_FILTER_STATE%: what was shared with the upstream connection
 
+	HTTP *HTTPInfo // of a request; nil: the Info is a connection's
+
 	onData func(*Conn) error // of Conn.OnData; nil: nothing waits
 }
 

@@ -2,10 +2,24 @@
 
 package script
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+	"time"
+)
 
-// listenShort listens on a loopback port with the shortest queue there is.
+// listenShort listens on a loopback port with the shortest queue there is. What has
+// just let go of the port may still hold it for a moment.
 func listenShort(port int) (int, error) {
+	for deadline := time.Now().Add(stepTimeout); ; time.Sleep(20 * time.Millisecond) {
+		fd, err := tryListenShort(port)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return fd, err
+		}
+	}
+}
+
+func tryListenShort(port int) (int, error) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		return -1, err
