@@ -102,9 +102,19 @@ type Env struct {
 	Listener *ListenerInfo
 	Clusters Clusters
 	Pumps    Pumps
+	Hangups  Hangups // nil: nothing is noticed
 	Log      *slog.Logger
 	Runtime  Runtime
 	LogFiles LogFiles
+}
+
+// Hangups notice peers that go away while nobody reads.
+type Hangups interface {
+	// Watch has f called, once, when the peer of s ends its direction or resets it, with
+	// bytes still to be read or not: from another goroutine, which f must not block. stop
+	// ends that and must be called; f may just be running, or begin to, when it returns.
+	// Where a stream cannot tell, f is never called.
+	Watch(s Stream, f func()) (stop func())
 }
 
 // Pumps move bytes between two ends.

@@ -54,6 +54,7 @@ type App struct {
 	logs    *accesslog.Files
 	network *inproc.Network
 	pumps   *pump.Group
+	hangups netconn.Hangups
 	hosts   *upstream.Set
 	runtime *runtime
 	env     *filter.Env
@@ -123,7 +124,7 @@ func (a *App) build() error {
 		return err
 	}
 	a.env = &filter.Env{
-		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps,
+		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps, Hangups: &a.hangups,
 		Log: a.log, Runtime: a.runtime, LogFiles: a.logs,
 	}
 	for _, p := range a.plan.Listeners {
@@ -261,6 +262,7 @@ func (a *App) closeAll() {
 		a.pumps.Close(purged)
 		a.pumps.Wait()
 	}
+	a.hangups.Close()
 	if a.network != nil {
 		a.network.Wait()
 	}

@@ -19,6 +19,7 @@ type Conn struct {
 	local, remote net.Addr
 
 	peerGone func(reset bool) // guarded by in.mu; nil once called
+	hangup   func()           // likewise
 }
 
 var (
@@ -83,7 +84,13 @@ func (c *Conn) Buffered() (in, out int) { return c.in.buffered(), c.out.buffered
 // CloseWrite ends the outgoing stream: the peer reads what is queued, then
 // io.EOF, and may go on writing. Writes that are blocked fail. Calling it again,
 // or when the peer has gone, is harmless; after Close it is net.ErrClosed.
-func (c *Conn) CloseWrite() error { return c.out.finish() }
+func (c *Conn) CloseWrite() error {
+	err := c.out.finish()
+	if err == nil {
+		c.peer().hungUp()
+	}
+	return err
+}
 
 // Close ends both directions: the peer reads what is queued, then io.EOF, and
 // its blocked and later writes fail at once. What this end has not read is
@@ -115,6 +122,7 @@ func (c *Conn) end(reset bool) error {
 	if tell != nil {
 		tell(reset)
 	}
+	peer.hungUp()
 	return nil
 }
 
@@ -152,6 +160,36 @@ func (c *Conn) OnPeerGone(f func(reset bool)) {
 	c.in.mu.Unlock()
 	if gone && f != nil {
 		f(reset)
+	}
+}
+
+// OnHangup has f called once when the peer ends its direction in any way, with bytes
+// still queued or not: from the goroutine that does, without locks held, so f must not
+// block; at once when that has happened. There is one slot, which stop empties; a call
+// that is under way does not hold it up.
+func (c *Conn) OnHangup(f func()) (stop func()) {
+	c.in.mu.Lock()
+	c.hangup = f
+	over := c.in.fin || c.in.reader.closed
+	c.in.mu.Unlock()
+	if over {
+		c.hungUp()
+	}
+	return func() {
+		c.in.mu.Lock()
+		c.hangup = nil
+		c.in.mu.Unlock()
+	}
+}
+
+// hungUp tells whoever watches, once.
+func (c *Conn) hungUp() {
+	c.in.mu.Lock()
+	f := c.hangup
+	c.hangup = nil
+	c.in.mu.Unlock()
+	if f != nil {
+		f()
 	}
 }
 

@@ -1,0 +1,38 @@
+package pipe_test
+
+import (
+	"testing"
+
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
+)
+
+func TestOnHangup(t *testing.T) {
+	for name, end := range map[string]func(*pipe.Conn) error{
+		"CloseWrite": (*pipe.Conn).CloseWrite, "Close": (*pipe.Conn).Close, "Reset": (*pipe.Conn).Reset,
+		"each after the other": func(c *pipe.Conn) error { c.CloseWrite(); c.CloseWrite(); c.Close(); return c.Reset() },
+	} {
+		c, s := pipe.New(pipe.Options{})
+		told := 0
+		s.OnHangup(func() { told++ })
+		c.Write([]byte("still to be read"))
+		if told != 0 {
+			t.Errorf("%s: bytes count as an end", name)
+		}
+		if end(c); told != 1 {
+			t.Errorf("%s: told %d times", name, told)
+		}
+		if s.OnHangup(func() { told++ }); told != 2 {
+			t.Errorf("%s: who asks later is not told", name)
+		}
+		s.Close()
+		c.Close()
+	}
+}
+
+func TestOnHangupStopped(t *testing.T) {
+	c, s := pipe.New(pipe.Options{})
+	s.OnHangup(func() { t.Error("told after stop") })()
+	c.CloseWrite()
+	c.Close()
+	s.Close()
+}

@@ -1,0 +1,91 @@
+package netconn
+
+import (
+	"sync"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// Hangups tells when peers end their direction of a stream, or reset it, while nobody
+// reads: as the server of a request must know who waits for the answer. It is one epoll
+// for all streams, in which each is registered once and which data does not wake. The
+// zero value is ready; Close ends it.
+type Hangups struct {
+	mu      sync.Mutex
+	poll    *hangupPoll // nil until first used
+	closed  bool
+	watches map[uint64]func() // by an id that is never used again
+	last    uint64
+}
+
+// Watch implements filter.Hangups.
+func (h *Hangups) Watch(s filter.Stream, f func()) (stop func()) {
+	switch s := s.(type) {
+	case *Socket:
+		return h.watch(s, f)
+	case interface {
+		OnHangup(f func()) (stop func())
+	}:
+		return s.OnHangup(f)
+	}
+	return func() {}
+}
+
+func (h *Hangups) watch(s *Socket, f func()) (stop func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || !h.start() {
+		return func() {}
+	}
+	h.last++
+	id := h.last
+	h.watches[id] = f // before an event can come
+	if err := s.control(func(fd int) error { return h.poll.add(fd, id) }); err != nil {
+		delete(h.watches, id)
+	}
+	return func() { h.stop(s, id) }
+}
+
+// start makes the poll, if there is none yet; false: this system has none.
+func (h *Hangups) start() bool {
+	if h.poll == nil {
+		p, err := newHangupPoll()
+		if err != nil {
+			return false
+		}
+		h.poll, h.watches = p, make(map[uint64]func())
+		go p.run(h.happened)
+	}
+	return true
+}
+
+func (h *Hangups) stop(s *Socket, id uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.watches[id]; ok {
+		delete(h.watches, id)
+		_ = s.control(h.poll.remove) // a closed socket has left by itself
+	}
+}
+
+func (h *Hangups) happened(id uint64) {
+	h.mu.Lock()
+	f := h.watches[id]
+	delete(h.watches, id)
+	h.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+// Close ends all watches and waits for functions that run.
+func (h *Hangups) Close() {
+	h.mu.Lock()
+	p := h.poll
+	h.poll, h.closed = nil, true
+	clear(h.watches)
+	h.mu.Unlock()
+	if p != nil {
+		p.close()
+	}
+}
