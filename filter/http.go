@@ -85,8 +85,11 @@ type HTTPHost interface {
 	// happened already. There is one f at a time; nil takes it back, and when OnReset
 	// returns then f is not running.
 	OnReset(f func(*httpmsg.ResetError))
-	// OnEnd has f called when the stream is over, before its access log is written. The
-	// last one is called first.
+	// OnEnd has f called when the response has been sent or will not be, before the access
+	// log is written. The last one is called first. f waits for whoever uses the request's
+	// body in another goroutine. That body then gives no more bytes, but for that of a
+	// tunnel whose response ended in order: there the client may go on sending, and the
+	// stream lasts until f has returned.
 	OnEnd(f func())
 	// Upgraded tells that the stream has become a tunnel: limits on messages hold no more.
 	Upgraded()
@@ -119,6 +122,7 @@ type HTTPRoute interface {
 // HTTPInfo is what is known of a request, beside what is in Info: for logs and for
 // matching. Times are since Info.Start; zero: it has not happened.
 type HTTPInfo struct {
+	Conn     *Info  // of the connection; it may be kept, while the Info of a request is used again
 	StreamID string // %STREAM_ID%; "": none was made
 	Protocol httpmsg.Protocol
 

@@ -39,6 +39,12 @@ type Responder interface {
 	// that counts. end: there is no body. It may be held back until Flush. The body in
 	// the response is not looked at.
 	WriteResponse(r *Response, end bool) error
+	// StopRequest gives up what is left of the request: a Next of its body that waits, and
+	// every later one, returns why; what still comes is dropped. The response can be sent
+	// all the same (HTTP/1 announces the close of the connection with it); the stream ends
+	// like any whose request was not finished. It may be called at any time, from any
+	// goroutine, several times, and does nothing to a request that has been read whole.
+	StopRequest(why *ResetError)
 	// OnReset has f called, once, when the client goes away or resets the exchange before
 	// it is over: from another goroutine, and at once if that has happened already. nil
 	// takes back what was asked for; when it returns, f is not running.
