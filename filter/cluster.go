@@ -20,6 +20,7 @@ type Host struct {
 	Priority   uint32
 
 	Active, Total, ConnectFail atomic.Uint64 // connections, as /clusters prints them
+	Requests                   atomic.Uint64 // under way; of TCP one for each connection
 }
 
 // Clusters finds clusters by name at the moment of use: they come and go with

@@ -28,7 +28,7 @@ func (b *bounded) find(hash uint64) *filter.Host {
 	h := b.hashed.find(hash)
 	var total uint64
 	for i := range b.shares {
-		total += b.shares[i].host.Active.Load()
+		total += b.shares[i].host.Requests.Load()
 	}
 	load := b.load(b.index[h], total)
 	if load <= 1 {
@@ -41,7 +41,7 @@ func (b *bounded) find(hash uint64) *filter.Host {
 func (b *bounded) load(i int, total uint64) float64 {
 	slots := ((total+1)*b.factor + 99) / 100
 	mine := max(math.Ceil(float64(slots)*b.shares[i].part), 1)
-	return float64(b.shares[i].host.Active.Load()) / mine
+	return float64(b.shares[i].host.Requests.Load()) / mine
 }
 
 // elsewhere shuffles the hosts by the hash and returns the first that has room, or

@@ -37,7 +37,7 @@ func (l *leastBusy) choose(seed uint64) *filter.Host {
 	n, r := uint64(len(l.hosts)), random(seed)
 	best := l.hosts[r.next()%n]
 	for range l.choices - 1 {
-		if h := l.hosts[r.next()%n]; h.Active.Load() < best.Active.Load() {
+		if h := l.hosts[r.next()%n]; h.Requests.Load() < best.Requests.Load() {
 			best = h
 		}
 	}
@@ -63,7 +63,7 @@ func (b *Balancer) schedule(in []Endpoint, seed uint64) *scheduled {
 	var current func(i int) float64
 	if bias := b.policy.ActiveBias; b.policy.Policy == plan.LeastRequest && bias > 0 {
 		current = func(i int) float64 {
-			busy := float64(s.hosts[i].Active.Load()) + 1
+			busy := float64(s.hosts[i].Requests.Load()) + 1
 			if bias != 1 {
 				busy = math.Pow(busy, bias)
 			}

@@ -139,13 +139,13 @@ func TestLocalityWeights(t *testing.T) {
 
 func TestLeastRequestAvoidsTheBusy(t *testing.T) {
 	e := ports(1, 1, 1)
-	e[0].Host.Active.Store(5)
+	e[0].Host.Requests.Store(5)
 	got, _ := draw(lb.New(plan.LB{Policy: plan.LeastRequest, ChoiceCount: 2}, lb.Hosts{Localities: one(e)}, 0), 20000)
 	if math.Abs(got[1]-.25) > .02 { // only when both choices fall on it
 		t.Errorf("the busy host got %.3f of the picks", got[1])
 	}
 	e = ports(1, 2, 1)
-	e[0].Host.Active.Store(7)
+	e[0].Host.Requests.Store(7)
 	p := plan.LB{Policy: plan.LeastRequest, ActiveBias: 1}
 	got, _ = draw(lb.New(p, lb.Hosts{Localities: one(e)}, 0), 20000)
 	if math.Abs(got[1]-.2) > .02 { // 2/8 against 1
@@ -161,7 +161,7 @@ func TestBoundedLoad(t *testing.T) {
 		p := plan.LB{Policy: policy, BalanceFactor: 150}
 		free := lb.New(plan.LB{Policy: policy}, lb.Hosts{Localities: one(e)}, 0)
 		b := lb.New(p, lb.Hosts{Localities: one(e)}, 0)
-		e[0].Host.Active.Store(4) // of 5 slots*0.5
+		e[0].Host.Requests.Store(4) // of 5 slots*0.5
 		moved := make(map[*filter.Host]int)
 		for i := range uint64(3000) {
 			hash := i * 0x9e3779b97f4a7c15
@@ -270,7 +270,7 @@ func TestPickAllocatesNothing(t *testing.T) {
 	for name, p := range policies() {
 		for _, weights := range [][]uint32{{1, 1, 1}, {1, 2, 5}} {
 			e := ports(1, weights...)
-			e[0].Host.Active.Store(50)
+			e[0].Host.Requests.Store(50)
 			b := lb.New(p, lb.Hosts{Localities: []lb.Locality{{Weight: 1, Endpoints: e}}}, 0)
 			hash := uint64(12345)
 			n := testing.AllocsPerRun(100, func() {

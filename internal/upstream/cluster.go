@@ -44,8 +44,8 @@ type host struct {
 	requests requests
 }
 
-// requests are a host's; for TCP each connection is one.
-type requests struct{ total, active, pending atomic.Uint64 }
+// requests are a host's, beside those under way; for TCP each connection is one.
+type requests struct{ total, pending atomic.Uint64 }
 
 // init makes the parts of a cluster that has its plan and stats.
 func (c *Cluster) init(s *Set) {

@@ -43,7 +43,7 @@ func (c *conn) Flow(paused bool) {
 func (c *conn) Closed(local bool) {
 	s := c.host.cluster.stats
 	s.requestsActive.Add(-1)
-	c.host.requests.active.Add(^uint64(0))
+	c.host.Requests.Add(^uint64(0))
 	s.withRequest.Add(1)
 	if local {
 		s.localWithRequest.Add(1)

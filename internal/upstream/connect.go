@@ -4,10 +4,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/ginnel/ginnel/filter"
-	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/lb"
 )
 
@@ -19,13 +17,15 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		c.stats.overflow.Add(1)
 		return filter.ErrOverflow
 	}
-	h := c.pick(r)
+	h := c.pick(r.Hash)
 	if h == nil {
-		c.stats.noneHealthy.Add(1)
 		return filter.ErrNoHost
 	}
 	a := attempts.Get().(*attempt)
-	*a = attempt{cluster: c, host: h, r: r, shared: r.Info.State.Shared()}
+	*a = attempt{r: r, dialling: dialling{
+		host: h, asker: r.Hop, info: r.Info, route: r.Route, shared: r.Info.State.Shared(),
+		stream: r.Stream, outer: r.Outer, dialler: a,
+	}}
 	a.note()
 	if err := a.reserve(); err != nil {
 		return err
@@ -57,63 +57,62 @@ func (a *attempt) free() {
 // one. Who dialled a pipe does without: its server may still look at the dial.
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
-func (c *Cluster) pick(r *filter.ConnectRequest) *host {
-	h, panics := c.balancer.Pick(lb.Request{Random: rand.Uint64(), Hash: r.Hash})
+// pick chooses a host; nil: none may be used.
+func (c *Cluster) pick(hash *uint64) *host {
+	chosen, panics := c.balancer.Pick(lb.Request{Random: rand.Uint64(), Hash: hash})
 	if panics {
 		c.stats.panics.Add(1)
 	}
-	return c.byHost[h]
+	h := c.byHost[chosen]
+	if h == nil {
+		c.stats.noneHealthy.Add(1)
+	}
+	return h
 }
 
 // An attempt is one Connect that has a host.
 type attempt struct {
-	cluster *Cluster
-	host    *host
-	r       *filter.ConnectRequest // not to be touched after a hand-over
-
-	begun    time.Duration // in the set's time
-	deadline time.Time     // of the attempt; zero: none
-	expires  bool          // the deadline is the asker's
-	waited   bool
-	cancel   <-chan struct{}
-	shared   []filter.Entry // the filter state that goes with the connection
-
-	dial *inproc.Dial // in use
-	own  inproc.Dial  // the first one
-	to   net.Addr     // what dial leads to
+	dialling
+	r *filter.ConnectRequest // not to be touched after a hand-over
 }
 
 // note writes down that the host is tried.
 func (a *attempt) note() {
-	up, h := &a.r.Info.Up, &a.host.Host
-	a.r.Info.UpAttempts++
-	if tried := a.r.Info.Rest().UpTried; tried != nil || up.Host != nil {
+	tries(a.r.Info, a.host)
+	set := a.host.cluster.set
+	a.begun = set.now()
+	a.r.Info.Up.Begun = a.begun - a.r.Info.Start.Sub(set.epoch)
+}
+
+// tries writes down that a host is tried.
+func tries(i *filter.Info, h *host) {
+	up := &i.Up
+	i.UpAttempts++
+	if tried := i.Rest().UpTried; tried != nil || up.Host != nil {
 		if tried == nil {
 			tried = []*filter.Host{up.Host}
 		}
-		a.r.Info.More().UpTried = append(tried, h)
+		i.More().UpTried = append(tried, &h.Host)
 	}
-	up.Host, up.Local, up.Remote, up.ID = h, nil, nil, 0
-	a.begun = a.cluster.set.now()
-	up.Begun = a.begun - a.r.Info.Start.Sub(a.cluster.set.epoch)
+	up.Host, up.Local, up.Remote, up.ID = &h.Host, nil, nil, 0
 }
 
 // disown logs the host as tried, but not as the upstream host (Envoy, when nothing
 // came back from it).
-func (a *attempt) disown() {
-	if x := a.r.Info.More(); x.UpTried == nil {
-		x.UpTried = []*filter.Host{&a.host.Host}
+func disown(i *filter.Info, h *host) {
+	if x := i.More(); x.UpTried == nil {
+		x.UpTried = []*filter.Host{&h.Host}
 	}
-	a.r.Info.Up.Host = nil
+	i.Up.Host = nil
 }
 
 // reserve takes what the attempt needs of the circuit breakers.
 func (a *attempt) reserve() error {
-	s := a.cluster.stats
+	s := a.host.cluster.stats
 	b := s.breakers[0]
 	if err := b.queue(); err != nil {
 		s.pendingOverflow.Add(1)
-		a.disown()
+		disown(a.r.Info, a.host)
 		a.r.Info.More().UpFailure = ""
 		return err
 	}
@@ -123,7 +122,7 @@ func (a *attempt) reserve() error {
 		a.pending(-1)
 		s.canceled.Add(1)
 		b.unqueue(false)
-		a.disown()
+		disown(a.r.Info, a.host)
 		return err
 	}
 	if err := b.begin(); err != nil {
@@ -139,7 +138,7 @@ func (a *attempt) reserve() error {
 
 // pending moves the numbers of requests that wait for a connection.
 func (a *attempt) pending(by int64) {
-	a.cluster.stats.pendingActive.Add(by)
+	a.host.cluster.stats.pendingActive.Add(by)
 	a.host.requests.pending.Add(uint64(by))
 }
 
@@ -148,30 +147,10 @@ func (a *attempt) awaitSlot() error {
 	if a.host.slots.take() {
 		return nil
 	}
-	a.cluster.stats.overflow.Add(1) // Envoy counts it, and lets the request wait
-	err := a.host.slots.await(a.waiting(), a.r.Hop.Deadline())
-	a.begun = a.cluster.set.now()
+	a.host.cluster.stats.overflow.Add(1) // Envoy counts it, and lets the request wait
+	err := a.host.slots.await(a.waiting(), a.asker.Deadline())
+	a.begun = a.host.cluster.set.now()
 	return err
-}
-
-// limit sets the time that the attempt has: the cluster's or the asker's, whichever
-// ends first. What is handed over takes none.
-func (a *attempt) limit() {
-	a.deadline, a.expires = a.r.Hop.Deadline(), true
-	if d := a.cluster.plan.ConnectTimeout; d > 0 {
-		if own := a.cluster.set.epoch.Add(a.begun + d); a.deadline.IsZero() || own.Before(a.deadline) {
-			a.deadline, a.expires = own, false
-		}
-	}
-}
-
-// waiting tells the hop that the attempt is about to block, once.
-func (a *attempt) waiting() <-chan struct{} {
-	if !a.waited {
-		a.waited = true
-		a.cancel = a.r.Hop.Waiting()
-	}
-	return a.cancel
 }
 
 // Accepted is called by the in-process network. With a pipe there is nothing to do
@@ -182,17 +161,10 @@ func (a *attempt) Accepted() {
 	}
 }
 
-// Blocks is called by the in-process network before it waits.
-func (a *attempt) Blocks() {
-	a.limit()
-	a.dial.Deadline = a.deadline
-	a.r.Hop.Blocks()
-}
-
 // connected settles the attempt and gives the connection to the hop. stream is nil
 // when it was handed over.
 func (a *attempt) connected(stream filter.Stream, to net.Addr) {
-	c, h, r := a.cluster, a.host, a.r
+	c, h, r := a.host.cluster, a.host, a.r
 	s, now := c.stats, c.set.now()
 	s.connectMillis.Record(uint64((now - a.begun).Milliseconds()))
 	a.pending(-1)
@@ -200,7 +172,7 @@ func (a *attempt) connected(stream filter.Stream, to net.Addr) {
 	s.requestsActive.Add(1)
 	s.breakers[0].connected()
 	h.requests.total.Add(1)
-	h.requests.active.Add(1)
+	h.Requests.Add(1)
 
 	up := &r.Info.Up
 	if up.Remote = to; stream == nil || r.Info.Shown {
@@ -229,27 +201,33 @@ func localAddr(s filter.Stream) net.Addr {
 
 // failed settles the attempt; to is the address tried last.
 func (a *attempt) failed(err error, to net.Addr) error {
-	o := judge(err, to, a.cluster.socket.Source, a.expires)
-	s, h := a.cluster.stats, a.host
+	h := a.host
+	o := judge(err, to, h.cluster.socket.Source, a.expires)
+	s := h.cluster.stats
 	a.pending(-1)
 	s.breakers[0].unqueue(true)
-	s.ended(h, o.local, a.cluster.set.now()-a.begun)
+	s.ended(h, o.local, h.cluster.set.now()-a.begun)
 	if o.canceled {
 		s.canceled.Add(1)
-		a.disown()
+		disown(a.r.Info, a.host)
 		return o.err
 	}
+	s.failed(h, o)
+	s.ejected.Add(1)
+	if o.reason != "" || a.r.Info.Extra != nil {
+		a.r.Info.More().UpFailure = o.reason
+	}
+	return o.err
+}
+
+// failed counts a connection that could not be made.
+func (s *stats) failed(h *host, o outcome) {
 	s.connectFail.Add(1)
 	h.ConnectFail.Add(1)
-	s.ejected.Add(1)
 	if o.timeout {
 		s.connectTimeout.Add(1)
 	}
 	if o.bind {
 		s.bind.Add(1)
 	}
-	if o.reason != "" || a.r.Info.Extra != nil {
-		a.r.Info.More().UpFailure = o.reason
-	}
-	return o.err
 }

@@ -28,22 +28,22 @@ func newPassthrough(t extension.UpstreamTransport, cluster, host *corev3.Metadat
 			return p
 		}
 	}
-	p.fixed, p.missing = gather(sources, cluster, host, nil)
+	p.fixed, p.missing = gather(sources, cluster, host, nil, nil)
 	return p
 }
 
 // metadata returns what passes with one connection, and how many sources had none.
 // The caller must not change it.
-func (p *passthrough) metadata(r *filter.ConnectRequest) (filter.Metadata, uint64) {
+func (p *passthrough) metadata(i *filter.Info, route *corev3.Metadata) (filter.Metadata, uint64) {
 	if p.sources == nil {
 		return p.fixed, p.missing
 	}
-	return gather(p.sources, p.cluster, p.ofAHost, r)
+	return gather(p.sources, p.cluster, p.ofAHost, i, route)
 }
 
 // gather reads the sources in order: of two with one name the later wins whole
 // (Envoy).
-func gather(sources []extension.MetadataSource, cluster, host *corev3.Metadata, r *filter.ConnectRequest) (out filter.Metadata, missing uint64) {
+func gather(sources []extension.MetadataSource, cluster, host *corev3.Metadata, i *filter.Info, route *corev3.Metadata) (out filter.Metadata, missing uint64) {
 	for _, s := range sources {
 		var v *structpb.Struct
 		switch s.Kind {
@@ -52,9 +52,9 @@ func gather(sources []extension.MetadataSource, cluster, host *corev3.Metadata, 
 		case extension.ClusterMetadata:
 			v = cluster.GetFilterMetadata()[s.Name]
 		case extension.RouteMetadata:
-			v = r.Route.GetFilterMetadata()[s.Name]
+			v = route.GetFilterMetadata()[s.Name]
 		case extension.RequestMetadata:
-			v = r.Info.Metadata[s.Name]
+			v = i.Metadata[s.Name]
 		}
 		if v == nil {
 			missing++

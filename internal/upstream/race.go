@@ -12,13 +12,13 @@ import (
 
 // A race connects to one of several addresses (happy eyeballs): each begins when the
 // one before it failed, or has not answered for a while; the first to connect wins.
-// Only the attempt's goroutine touches the race and the attempt.
+// Only the goroutine that dials touches the race and the dialling.
 type race struct {
-	attempt *attempt
-	events  chan event
-	stop    chan struct{} // closed: the runners end
-	wg      sync.WaitGroup
-	next    *time.Timer
+	dialling *dialling
+	events   chan event
+	stop     chan struct{} // closed: the runners end
+	wg       sync.WaitGroup
+	next     *time.Timer
 
 	begun   int // addresses so far
 	running int // runners that have not ended
@@ -34,10 +34,10 @@ type event struct {
 	err    error
 }
 
-func newRace(a *attempt) *race {
+func newRace(a *dialling) *race {
 	a.limit()
 	return &race{
-		attempt: a, events: make(chan event), stop: make(chan struct{}),
+		dialling: a, events: make(chan event), stop: make(chan struct{}),
 		next: time.NewTimer(stagger),
 	}
 }
@@ -45,12 +45,12 @@ func newRace(a *attempt) *race {
 func (r *race) run() (filter.Stream, net.Addr, error) {
 	defer r.finish()
 	var cancel <-chan struct{}
-	r.attempt.r.Hop.Blocks() // for the runners, be they ever so fast
+	r.dialling.asker.Blocks() // for the runners, be they ever so fast
 	for r.begin(); !r.done; {
 		select {
 		case e := <-r.events:
 			if e.waits {
-				cancel = r.attempt.waiting()
+				cancel = r.dialling.waiting()
 			} else {
 				r.running--
 				r.ended(e)
@@ -58,7 +58,7 @@ func (r *race) run() (filter.Stream, net.Addr, error) {
 		case <-r.next.C:
 			r.begin()
 		case <-cancel:
-			r.ended(event{to: r.attempt.host.Addr, err: filter.ErrCanceled})
+			r.ended(event{to: r.dialling.host.Addr, err: filter.ErrCanceled})
 		}
 	}
 	return r.result.stream, r.result.to, r.result.err
@@ -67,7 +67,7 @@ func (r *race) run() (filter.Stream, net.Addr, error) {
 // begin tries the next address, if there is one: an internal one right here, for
 // these do not wait, others in a runner of their own.
 func (r *race) begin() {
-	h, n := r.attempt.host, r.begun
+	h, n := r.dialling.host, r.begun
 	if n > len(h.more) {
 		return
 	}
@@ -76,15 +76,15 @@ func (r *race) begin() {
 	to := h.Addr
 	if n > 0 { // the first was counted with the attempt
 		to = h.more[n-1]
-		r.attempt.cluster.stats.total.Add(1)
+		r.dialling.host.cluster.stats.total.Add(1)
 		h.Total.Add(1)
 	}
 	if _, ok := to.(filter.InternalAddr); ok {
-		s, err := r.attempt.dialOne(to)
+		s, err := r.dialling.dialOne(to)
 		r.ended(event{to: to, stream: s, err: err})
 		return
 	}
-	r.attempt.passing()
+	r.dialling.passing()
 	r.running++
 	r.wg.Go(func() { r.runner(to) })
 }
@@ -95,7 +95,7 @@ func (r *race) ended(e event) {
 	switch {
 	case e.err == nil, errors.Is(e.err, os.ErrDeadlineExceeded), errors.Is(e.err, filter.ErrCanceled):
 		r.done = true
-	case r.begun <= len(r.attempt.host.more):
+	case r.begun <= len(r.dialling.host.more):
 		r.begin()
 	default:
 		r.done = r.running == 0
@@ -103,7 +103,7 @@ func (r *race) ended(e event) {
 }
 
 func (r *race) runner(to net.Addr) {
-	s, err := r.attempt.dialSocket(to, func() <-chan struct{} {
+	s, err := r.dialling.dialSocket(to, func() <-chan struct{} {
 		r.tell(event{waits: true})
 		return r.stop
 	}, nil)

@@ -349,7 +349,7 @@ func TestApplyUnderLoad(t *testing.T) {
 
 func TestNoTimeoutMeansNone(t *testing.T) {
 	asker := &hop{}
-	a := &attempt{cluster: &Cluster{plan: &plan.Cluster{}}, r: &filter.ConnectRequest{Hop: asker}}
+	a := &dialling{host: &host{cluster: &Cluster{plan: &plan.Cluster{}}}, asker: asker}
 	a.limit()
 	if !a.deadline.IsZero() {
 		t.Error(a.deadline)

@@ -46,7 +46,7 @@ func (c *Cluster) status() ClusterStatus {
 	for i, h := range c.hosts {
 		st.Hosts[i] = HostStatus{
 			Host: &h.Host, Weight: max(h.endpoint.Weight, 1), Health: h.endpoint.Health,
-			RequestsActive: h.requests.active.Load(), RequestsPending: h.requests.pending.Load(), RequestsTotal: h.requests.total.Load(),
+			RequestsActive: h.Requests.Load(), RequestsPending: h.requests.pending.Load(), RequestsTotal: h.requests.total.Load(),
 		}
 	}
 	slices.SortStableFunc(st.Hosts, func(a, b HostStatus) int { return cmp.Compare(a.Host.Priority, b.Host.Priority) })
