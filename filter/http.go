@@ -77,6 +77,9 @@ type HTTPHost interface {
 	// Reply makes a response of this proxy's own, as local_reply_config wants it, and for
 	// gRPC requests in gRPC's form.
 	Reply(LocalReply) *httpmsg.Response
+	// NewResponse returns the stream's own response, emptied, with room for header lines:
+	// for who passes one on whose lines do not last until the access log is written.
+	NewResponse() *httpmsg.Response
 	// Inform sends an informational response (1xx) ahead, if that is configured. The
 	// caller keeps r.
 	Inform(r *httpmsg.Response) error

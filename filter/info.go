@@ -117,6 +117,7 @@ type ClusterInfo struct {
 	// HighWatermarkTimeout is per_connection_buffer_high_watermark_timeout of the
 	// cluster; 0: none.
 	HighWatermarkTimeout time.Duration
+	MaxStreamDuration    time.Duration // of a request to it; 0: none
 }
 
 // More returns i.Extra, made when it is nil.
