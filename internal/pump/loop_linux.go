@@ -33,11 +33,12 @@ type loop struct {
 	asleep atomic.Bool // or about to be: who posts must ring
 	done   chan struct{}
 
+	number int   // fixed
+	count  int64 // of wires; guarded by loops.mu
+
 	mu      sync.Mutex
 	inbox   []message
 	stopped bool
-	number  int
-	count   int64    // of wires
 	watches []*watch // by watch.slot
 	wires   []*wire  // by wire.slot
 	free    []int32  // slots
@@ -101,23 +102,26 @@ const (
 func (l *loop) stop() {
 	l.mu.Lock()
 	l.stopped = true
-	l.mu.Unlock()
 	l.ring()
+	l.mu.Unlock()
 	<-l.done
 }
 
 // post leaves a message. It may be called from any goroutine, also the loop's own.
 func (l *loop) post(m message) {
 	l.mu.Lock()
-	if !l.stopped {
-		l.inbox = append(l.inbox, m)
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
 	}
-	l.mu.Unlock()
+	l.inbox = append(l.inbox, m)
 	if l.asleep.CompareAndSwap(true, false) {
 		l.ring()
 	}
 }
 
+// ring is called with mu held: a loop that has been told to stop closes the bell, whose
+// number may be anybody's descriptor right after.
 func (l *loop) ring() {
 	one := [8]byte{1}
 	_, _ = unix.Write(l.bell, one[:]) // full: it rings already
