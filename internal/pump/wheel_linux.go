@@ -83,8 +83,8 @@ func (v *wheel) place(w *wire) {
 	v.used[w.rung.level] |= 1 << w.rung.slot
 }
 
-// advance fires what is due at the given moment. fire may set
-// the timer of its wire again, and no other.
+// advance fires what is due at the given moment. fire may set the timer of its wire
+// again, and touch no other.
 func (v *wheel) advance(now time.Duration, fire func(*wire)) {
 	was, is := v.now, int64(now/tick)
 	if is <= was {

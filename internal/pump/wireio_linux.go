@@ -226,7 +226,8 @@ func (w *wire) pause(d filter.Direction) {
 	o.is &^= writable
 	if !o.has(roomy) {
 		o.is |= roomy
-		// It cannot fail but for want of memory; the alarm looks again.
+		// It cannot fail: the kernel changes what it has. It reports room at once if
+		// there is some by now.
 		_ = w.loop.watch(w, 1-d, unix.EPOLL_CTL_MOD, always|unix.EPOLLOUT)
 	}
 	if !s.has(paused) {
