@@ -75,7 +75,8 @@ type HTTPHost interface {
 	Route() HTTPRoute
 	ClearRoute()
 	// Reply makes a response of this proxy's own, as local_reply_config wants it, and for
-	// gRPC requests in gRPC's form.
+	// gRPC requests in gRPC's form. It has the response headers of the route, if there is
+	// one, which others need not add to it.
 	Reply(LocalReply) *httpmsg.Response
 	// NewResponse returns the stream's own response, emptied, with room for header lines:
 	// for who passes one on whose lines do not last until the access log is written.

@@ -16,6 +16,8 @@ type Server interface {
 	Close(why *ResetError)
 	// Protocol is what is spoken; HTTP11 stands for HTTP10, too.
 	Protocol() Protocol
+	// Bytes returns the bytes received and sent so far. It may be called at any time.
+	Bytes() (received, sent uint64)
 }
 
 // A ServerHandler answers what a Server receives. HTTP/1 calls it in Serve's goroutine,
