@@ -107,15 +107,15 @@ func (l *Listener) Serve(handle func(*Socket), failed func(error)) error {
 	}
 }
 
-// exhausted reports errors of accept(2) that pass, those of the network among them
-// (its manual: treat them like EAGAIN).
+// exhausted reports errors that pass: of accept(2), those of the network among them
+// (its manual: treat them like EAGAIN), and of epoll_ctl(2).
 func exhausted(err error) bool {
 	var e syscall.Errno
 	if !errors.As(err, &e) {
 		return false
 	}
 	switch e {
-	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EPERM, unix.EPROTO,
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOSPC, unix.EPERM, unix.EPROTO,
 		unix.ENETDOWN, unix.ENOPROTOOPT, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENETUNREACH,
 		unix.EOPNOTSUPP:
 		return true

@@ -34,6 +34,29 @@ type Turn struct {
 // ServeBy accepts like Serve, but by the loops of w: handle is called in the goroutine
 // of one of them, and may still run when ServeBy has returned.
 func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(error)) error {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		began := time.Now()
+		err := l.serveBy(w, handle)
+		if time.Since(began) > 2*pause {
+			pause = minPause
+		}
+		switch {
+		case err == nil || errors.Is(err, net.ErrClosed):
+			return nil
+		case !exhausted(err):
+			return err
+		case failed != nil:
+			failed(err)
+		}
+		if !l.sleep(pause) {
+			return nil
+		}
+	}
+}
+
+// serveBy accepts until Close, and then returns nil, or until the first error.
+func (l *Listener) serveBy(w Watcher, handle func(*Socket, *Turn)) error {
+	// Of this watch alone: until it is stopped loops meet the same error again and again.
 	trouble := make(chan error, 1)
 	ready := func(t *Turn) bool {
 		s, err := l.acceptNow()
@@ -50,32 +73,15 @@ func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(e
 		}
 		return false
 	}
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		began := time.Now()
-		if err := l.watch(w, ready); err != nil {
-			return err
-		}
-		var err error
-		select {
-		case <-l.done:
-			return nil
-		case err = <-trouble:
-		}
+	if err := l.watch(w, ready); err != nil {
+		return err
+	}
+	select {
+	case <-l.done:
+		return nil
+	case err := <-trouble:
 		l.unwatch()
-		if time.Since(began) > 2*pause {
-			pause = minPause
-		}
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case !exhausted(err):
-			return l.acceptError(err)
-		case failed != nil:
-			failed(l.acceptError(err))
-		}
-		if !l.sleep(pause) {
-			return nil
-		}
+		return l.acceptError(err)
 	}
 }
 

@@ -1,9 +1,13 @@
 package netconn
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A fakeLoop calls whoever it watches for again and again.
@@ -61,6 +65,88 @@ func TestServeBy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Loops meet the same error again and again until they watch no more; it is one
+// failure, and one pause.
+func TestServeByFailsOnce(t *testing.T) {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: old.Max}); err != nil {
+		t.Skip(err)
+	}
+	failures := 0
+	loop := &insistentLoop{}
+	failed := func(error) {
+		failures++
+		unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	}
+	got, served := make(chan *Socket), make(chan error)
+	go func() { served <- l.ServeBy(loop, func(s *Socket, _ *Turn) { got <- s }, failed) }()
+	(<-got).Close()
+	l.Close()
+	if err := <-served; err != nil || failures != 1 || loop.watches != 2 {
+		t.Errorf("%v after %d failures and %d watches", err, failures, loop.watches)
+	}
+}
+
+// An insistentLoop calls once for each watch, and twice more while that is stopped.
+type insistentLoop struct{ watches int }
+
+func (f *insistentLoop) Watch(fd int, ready func(*Turn) bool) (stop func(), err error) {
+	f.watches++
+	var wg sync.WaitGroup
+	wg.Go(func() { ready(&Turn{}) })
+	return func() {
+		wg.Wait()
+		ready(&Turn{})
+		ready(&Turn{})
+	}, nil
+}
+
+// A watch that the system has no memory for now is tried again.
+func TestServeByOutlivesLackOfMemory(t *testing.T) {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+	failures, loop := make(chan error, 10), &forgetfulLoop{}
+	got, served := make(chan *Socket), make(chan error)
+	go func() {
+		served <- l.ServeBy(loop, func(s *Socket, _ *Turn) { got <- s }, func(err error) { failures <- err })
+	}()
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	(<-got).Close()
+	if err := <-failures; !errors.Is(err, unix.ENOMEM) {
+		t.Error(err)
+	}
+	l.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// A forgetfulLoop has no memory for its first watch.
+type forgetfulLoop struct {
+	fakeLoop
+	failed bool
+}
+
+func (f *forgetfulLoop) Watch(fd int, ready func(*Turn) bool) (stop func(), err error) {
+	if !f.failed {
+		f.failed = true
+		return nil, os.NewSyscallError("epoll_ctl", unix.ENOMEM)
+	}
+	return f.fakeLoop.Watch(fd, ready)
 }
 
 func TestServeByNoLoops(t *testing.T) {
