@@ -50,6 +50,15 @@
 //	client NAME STORY
 //	client -times N NAME STORY       the whole story N times, on a new connection each
 //	client -together N NAME STORY    N clients at the same time: NAME1, NAME2, ...
+//	origin [-at ADDR] NAME           an HTTP/1.1 and HTTP/2 server on $PORT_NAME, or on ADDR
+//	origin NAME got WHAT             conns N | requests N [METHOD TARGET]
+//	origin NAME stop
+//	http [FLAG...] CLIENT NAME|ADDR METHOD TARGET [HEADER: VALUE]... [-body TEXT | -bytes N]
+//	                                 a request, by the connections that CLIENT keeps. The answer becomes stdout:
+//	                                 status, headers in order of names, body, trailers. Flags: -h2; -times N and
+//	                                 -together N (stdout counts the statuses); -private
+//	tunnel [-h2] NAME LISTENER AUTHORITY [HEADER: VALUE]...  CONNECT; NAME is then a client for stories. With ! it
+//	                                 must be refused; the status becomes stdout
 //	proxy start [FILE] [FLAG...]     with ! it must exit with a failure; then stdout and stderr ask what it said
 //	proxy validate [FLAG...] [FILE]  --mode validate, or ginnel's own "validate" where flags are given
 //	proxy run ARG...                 any other command line, to its end
@@ -64,7 +73,12 @@
 //	replace FILE OLD NEW...          change a file of the script before its use
 //	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why
 //
-// What log and admin find is an answer, which is compared with the one recorded
+// An origin answers 200 with what it was asked, unless lines "do: ..." in the request's
+// header say otherwise: status N, header NAME: VALUE, trailer NAME: VALUE, body TEXT, bytes
+// N, inform N (1xx), sleep DURATION, hold (until "release NAME"), flush, echo (as it comes),
+// reset; "first N ..." does it the first N times only.
+//
+// What log, admin and http find is an answer, which is compared with the one recorded
 // from Envoy; -private keeps it out of that.
 //
 // The commands of testscript (stdout, stderr, cmp, env, exec, ...) are there too.

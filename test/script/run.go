@@ -3,6 +3,7 @@ package script
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -130,8 +131,8 @@ func (c Case) setup(t *testing.T, subject Subject, env *testscript.Env) (*sessio
 		outcome:  Outcome{subject: subject.Name},
 		hops:     c.Hops,
 		work:     env.WorkDir,
-		backends: make(map[string]*backend),
-		clients:  make(map[string]*actor),
+		backends: make(map[string]*backend), origins: make(map[string]*origin), https: make(map[string]*http.Transport),
+		clients: make(map[string]*actor),
 	}
 	env.Values[sessionKey{}] = s
 	env.Defer(func() {

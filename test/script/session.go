@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,6 +30,8 @@ type session struct {
 	adminBase   string   // URL of the admin address
 	backends    map[string]*backend
 	clients     map[string]*actor
+	origins     map[string]*origin
+	https       map[string]*http.Transport // clients of the command http
 	stops       []func()
 
 	outcome Outcome
@@ -45,6 +48,9 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"blackhole": (*session).cmdBlackhole,
 		"release":   (*session).cmdRelease,
 		"client":    (*session).cmdClient,
+		"origin":    (*session).cmdOrigin,
+		"http":      (*session).cmdHTTP,
+		"tunnel":    (*session).cmdTunnel,
 		"stat":      (*session).cmdStat,
 		"log":       (*session).cmdLog,
 		"admin":     (*session).cmdAdmin,
@@ -124,8 +130,14 @@ func (s *session) cmdBlackhole(_ *testscript.TestScript, neg bool, args []string
 }
 
 func (s *session) cmdRelease(_ *testscript.TestScript, neg bool, args []string) error {
-	if neg || len(args) != 1 || s.backends[args[0]] == nil {
+	if neg || len(args) != 1 {
 		return errors.New("usage: release BACKEND")
+	}
+	if o := s.origins[args[0]]; o != nil {
+		return o.release()
+	}
+	if s.backends[args[0]] == nil {
+		return fmt.Errorf("no backend or origin %s", args[0])
 	}
 	return s.backends[args[0]].release()
 }
@@ -301,6 +313,12 @@ func (s *session) close() (err error) {
 	}
 	for _, b := range s.backends {
 		err = errors.Join(err, b.stop())
+	}
+	for _, t := range s.https {
+		t.CloseIdleConnections()
+	}
+	for _, o := range s.origins {
+		o.stop()
 	}
 	for _, stop := range s.stops {
 		stop()

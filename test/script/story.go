@@ -358,7 +358,7 @@ func (a *actor) fin() error {
 
 func (a *actor) reset() error {
 	a.closed = true
-	if c, ok := a.conn.(*net.TCPConn); ok {
+	if c, ok := a.conn.(interface{ SetLinger(int) error }); ok {
 		c.SetLinger(0)
 	}
 	return a.conn.Close()

@@ -23,6 +23,12 @@ import (
 //	cluster NAME [ADDR|YAML...] a static cluster with one endpoint for each address
 //	upstream [KIND:NAME...]     transport_socket: internal_upstream over raw_buffer
 //	                            that passes metadata NAME of KIND (host, cluster, route, request)
+//	hcm PREFIX [YAML...]        an HTTP connection manager; with a router unless YAML has http_filters
+//	to CLUSTER [YAML...]        route_config: everything goes to CLUSTER, with more for the route
+//	routes ROUTE...             route_config: one virtual host with these routes
+//	filters FILTER...           http_filters: these, and the router after them
+//	httplog NAME [FORMAT]       access_log of a connection manager
+//	h2                          typed_extension_protocol_options: HTTP/2 to the cluster
 //	hops                        1 2 .. $HOPS
 //	hop I                       "hopI"; "up" after the last
 //	first                       hop 1
@@ -38,6 +44,12 @@ func (s *session) functions() template.FuncMap {
 		"chain":    chain,
 		"cluster":  cluster,
 		"upstream": upstream,
+		"hcm":      hcm,
+		"to":       routeTo,
+		"routes":   routes,
+		"filters":  httpFilters,
+		"httplog":  s.httpLog,
+		"h2":       func() string { return explicitHTTP2 },
 		"hops":     s.hopNumbers,
 		"hop":      s.hop,
 		"first":    func() string { return s.hop(1) },
