@@ -156,8 +156,8 @@ type HTTPInfo struct {
 	TrailerBytes       uint64
 }
 
-// HTTPBytes counts bytes on the wire of one stream; Header ones are part of the others.
-type HTTPBytes struct{ Received, Sent, HeaderReceived, HeaderSent uint64 }
+// HTTPBytes counts bytes on the wire of one stream.
+type HTTPBytes = httpmsg.Wire
 
 // HTTP returns what is known of the request; nil for a connection.
 func (i *Info) HTTP() *HTTPInfo {

@@ -47,6 +47,8 @@ type Client interface {
 	Drain()
 	// Close ends the connection now, and its exchanges for that reason.
 	Close(why *ResetError)
+	// Bytes returns the bytes received and sent so far. It may be called at any time.
+	Bytes() (received, sent uint64)
 }
 
 // A ClientOwner is told what happens to a Client. Calls may come from any goroutine, but
@@ -59,6 +61,8 @@ type ClientOwner interface {
 	// Draining is called once when the server wants no more exchanges (GOAWAY,
 	// connection: close), or one ended so that the connection cannot be used again.
 	Draining()
-	// Closed is called once when the connection is over and closed, whoever ended it.
+	// Closed is called once when the connection is over and closed, whoever ended it:
+	// before the exchanges that end with it hear of that, where the codec can, so that
+	// they count as cut off.
 	Closed(why *ResetError)
 }

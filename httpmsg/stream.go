@@ -66,6 +66,16 @@ type Exchange interface {
 	Release()
 }
 
+// Wire counts bytes on the wire of one exchange; those of heads and trailers, as they
+// were encoded, are part of the others.
+type Wire struct{ Received, Sent, HeaderReceived, HeaderSent uint64 }
+
+// A Metered Exchange or Responder knows its bytes.
+type Metered interface {
+	// Wire returns the bytes so far. It is called by who sends or receives.
+	Wire() Wire
+}
+
 // Copy sends a body, and ends the message: with its trailers, if it has any. It returns
 // the number of bytes sent. The error is that of the side that failed; read tells that it
 // was src.

@@ -127,6 +127,7 @@ type Cluster struct {
 	Bind                 *BindConfig
 	Keepalive            *Keepalive
 	Lookup               string // cluster type as Envoy names it: "STATIC"
+	HTTP                 HTTP
 }
 
 // BindConfig is the source of upstream connections.
@@ -209,5 +210,12 @@ type Breaker struct {
 	MaxConnections, MaxPending, MaxRequests, MaxRetries uint32
 	MaxConnectionPools                                  uint32
 	TrackRemaining                                      bool
-	PerHostMaxConnections                               uint32 // 0: none
+	PerHostMaxConnections                               uint32       // 0: none
+	RetryBudget                                         *RetryBudget // nil: MaxRetries counts
+}
+
+// A RetryBudget limits retries by what else is under way.
+type RetryBudget struct {
+	Percent        float64 // of the requests that are under way or waiting; 20 by default
+	MinConcurrency uint32  // retries that are allowed in any case; 3 by default
 }

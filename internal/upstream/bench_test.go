@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"testing"
 	"time"
 	"unsafe"
@@ -11,6 +12,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/transport"
 )
@@ -79,5 +81,32 @@ func BenchmarkConnect(b *testing.B) {
 func TestConnIsSmall(t *testing.T) {
 	if n := unsafe.Sizeof(conn{}); n > 32 {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+// BenchmarkOpen is a request on a warm pool.
+func BenchmarkOpen(b *testing.B) {
+	l := &land{streams: 1}
+	s := NewSet(Options{Stats: nowhere{}, Network: l, client: l.client})
+	defer s.Close()
+	p := cluster("c", internal("in", ""))
+	p.Assignment.Localities[0].Endpoints[0].Addr = ip("127.0.0.1:80")
+	s.opts.dial = func(net.Addr, time.Time, func() <-chan struct{}, netconn.DialOptions) (filter.Stream, error) {
+		return &stream{}, nil
+	}
+	p.HTTP.IdleTimeout = time.Hour
+	if err := s.Apply([]*plan.Cluster{p}); err != nil {
+		b.Fatal(err)
+	}
+	i := &filter.Info{Start: time.Now()}
+	b.ReportAllocs()
+	for b.Loop() {
+		c, _ := s.Cluster("c")
+		i.Up = filter.Upstream{}
+		x, err := c.(filter.HTTPCluster).Open(&filter.StreamRequest{Info: i})
+		if err != nil {
+			b.Fatal(err)
+		}
+		x.Release()
 	}
 }

@@ -17,6 +17,7 @@ type breaker struct {
 	mu                       sync.Mutex
 	connections, pending     usage
 	requests, retries, pools usage
+	budget                   *plan.RetryBudget // nil: retries have a fixed limit
 }
 
 // usage is how much of one resource is in use; guarded by its breaker.
@@ -40,6 +41,7 @@ func newBreaker(s filter.Scope) *breaker {
 func (b *breaker) limit(p plan.Breaker) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.budget = p.RetryBudget
 	pools := uint64(p.MaxConnectionPools)
 	if pools == 0 || pools == math.MaxUint32 {
 		pools = math.MaxUint64 // unlimited; Envoy prints it like this
@@ -90,6 +92,46 @@ func (b *breaker) begin() error {
 	}
 	b.connections.add(1)
 	return nil
+}
+
+// acquire takes one of a resource, if there is room.
+func (b *breaker) acquire(u *usage) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if u.full() {
+		return false
+	}
+	u.add(1)
+	return true
+}
+
+// force takes one of a resource, be there room or not.
+func (b *breaker) force(u *usage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u.add(1)
+}
+
+// release gives one of a resource back.
+func (b *breaker) release(u *usage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	u.add(-1)
+}
+
+// retry takes a retry, if the limit or the budget has room for it.
+func (b *breaker) retry() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.budget != nil {
+		under := float64(b.requests.n + b.pending.n)
+		b.retries.max = max(uint64(under*b.budget.Percent/100), uint64(b.budget.MinConcurrency))
+	}
+	if b.retries.full() {
+		return false
+	}
+	b.retries.add(1)
+	return true
 }
 
 // connected turns a pending request into an active one. These are not limited here

@@ -3,6 +3,8 @@ package upstream
 import (
 	"math/rand/v2"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,9 +29,11 @@ type Cluster struct {
 	updated  time.Time
 
 	noMetadata filter.Counter // nil: no host passes any on
+
+	byAddr func() map[string]*host // the hosts by their addresses as text
 }
 
-var _ filter.Cluster = (*Cluster)(nil)
+var _ filter.HTTPCluster = (*Cluster)(nil)
 
 // A host is an endpoint and how to reach it.
 type host struct {
@@ -38,8 +42,10 @@ type host struct {
 	endpoint  *plan.Endpoint
 	transport *plan.Transport
 	pass      passthrough
+	internal  bool       // one of its addresses is
 	more      []net.Addr // the addresses after the first, in the order they are tried
 	slots     slots
+	pools     pools
 
 	requests requests
 }
@@ -60,6 +66,7 @@ func (c *Cluster) init(s *Set) {
 	if k := p.Keepalive; k != nil {
 		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
 	}
+	c.byAddr = sync.OnceValue(c.addresses)
 	c.balancer = lb.New(c.policy(), c.members(), rand.Uint64())
 	c.stats.limit(p, s.opts.Runtime)
 	c.stats.member(c)
@@ -110,6 +117,11 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 	if h.transport.Socket != nil {
 		h.pass = newPassthrough(h.transport.Socket, c.plan.Metadata, e.Metadata)
 	}
+	h.pools.host = h
+	h.internal = slices.ContainsFunc(append([]net.Addr{e.Addr}, e.Additional...), func(a net.Addr) bool {
+		_, ok := a.(filter.InternalAddr)
+		return ok
+	})
 	h.slots.limit = c.plan.Breakers[0].PerHostMaxConnections
 	c.hosts = append(c.hosts, h)
 	c.byHost[&h.Host] = h
@@ -148,3 +160,10 @@ func (c *Cluster) AttemptsExceeded() { c.stats.attemptsExceeded.Add(1) }
 
 // Plan returns what the cluster was made from.
 func (c *Cluster) Plan() *plan.Cluster { return c.plan }
+
+// drain lets the HTTP connections end with the requests that they have.
+func (c *Cluster) drain() {
+	for _, h := range c.hosts {
+		h.pools.drain()
+	}
+}

@@ -3,6 +3,7 @@ package upstream
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/ginnel/ginnel/filter"
@@ -21,6 +22,7 @@ type PoolKey struct {
 
 	state   string // of the objects that have a text
 	objects any    // the others themselves: a list of cells
+	unique  bool   // an object can be equal to nothing: no other request will have this key
 }
 
 // A cell is a list of objects that can be compared.
@@ -36,6 +38,9 @@ type cell struct {
 // Hashes are not enough: whoever chooses the text could make two of them meet.
 func NewPoolKey(h *filter.Host, options string, shared []filter.Entry) PoolKey {
 	k := PoolKey{Host: h, Options: options}
+	if len(shared) == 0 {
+		return k
+	}
 	var b strings.Builder
 	for _, e := range shared {
 		if text, ok := e.Object.Serialize(); ok {
@@ -44,10 +49,15 @@ func NewPoolKey(h *filter.Host, options string, shared []filter.Entry) PoolKey {
 		}
 		obj := any(e.Object)
 		if !reflect.ValueOf(obj).Comparable() {
-			obj = new(byte) // equal to nothing
+			obj, k.unique = new(byte), true
 		}
 		k.objects = cell{fmt.Sprintf("%d%s", e.Sharing, e.Name), obj, k.objects}
 	}
 	k.state = b.String()
 	return k
+}
+
+// appendText appends a text so that what follows cannot be taken for a part of it.
+func appendText(b []byte, s string) []byte {
+	return append(append(strconv.AppendInt(b, int64(len(s)), 10), ':'), s...)
 }

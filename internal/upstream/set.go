@@ -25,7 +25,8 @@ type Options struct {
 	Network Network        // nil: dials of internal addresses are refused
 	Runtime filter.Runtime // nil: no values
 
-	dial dialer // nil: netconn.Dial
+	dial   dialer // nil: netconn.Dial
+	client codec  // nil: those of HTTP/1 and HTTP/2
 }
 
 // A dialer is netconn.Dial.
@@ -48,12 +49,17 @@ type Set struct {
 	mu    sync.Mutex // serialises Apply
 	order []*Cluster
 	stats setStats
+
+	live alive
 }
 
 // NewSet returns a set without clusters.
 func NewSet(o Options) *Set {
 	if o.dial == nil {
 		o.dial = dialSocket
+	}
+	if o.client == nil {
+		o.client = newClient
 	}
 	s := &Set{opts: o, epoch: time.Now(), stats: newSetStats(o.Stats)}
 	s.clusters.Store(&map[string]*Cluster{})
@@ -69,7 +75,8 @@ func (s *Set) Cluster(name string) (filter.Cluster, bool) {
 // Apply makes plans the clusters of the set, all at once. A cluster whose plan has
 // the hash it had stays as it is; another one of a known name takes the place and
 // goes on with the statistics; what is not in plans any more cannot be found from
-// now on. Open connections notice nothing.
+// now on. Open connections notice nothing, but that those of HTTP end when they have no
+// request any more.
 func (s *Set) Apply(plans []*plan.Cluster) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,6 +105,9 @@ func (s *Set) Apply(plans []*plan.Cluster) error {
 			c.stats.close()
 			s.stats.removed.Add(1)
 		}
+		if next[name] != c {
+			c.drain()
+		}
 	}
 	s.stats.active.Add(int64(len(next) - len(before)))
 	return nil
@@ -118,6 +128,18 @@ func (s *Set) build(c, old *Cluster) {
 		c.stats = old.stats
 	}
 	c.init(s)
+}
+
+// Close ends the HTTP connections, and what is asked of the clusters from now on finds
+// none; it returns when nothing of them runs any more.
+func (s *Set) Close() { s.live.close() }
+
+// Settle counts the bytes that HTTP connections moved so far; who reads the statistics
+// calls it before.
+func (s *Set) Settle() {
+	for _, p := range s.live.all() {
+		p.settle()
+	}
 }
 
 // now is the time since the set was made: a moment in 8 bytes.

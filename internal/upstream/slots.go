@@ -31,6 +31,16 @@ func (s *slots) take() bool {
 	return true
 }
 
+// force takes a slot, be one free or not.
+func (s *slots) force() {
+	if s.limit == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used++
+}
+
 // await waits for a slot until the deadline (zero: none) or cancel.
 func (s *slots) await(cancel <-chan struct{}, deadline time.Time) error {
 	turn := make(chan struct{})
@@ -82,7 +92,7 @@ func (s *slots) release() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) > 0 {
+	if len(s.waiting) > 0 && s.used <= s.limit {
 		close(s.waiting[0])
 		s.waiting = s.waiting[1:]
 		return

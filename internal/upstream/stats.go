@@ -24,6 +24,7 @@ type stats struct {
 	ejected, canceled                                filter.Counter
 	active, requestsActive, pendingActive            filter.Gauge
 	connectMillis, lengthMillis                      filter.Histogram
+	http                                             httpStats
 
 	mu      sync.Mutex
 	members lb.Membership // as the gauges show it
@@ -59,6 +60,7 @@ func newStats(root filter.Scope, p *plan.Cluster) *stats {
 		pendingTotal: s.Counter("upstream_rq_pending_total"), pendingActive: s.Gauge("upstream_rq_pending_active"),
 		pendingOverflow: s.Counter("upstream_rq_pending_overflow"),
 		ejected:         s.Counter("upstream_rq_pending_failure_eject"), canceled: s.Counter("upstream_rq_cancelled"),
+		http:          newHTTPStats(s),
 		connectMillis: s.Histogram("upstream_cx_connect_ms"), lengthMillis: s.Histogram("upstream_cx_length_ms"),
 	}
 }
@@ -74,18 +76,15 @@ func unmoved(s filter.Scope) {
 		lb_zone_routing_cross_zone lb_zone_routing_sampled membership_change
 		original_dst_host_invalid retry_or_shadow_abandoned
 		update_attempt update_empty update_failure update_no_rebuild update_success
-		upstream_cx_close_notify upstream_cx_connect_with_0_rtt
-		upstream_cx_http1_total upstream_cx_http2_total upstream_cx_http3_total
-		upstream_cx_idle_timeout upstream_cx_max_duration_reached upstream_cx_max_requests
-		upstream_cx_pool_overflow upstream_cx_preconnect_skipped upstream_cx_protocol_error
+		upstream_cx_connect_with_0_rtt upstream_cx_http3_total upstream_cx_preconnect_skipped
 		upstream_flow_control_backed_up_total upstream_flow_control_drained_total upstream_http3_broken
 		upstream_internal_redirect_failed_total upstream_internal_redirect_succeeded_total
-		upstream_rq_0rtt upstream_rq_active_overflow upstream_rq_completed
+		upstream_rq_0rtt upstream_rq_completed
 		upstream_rq_maintenance_mode upstream_rq_max_duration_reached
 		upstream_rq_per_try_idle_timeout upstream_rq_per_try_timeout
 		upstream_rq_retry upstream_rq_retry_backoff_exponential upstream_rq_retry_backoff_ratelimited
 		upstream_rq_retry_limit_exceeded upstream_rq_retry_overflow upstream_rq_retry_success
-		upstream_rq_rx_reset upstream_rq_rx_reset_no_error upstream_rq_timeout upstream_rq_tx_reset`) {
+		upstream_rq_rx_reset_no_error upstream_rq_timeout`) {
 		s.Counter(name)
 	}
 	for name := range strings.FieldsSeq(`
@@ -94,7 +93,6 @@ func unmoved(s filter.Scope) {
 		s.Gauge(name)
 	}
 	s.Gauge("warming_state").Add(0) // written, though 0: static clusters do not warm
-	s.Histogram("upstream_rq_per_cx")
 }
 
 // close gives the statistics back: they are listed no more, but connections that

@@ -1,0 +1,83 @@
+package plan
+
+import "time"
+
+// An HTTP is how requests reach the hosts of a cluster.
+type HTTP struct {
+	Version HTTPVersion
+	HTTP1   HTTP1
+	HTTP2   HTTP2
+
+	IdleTimeout time.Duration // of a connection without requests; 0: none. 1 h by default
+	// MaxDuration is how old a connection may get; it then ends with its last request. 0: any.
+	MaxDuration       time.Duration
+	MaxDurationJitter float64       // percent by which MaxDuration is made longer, at random
+	MaxRequests       uint32        // of one connection; 0: any number
+	MaxStreamDuration time.Duration // of a request and its response; 0: none
+	MaxHeaders        uint32        // lines of a response's head; 100 by default
+	MaxHeaderBytes    int           // of a response's head; 60 KiB by default, HTTP/1 80 KiB
+	Underscores       Underscores
+
+	// How many streams to have connections for, by those there are; 1: just as many.
+	PerHostPreconnect float64
+	// PerDownstream keeps the connections of each downstream connection apart.
+	PerDownstream bool
+}
+
+// An HTTPVersion is what a cluster's hosts speak.
+type HTTPVersion uint8
+
+// The versions. AsDownstream is what the client of the request speaks.
+const (
+	HTTP1Only HTTPVersion = iota
+	HTTP2Only
+	AsDownstream
+)
+
+// Underscores is what becomes of headers with an underscore in their names.
+type Underscores uint8
+
+// The actions.
+const (
+	AllowUnderscores Underscores = iota
+	RejectUnderscores
+	DropUnderscores
+)
+
+// HTTP1 is what is special to HTTP/1 towards a host.
+type HTTP1 struct {
+	Trailers           bool // of requests are sent, and those of responses passed on
+	AllowChunkedLength bool // a response may have both; transfer-encoding wins
+	FullURL            bool // request lines name the whole URL
+	ProperCase         bool // names are sent as Proper-Case
+	PreserveCase       bool // names are sent as they came
+	StreamErrors       bool // override_stream_error_on_invalid_http_message
+}
+
+// HTTP2 is what is special to HTTP/2 towards a host. 0 is Envoy's default, where
+// nothing else is said.
+type HTTP2 struct {
+	TableBytes       uint32 // HPACK; 4096 by default
+	MaxStreams       uint32 // at once on one connection; 1024 by default
+	StreamWindow     uint32 // bytes; 16 MiB by default
+	ConnectionWindow uint32 // bytes; 24 MiB by default
+	AllowConnect     bool
+	StreamErrors     bool // what is wrong with one message resets its stream alone
+
+	MaxOutboundFrames, MaxOutboundControlFrames uint32 // that wait to be sent
+	MaxEmptyFrames                              uint32 // in a row
+	MaxPriorityFramesPerStream                  uint32
+	MaxWindowUpdatesPerData                     uint32
+	MaxFieldBytes                               int // of one header, encoded
+	NoHuffman                                   bool
+	// Keepalive sends PINGs; nil: none.
+	Keepalive *HTTP2Keepalive
+}
+
+// HTTP2Keepalive is connection_keepalive.
+type HTTP2Keepalive struct {
+	Interval      time.Duration // 0: none
+	Timeout       time.Duration
+	JitterPercent float64       // of Interval, added at random
+	IdleInterval  time.Duration // a PING goes ahead of a request after so long without frames; 0: none
+}

@@ -1,0 +1,66 @@
+package upstream
+
+import "time"
+
+// A pool has one timer for all its connections. It is set for the first moment at which
+// one of them might be due, and looks then whether it is: requests do not touch it.
+
+// wake sets the timer for a moment of the set's time, unless it fires before.
+func (p *pool) wake(at time.Duration) {
+	if p.wakes != 0 && p.wakes <= at {
+		return
+	}
+	p.wakes = at
+	left := at - p.host.cluster.set.now()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(left, p.expire)
+	} else {
+		p.timer.Reset(left)
+	}
+}
+
+// expire closes what was without a request for too long, and lets what is too old end.
+func (p *pool) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone {
+		return
+	}
+	p.wakes = 0
+	now := p.host.cluster.set.now()
+	if d := p.host.cluster.plan.HTTP.IdleTimeout; d > 0 {
+		p.expireIdle(now, d)
+	}
+	if p.host.cluster.plan.HTTP.MaxDuration > 0 {
+		p.expireOld(now)
+	}
+}
+
+func (p *pool) expireIdle(now, limit time.Duration) {
+	for m := range p.ready.all {
+		switch due := m.idle + limit; {
+		case m.active > 0: // a multiplexed one
+		case due <= now:
+			p.host.cluster.stats.http.idleTimeout.Add(1)
+			m.close()
+		default:
+			p.wake(due)
+			if p.assumed == 1 { // those after it have been idle for less
+				return
+			}
+		}
+	}
+}
+
+func (p *pool) expireOld(now time.Duration) {
+	for m := range p.births.all {
+		switch {
+		case m.client == nil || m.retired:
+		case m.expires <= now:
+			p.host.cluster.stats.http.maxDuration.Add(1)
+			m.retire()
+		default:
+			p.wake(m.expires)
+		}
+	}
+}

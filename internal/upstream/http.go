@@ -1,0 +1,141 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// Info implements filter.HTTPCluster.
+func (c *Cluster) Info() *filter.ClusterInfo { return &c.info }
+
+// Stats implements filter.HTTPCluster.
+func (c *Cluster) Stats() filter.Scope { return c.stats.scope }
+
+// Maintenance implements filter.HTTPCluster.
+func (c *Cluster) Maintenance() bool {
+	r := c.set.opts.Runtime
+	return r != nil && r.Enabled("upstream.maintenance_mode."+c.plan.Name, 0)
+}
+
+// Retry implements filter.HTTPCluster.
+func (c *Cluster) Retry(high bool) (done func(), ok bool) {
+	b := c.breaker(high)
+	if !b.retry() {
+		return nil, false
+	}
+	return func() { b.release(&b.retries) }, true
+}
+
+func (c *Cluster) breaker(high bool) *breaker {
+	if high {
+		return c.stats.breakers[1]
+	}
+	return c.stats.breakers[0]
+}
+
+// Open implements filter.HTTPCluster. The request's own deadline ends the wait as
+// canceling does, with ErrCanceled.
+func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
+	r.Info.Up.ClusterInfo = &c.info
+	h := c.pickFor(r)
+	if h == nil {
+		return nil, filter.ErrNoHost
+	}
+	tries(r.Info, h)
+	o := order{r: r, shared: r.Info.State.Shared()}
+	for {
+		p, err := h.pools.get(&o)
+		if err != nil {
+			r.Info.Up.Host = nil
+			return nil, err
+		}
+		s, err := p.open(&o)
+		if err == errGone {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		o.opened(s)
+		return s, nil
+	}
+}
+
+// pickFor chooses the host of a request.
+func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
+	if r.Override != "" {
+		if h := c.byAddr()[r.Override]; h != nil && overridable(h.endpoint) {
+			return h
+		}
+	}
+	h := c.pick(r.Hash)
+	for n := 0; n < r.AvoidTries && h != nil && r.Avoid != nil && r.Avoid(&h.Host); n++ {
+		h = c.pick(r.Hash)
+	}
+	return h
+}
+
+// overridable reports whether a host may be asked for by name: override_host_status
+// by default.
+func overridable(e *plan.Endpoint) bool {
+	switch e.Health.String() {
+	case "UNKNOWN", "HEALTHY", "DEGRADED":
+		return true
+	}
+	return false
+}
+
+func (c *Cluster) addresses() map[string]*host {
+	out := make(map[string]*host, len(c.hosts))
+	for _, h := range c.hosts {
+		out[h.Addr.String()] = h
+	}
+	return out
+}
+
+// An order is a request that asks for a stream, on its way to a host.
+type order struct {
+	r      *filter.StreamRequest
+	shared []filter.Entry
+
+	asked time.Duration // in the set's time, when it began to wait; 0: it did not
+}
+
+// protocol is what the request will be sent in.
+func (o *order) protocol(p *plan.Cluster) httpmsg.Protocol {
+	switch v := p.HTTP.Version; {
+	case v == plan.HTTP2Only, v == plan.AsDownstream && o.r.Protocol == httpmsg.HTTP2:
+		return httpmsg.HTTP2
+	}
+	return httpmsg.HTTP11
+}
+
+// connection returns the downstream connection of the request.
+func (o *order) connection() *filter.Info {
+	if h := o.r.Info.HTTP(); h != nil && h.Conn != nil {
+		return h.Conn
+	}
+	return o.r.Info
+}
+
+// opened writes down where the request goes.
+func (o *order) opened(s *exchange) {
+	i, m := o.r.Info, s.member
+	up, set := &i.Up, m.pool.host.cluster.set
+	up.Local, up.Remote, up.ID = m.local, m.remote, m.id
+	if begun := m.born - i.Start.Sub(set.epoch); begun >= 0 { // made for it
+		up.Begun, up.Ready = begun, begun+m.took
+	}
+	if o.shared != nil {
+		i.More().UpState = o.shared
+	}
+	if h := i.HTTP(); h != nil {
+		h.UpProtocol = m.pool.key.protocol
+		if h.PoolReady = 1; o.asked != 0 {
+			h.PoolReady = set.now() - o.asked
+		}
+	}
+}

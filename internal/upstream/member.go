@@ -1,0 +1,292 @@
+package upstream
+
+import (
+	"maps"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// A member is a connection of a pool, from the moment it is dialled until it is closed.
+// It is the owner of its client. Fields are guarded by the pool's lock.
+type member struct {
+	pool   *pool
+	links  [links]link
+	cancel chan struct{} // closed: no connection is wanted any more
+
+	// Fixed once it is connected.
+	client        httpmsg.Client // nil before
+	local, remote net.Addr
+	id            uint64
+	born, took    time.Duration // in the set's time; how long it took to connect
+
+	expires time.Duration // when it is too old; 0: never
+	idle    time.Duration // since when it has no request
+	active  int           // requests
+	served  uint64        // those that have ended, too
+
+	canceled bool
+	retired  bool // takes no request any more
+	ours     bool // it is this side that closes
+	closed   bool
+
+	received, sent uint64 // bytes that have been counted
+
+	releasing atomic.Int32 // exchanges that are being released: who does looks for room itself
+}
+
+var (
+	_ httpmsg.ClientOwner = (*member)(nil)
+	_ asker               = (*member)(nil)
+)
+
+// An origin is what a connection takes from the request that it is made for.
+type origin struct {
+	info   *filter.Info // of the downstream connection, or a copy
+	route  *corev3.Metadata
+	shared []filter.Entry
+}
+
+func newOrigin(o *order) *origin {
+	c, i := o.connection(), o.r.Info
+	if c == i || i.Metadata != nil { // the request's own will change, and be used again
+		c = &filter.Info{
+			ID: c.ID, ChainID: c.ChainID, Parent: c.Parent, Listener: c.Listener, Start: c.Start, Depth: c.Depth,
+			Metadata: maps.Clone(i.Metadata),
+		}
+	}
+	return &origin{c, o.r.Route, o.shared}
+}
+
+// A call is a dialling for a pool.
+type call struct{ dialling }
+
+// Accepted implements inproc.Dialler: there is always a pipe.
+func (*call) Accepted() {}
+
+// Waiting implements asker.
+func (m *member) Waiting() <-chan struct{} { return m.cancel }
+
+// Deadline implements asker: who waits has limits of its own.
+func (m *member) Deadline() time.Time { return time.Time{} }
+
+// Blocks implements asker.
+func (m *member) Blocks() {}
+
+// connect makes the connection; it is the member's goroutine.
+func (m *member) connect(o *origin) {
+	p := m.pool
+	c := &call{dialling{
+		host: p.host, asker: m, info: o.info, route: o.route, shared: o.shared,
+		begun: m.born, waited: true, cancel: m.cancel,
+	}}
+	c.dialler = c
+	s, to, err := c.dialAll()
+	if err != nil {
+		p.refused(m, judge(err, to, p.host.cluster.socket.Source, c.expires))
+		return
+	}
+	client, err := p.host.cluster.set.opts.client(m, s)
+	if err != nil {
+		s.Close()
+		p.refused(m, failed(err, err.Error(), true))
+		return
+	}
+	p.connected(m, client, localAddr(s), to)
+}
+
+// refused settles a connection that could not be made.
+func (p *pool) refused(m *member, o outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stats := p.host.cluster.stats
+	p.connecting--
+	p.leave(m, o.local)
+	if o.canceled {
+		p.fail(result{err: filter.ErrCanceled})
+	} else {
+		stats.failed(p.host, o)
+		p.fail(result{err: o.err, reason: o.reason})
+	}
+	p.tidy()
+}
+
+// leave settles the statistics of a connection that is no more.
+func (p *pool) leave(m *member, local bool) {
+	set, stats := p.host.cluster.set, p.host.cluster.stats
+	m.closed = true
+	p.ready.remove(m)
+	p.births.remove(m)
+	p.breaker.release(&p.breaker.connections)
+	stats.ended(p.host, local, set.now()-m.born)
+	set.live.wg.Done()
+}
+
+// terminated is the failure of a connection that ended as soon as it was made.
+const terminated = "connection_termination"
+
+// connected puts a connection to use.
+func (p *pool) connected(m *member, client httpmsg.Client, local, remote net.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	set, now := p.host.cluster.set, p.host.cluster.set.now()
+	p.connecting--
+	m.client, m.local, m.remote, m.id = client, local, remote, set.ids.Add(1)
+	m.took = now - m.born
+	p.host.cluster.stats.connectMillis.Record(uint64(m.took.Milliseconds()))
+	if max := p.host.cluster.plan.HTTP.MaxDuration; max > 0 {
+		jitter := p.host.cluster.plan.HTTP.MaxDurationJitter / 100
+		m.expires = now + max + time.Duration(rand.Float64()*jitter*float64(max))
+		p.wake(m.expires)
+	}
+	switch {
+	case m.closed: // before anybody could use it: who waits may do better elsewhere
+		p.fail(result{err: &filter.ConnectError{Reason: terminated}, reason: terminated})
+		p.lost(m, nil)
+		return
+	case m.canceled:
+		m.close()
+	case !m.retired:
+		p.ready.push(m)
+	}
+	p.serve()
+	m.rest()
+}
+
+// retire lets a connection end with its requests.
+func (m *member) retire() {
+	m.retired = true
+	m.pool.ready.remove(m)
+	if m.active == 0 {
+		m.close()
+	} else {
+		m.client.Drain()
+	}
+}
+
+// close ends a connection now, or its making.
+func (m *member) close() {
+	m.pool.ready.remove(m)
+	m.retired = true
+	if m.ours {
+		return
+	}
+	if m.client != nil {
+		m.ours = true
+		m.client.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	} else if !m.canceled {
+		m.canceled = true
+		close(m.cancel)
+	}
+}
+
+// settle counts the bytes since it was last called.
+func (m *member) settle() {
+	stats := m.pool.host.cluster.stats
+	received, sent := m.client.Bytes()
+	stats.received.Add(received - m.received)
+	stats.sent.Add(sent - m.sent)
+	m.received, m.sent = received, sent
+}
+
+// rest is told when a request has ended, or none came yet: a connection without
+// requests is kept for a time, if at all.
+func (m *member) rest() {
+	p := m.pool
+	switch {
+	case m.active > 0 || m.closed:
+	case m.retired, p.draining:
+		m.close()
+	default:
+		m.idle = p.host.cluster.set.now()
+		if d := p.host.cluster.plan.HTTP.IdleTimeout; d > 0 {
+			p.wake(m.idle + d)
+		}
+	}
+}
+
+// Changed implements httpmsg.ClientOwner.
+func (m *member) Changed() {
+	if m.releasing.Load() > 0 {
+		return // Release looks after this
+	}
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	m.refresh()
+	m.pool.serve()
+}
+
+// refresh lets a connection take requests again that has room again.
+func (m *member) refresh() {
+	p := m.pool
+	if m.client != nil && !m.retired && !m.closed && !p.ready.has(m) && m.client.Room() > 0 {
+		p.ready.push(m)
+	}
+}
+
+// Draining implements httpmsg.ClientOwner.
+func (m *member) Draining() {
+	p := m.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m.retired || m.closed {
+		return
+	}
+	if m.releasing.Load() == 0 { // else the exchange left it so
+		p.host.cluster.stats.http.closeNotify.Add(1)
+	}
+	m.retired = true
+	p.ready.remove(m)
+	if m.client != nil {
+		m.client.Drain()
+		m.rest()
+	}
+	p.serve()
+}
+
+// Closed implements httpmsg.ClientOwner.
+func (m *member) Closed(why *httpmsg.ResetError) {
+	m.pool.mu.Lock()
+	defer m.pool.mu.Unlock()
+	if m.client == nil {
+		m.closed = true // connected has not been told yet
+		return
+	}
+	m.pool.lost(m, why)
+}
+
+// lost settles a connection that was closed.
+func (p *pool) lost(m *member, why *httpmsg.ResetError) {
+	stats := p.host.cluster.stats
+	local := m.ours
+	if why != nil {
+		switch why.Reason {
+		case httpmsg.ProtocolError:
+			stats.http.protocolError.Add(1)
+			local = true
+		case httpmsg.LocalReset, httpmsg.LocalRefused, httpmsg.LocalConnectionFailure:
+			local = true
+		}
+	}
+	stats.http.perConnection.Record(m.served)
+	m.settle()
+	if m.active > 0 {
+		stats.withRequest.Add(1)
+		if local {
+			stats.localWithRequest.Add(1)
+		} else {
+			stats.remoteWithRequest.Add(1)
+		}
+	}
+	p.leave(m, local)
+	if len(p.waiting) > 0 {
+		p.grow()
+	}
+	p.tidy()
+}
