@@ -26,7 +26,7 @@ type origin struct {
 
 	mu    sync.Mutex
 	seen  map[string]int // requests by method and path
-	times map[string]int // of "first N ..." by text
+	times map[string]int // of "first N ..." by request and text
 	conns int
 }
 
@@ -136,8 +136,9 @@ func (a *originAnswer) do(line string) {
 		count, then, _ := strings.Cut(rest, " ")
 		n, _ := strconv.Atoi(count)
 		a.origin.mu.Lock()
-		a.origin.times[line]++
-		hit := a.origin.times[line] <= n
+		key := a.r.Method + " " + a.r.URL.RequestURI() + " " + line
+		a.origin.times[key]++
+		hit := a.origin.times[key] <= n
 		a.origin.mu.Unlock()
 		if hit {
 			a.do(then)

@@ -27,6 +27,7 @@ import (
 //	to CLUSTER [YAML...]        route_config: everything goes to CLUSTER, with more for the route
 //	routes ROUTE...             route_config: one virtual host with these routes
 //	filters FILTER...           http_filters: these, and the router after them
+//	httpfilters                 http_filters: the router alone
 //	httplog NAME [FORMAT]       access_log of a connection manager
 //	h2                          typed_extension_protocol_options: HTTP/2 to the cluster
 //	hops                        1 2 .. $HOPS
@@ -35,26 +36,27 @@ import (
 //	last I YAML                 YAML where I is the last hop, nothing elsewhere
 func (s *session) functions() template.FuncMap {
 	return template.FuncMap{
-		"at":       s.at,
-		"inner":    inner,
-		"internal": internal,
-		"filter":   filter,
-		"tcp":      tcp,
-		"log":      s.accessLog,
-		"chain":    chain,
-		"cluster":  cluster,
-		"upstream": upstream,
-		"hcm":      hcm,
-		"to":       routeTo,
-		"routes":   routes,
-		"filters":  httpFilters,
-		"httplog":  s.httpLog,
-		"h2":       func() string { return explicitHTTP2 },
-		"hops":     s.hopNumbers,
-		"hop":      s.hop,
-		"first":    func() string { return s.hop(1) },
-		"last":     s.lastOnly,
-		"add":      func(a, b int) int { return a + b },
+		"at":          s.at,
+		"inner":       inner,
+		"internal":    internal,
+		"filter":      filter,
+		"tcp":         tcp,
+		"log":         s.accessLog,
+		"chain":       chain,
+		"cluster":     cluster,
+		"upstream":    upstream,
+		"hcm":         hcm,
+		"to":          routeTo,
+		"routes":      routes,
+		"filters":     httpFilters,
+		"httpfilters": func() string { return httpFilters() },
+		"httplog":     s.httpLog,
+		"h2":          func() string { return explicitHTTP2 },
+		"hops":        s.hopNumbers,
+		"hop":         s.hop,
+		"first":       func() string { return s.hop(1) },
+		"last":        s.lastOnly,
+		"add":         func(a, b int) int { return a + b },
 	}
 }
 
