@@ -1,0 +1,184 @@
+package route
+
+import (
+	"strings"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	urirewritev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/path/rewrite/uri_template/v3"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httpmatch"
+)
+
+// Forward makes a request of info what the cluster gets: header mutations, then the host,
+// then the path. originals keeps what is rewritten in x-envoy-original-host and
+// x-envoy-original-path (it is what suppress_envoy_headers switches off). Only the host
+// of AutoHost is left to do, with Action.SetHost.
+func (r *Route) Forward(req *httpmsg.Request, info *filter.Info, originals bool) {
+	r.RequestHeaders.Apply(&req.Header, info)
+	if host, ok := r.Action.Host(req, info); ok {
+		r.Action.SetHost(req, host, originals)
+	}
+	if path, ok := r.Path(req, info); ok {
+		if originals {
+			req.Header.Set("x-envoy-original-path", req.Path)
+		}
+		req.Path = path
+	}
+}
+
+// Path returns what the path of a request, with its query, is rewritten to; false: it
+// stays as it is.
+func (r *Route) Path(req *httpmsg.Request, info *filter.Info) (string, bool) {
+	return r.Action.path.apply(&r.match, req.Path, info)
+}
+
+// pathRewrite rewrites paths. The zero value leaves them alone; at most one is set.
+type pathRewrite struct {
+	prefix   string
+	regex    *httpmatch.Substitution
+	whole    value
+	template []segment
+}
+
+// apply rewrites a path that m matched.
+func (p *pathRewrite) apply(m *match, path string, info *filter.Info) (string, bool) {
+	bare := withoutQuery(path)
+	query := path[len(bare):]
+	switch {
+	case path == "": // of a CONNECT
+	case p.prefix != "":
+		n := m.matched(bare)
+		return p.prefix + path[n:], true
+	case p.regex != nil:
+		out, ok := p.regex.Replace(bare)
+		return out + query, ok
+	case p.template != nil:
+		out, ok := m.template.rewrite(p.template, bare)
+		return out + query, ok
+	default:
+		if out := p.whole.print(info); out != "" {
+			return out + query, true
+		}
+	}
+	return path, false
+}
+
+// matched is how much of a path a prefix rewrite replaces: the prefix that was matched, or
+// all where there is none. A filter may have changed the path since.
+func (m *match) matched(path string) int {
+	switch m.kind {
+	case byPrefix, byPath, bySeparatedPrefix:
+		return min(len(m.text), len(path))
+	}
+	return len(path)
+}
+
+func (a *Action) compilePath(s *extension.Scope, m *routev3.RouteAction, at *match) {
+	p := &a.path
+	several := 0
+	if m.GetPrefixRewrite() != "" {
+		several++
+		p.prefix = m.GetPrefixRewrite()
+	}
+	if x := m.GetRegexRewrite(); x != nil {
+		several++
+		p.regex = httpmatch.Substitute(s.Field("regex_rewrite"), x)
+	}
+	if x := m.GetPathRewritePolicy(); x != nil {
+		several++
+		p.compileTemplate(s.Field("path_rewrite_policy"), x, at)
+	}
+	if m.GetPathRewrite() != "" {
+		several++
+		p.whole, _ = compileValue(s.Field("path_rewrite"), m.GetPathRewrite())
+	}
+	if several > 1 {
+		s.Errorf("Specify only one of prefix_rewrite, regex_rewrite or path_rewrite_policy")
+	}
+}
+
+func (p *pathRewrite) compileTemplate(s *extension.Scope, x typedConfig, at *match) {
+	m, ok := unpack[*urirewritev3.UriTemplateRewriteConfig](s, x)
+	if !ok {
+		return
+	}
+	templateRewriteFields.Check(s, m)
+	text := m.GetPathTemplateRewrite()
+	switch {
+	case at.kind != byTemplate:
+		s.Errorf("unable to use path_rewrite_policy without path_match_policy")
+	case at.template == nil: // its own fault was reported
+	default:
+		var err error
+		if p.template, err = at.template.parseRewrite(text); err != nil {
+			s.Errorf("path_rewrite_policy.path_template_rewrite %s is invalid: %v", text, err)
+		}
+	}
+}
+
+// hostRewrite rewrites hosts. The zero value leaves them alone; at most one is set.
+type hostRewrite struct {
+	literal string
+	header  string
+	regex   *httpmatch.Substitution
+	format  value
+}
+
+// Host returns what the host of a request is rewritten to; false: it stays as it is, or
+// AutoHost decides.
+func (a *Action) Host(req *httpmsg.Request, info *filter.Info) (string, bool) {
+	out := ""
+	switch h := &a.host; {
+	case h.literal != "":
+		out = h.literal
+	case h.header != "":
+		out = req.Get(h.header)
+	case h.regex != nil:
+		out, _ = h.regex.Replace(withoutQuery(req.Path))
+		return out, true
+	default:
+		out = h.format.print(info)
+	}
+	return out, out != ""
+}
+
+// SetHost makes host the authority of a request and keeps the one it had, in
+// x-forwarded-host if that is configured, in x-envoy-original-host if originals.
+func (a *Action) SetHost(req *httpmsg.Request, host string, originals bool) {
+	if a.AppendForwardedHost && req.Authority != "" {
+		appendForwardedHost(&req.Header, req.Authority)
+	}
+	if originals && req.Authority != "" {
+		req.Header.Set("x-envoy-original-host", req.Authority)
+	}
+	req.Authority = host
+}
+
+// appendForwardedHost appends a host unless it is the last one already.
+func appendForwardedHost(h *httpmsg.Header, host string) {
+	old, _ := h.Joined("x-forwarded-host")
+	switch last := old[strings.LastIndexByte(old, ',')+1:]; {
+	case old == "":
+		h.Set("x-forwarded-host", host)
+	case last != host:
+		h.Set("x-forwarded-host", old+","+host)
+	}
+}
+
+func (a *Action) compileHost(s *extension.Scope, m *routev3.RouteAction) {
+	switch x := m.GetHostRewriteSpecifier().(type) {
+	case *routev3.RouteAction_HostRewriteLiteral:
+		a.host.literal = x.HostRewriteLiteral
+	case *routev3.RouteAction_AutoHostRewrite:
+		a.AutoHost = x.AutoHostRewrite.GetValue()
+	case *routev3.RouteAction_HostRewriteHeader:
+		a.host.header = lowerCase(x.HostRewriteHeader)
+	case *routev3.RouteAction_HostRewritePathRegex:
+		a.host.regex = httpmatch.Substitute(s.Field("host_rewrite_path_regex"), x.HostRewritePathRegex)
+	case *routev3.RouteAction_HostRewrite:
+		a.host.format, _ = compileValue(s.Field("host_rewrite"), x.HostRewrite)
+	}
+}
