@@ -203,23 +203,34 @@ func (a *Action) Limit(r *httpmsg.Request) time.Duration {
 	if a.OldGRPCOffset < d {
 		d -= a.OldGRPCOffset
 	}
-	if cap := a.OldGRPCMax.Duration; cap > 0 && (d == 0 || d > cap) {
-		return cap
+	if most := a.OldGRPCMax.Duration; most > 0 && (d == 0 || d > most) {
+		return most
 	}
 	return d
 }
 
-// StreamLimit returns how long the stream of a request may last; not set: what the
-// connection manager says holds.
-func (a *Action) StreamLimit(r *httpmsg.Request) Limit {
+// StreamTimeout returns how long the stream of a request may last, 0 being for ever;
+// false: what the connection manager says holds.
+func (a *Action) StreamTimeout(r *httpmsg.Request) (time.Duration, bool) {
 	d, ok := GRPCTimeout(r)
 	if !a.GRPCMax.Set || !ok {
-		return a.MaxStream
+		return a.MaxStream.Duration, a.MaxStream.Set
 	}
-	if cap := a.GRPCMax.Duration; cap > 0 {
-		d = min(d, cap)
+	if most := a.GRPCMax.Duration; most > 0 {
+		d = min(d, most)
 	}
-	return Limit{max(d-a.GRPCOffset, time.Nanosecond), true} // used up: it ends at once
+	return max(d-a.GRPCOffset, time.Nanosecond), true // used up: it ends at once
+}
+
+// IdleTimeout returns how long a stream may be idle, 0 being for ever; false: what the
+// connection manager says holds.
+func (a *Action) IdleTimeout() (time.Duration, bool) { return a.Idle.Duration, a.Idle.Set }
+
+// Upgrade reports whether a kind of upgrade ("websocket", "CONNECT", in any case) is
+// allowed; said is false where the route leaves that to the connection manager.
+func (a *Action) Upgrade(kind string) (allowed, said bool) {
+	u, said := a.Upgrades[lowerCase(kind)]
+	return u.Enabled, said
 }
 
 // GRPCTimeout returns the grpc-timeout of a request; false if it has none that can be
