@@ -2,6 +2,8 @@ package filter
 
 import (
 	"log/slog"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
 // An AccessLogType is what %ACCESS_LOG_TYPE% prints.
@@ -104,6 +106,7 @@ type Env struct {
 	Pumps    Pumps
 	Hangups  Hangups // nil: nothing is noticed
 	Log      *slog.Logger
+	Node     *corev3.Node // of the bootstrap; nil: none
 	Runtime  Runtime
 	LogFiles LogFiles
 }

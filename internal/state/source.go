@@ -45,7 +45,7 @@ func CompileFormat(s *extension.Scope, m *corev3.SubstitutionFormatString) (Form
 		return CompileStruct(s.Field("json_format"), f.JsonFormat, o)
 	case *corev3.SubstitutionFormatString_TextFormatSource:
 		s := s.Field("text_format_source")
-		text, ok := readSource(s, f.TextFormatSource)
+		text, ok := ReadSource(s, f.TextFormatSource)
 		if !ok {
 			return nil, false
 		}
@@ -114,7 +114,9 @@ func Report(s *extension.Scope, err error) {
 	s.Errorf("%v", err)
 }
 
-func readSource(s *extension.Scope, d *corev3.DataSource) (string, bool) {
+// ReadSource returns the text that a data source holds now; false, with the reason
+// reported, where it cannot be had.
+func ReadSource(s *extension.Scope, d *corev3.DataSource) (string, bool) {
 	sourceFields.Check(s, d)
 	switch d := d.GetSpecifier().(type) {
 	case *corev3.DataSource_InlineString:
