@@ -6,7 +6,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	internalupstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/internal_upstream/v3"
 	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -102,17 +101,10 @@ func networkFilter(s *extension.Scope, f *listenerv3.Filter, last bool, p *plan.
 		if n, ok := extension.Compile(at, extension.NetworkFilter, a); ok {
 			p.Filters = append(p.Filters, n)
 		}
-	case isHTTP(m):
-		at.Errorf("not supported yet: HTTP (%s)", name)
 	default:
 		// Compile reports it with the filters that there are.
 		extension.Compile(at, extension.NetworkFilter, a)
 	}
-}
-
-func isHTTP(m proto.Message) bool {
-	_, ok := m.(*httpv3.HttpConnectionManager)
-	return ok
 }
 
 // typeOf names the message in an Any that can be unpacked.

@@ -58,6 +58,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Bind:           upstreamBind(s.Field("upstream_bind_config"), c.GetUpstreamBindConfig()),
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
 		Lookup:         c.GetType().String(),
+		HTTP:           httpOptions(s, c),
 	}
 	if d := c.GetConnectTimeout(); d != nil {
 		p.ConnectTimeout = d.AsDuration()
@@ -93,7 +94,7 @@ func checkProtocolOptions(s *extension.Scope, c *clusterv3.Cluster) {
 			continue
 		}
 		name := string(m.ProtoReflect().Descriptor().FullName())
-		if _, ok := protocolOptions[name]; !ok {
+		if _, ok := protocolOptions[name]; !ok && name != httpOptionsName {
 			s.Key(key).Errorf("%s is not supported yet", name)
 		}
 	}
@@ -119,8 +120,8 @@ func breakers(s *extension.Scope, m *clusterv3.CircuitBreakers) [2]plan.Breaker 
 		return out
 	}
 	breakersFields.Check(s, m)
-	eachPriority(s.Field("thresholds"), m.GetThresholds(), func(_ *extension.Scope, t *clusterv3.CircuitBreakers_Thresholds) {
-		threshold(&out[t.GetPriority()], t)
+	eachPriority(s.Field("thresholds"), m.GetThresholds(), func(at *extension.Scope, t *clusterv3.CircuitBreakers_Thresholds) {
+		threshold(at, &out[t.GetPriority()], t)
 	})
 	eachPriority(s.Field("per_host_thresholds"), m.GetPerHostThresholds(), func(at *extension.Scope, t *clusterv3.CircuitBreakers_Thresholds) {
 		only := &clusterv3.CircuitBreakers_Thresholds{Priority: t.GetPriority(), MaxConnections: t.GetMaxConnections()}
@@ -151,13 +152,20 @@ func eachPriority(s *extension.Scope, in []*clusterv3.CircuitBreakers_Thresholds
 	}
 }
 
-func threshold(b *plan.Breaker, t *clusterv3.CircuitBreakers_Thresholds) {
+func threshold(s *extension.Scope, b *plan.Breaker, t *clusterv3.CircuitBreakers_Thresholds) {
 	b.MaxConnections = valueOr(t.GetMaxConnections(), b.MaxConnections)
 	b.MaxPending = valueOr(t.GetMaxPendingRequests(), b.MaxPending)
 	b.MaxRequests = valueOr(t.GetMaxRequests(), b.MaxRequests)
 	b.MaxRetries = valueOr(t.GetMaxRetries(), b.MaxRetries)
 	b.MaxConnectionPools = valueOr(t.GetMaxConnectionPools(), b.MaxConnectionPools)
 	b.TrackRemaining = t.GetTrackRemaining()
+	if m := t.GetRetryBudget(); m != nil {
+		retryBudgetFields.Check(s.Field("retry_budget"), m)
+		b.RetryBudget = &plan.RetryBudget{Percent: 20, MinConcurrency: valueOr(m.GetMinRetryConcurrency(), 3)}
+		if p := m.GetBudgetPercent(); p != nil {
+			b.RetryBudget.Percent = p.GetValue()
+		}
+	}
 }
 
 // upstreamBind returns nil when the system chooses the source.

@@ -16,7 +16,9 @@ import (
 
 // Why a field of a cluster may be ignored.
 const (
-	httpOnly   = "for upstreams that speak HTTP; a TCP proxy does not use it"
+	moreStats  = "adds histograms, which ginnel does not have yet, and changes nothing else"
+	serverOnly = "for the server's side of HTTP; Envoy does not use it towards hosts either"
+	tlsOnly    = "for TLS towards hosts, and TLS sockets are refused"
 	dnsOnly    = "for clusters that look names up, which STATIC ones do not"
 	checksOnly = "says what health checks and outlier detection lead to, and these are refused"
 	zoneOnly   = "zone-aware routing needs a local cluster, and without one Envoy ignores this too"
@@ -30,16 +32,12 @@ var clusterFields = extension.Fields{
 		"upstream_connection_options", "transport_socket", "transport_socket_matches",
 		"lb_policy", "ring_hash_lb_config", "maglev_lb_config", "least_request_lb_config",
 		"round_robin_lb_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",
-		"typed_extension_protocol_options",
+		"typed_extension_protocol_options", "max_requests_per_connection", "upstream_http_protocol_options",
+		"common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection",
+		"preconnect_policy", "connection_pool_per_downstream_connection",
 	},
 	Ignored: map[string]string{
-		"max_requests_per_connection":    "a TCP connection serves one downstream connection in any case",
-		"upstream_http_protocol_options": httpOnly,
-		"common_http_protocol_options":   httpOnly,
-		"http_protocol_options":          httpOnly,
-		"http2_protocol_options":         httpOnly,
-		"protocol_selection":             httpOnly,
-		"track_timeout_budgets":          httpOnly,
+		"track_timeout_budgets": moreStats,
 
 		"dns_refresh_rate":          dnsOnly,
 		"dns_jitter":                dnsOnly,
@@ -56,7 +54,6 @@ var clusterFields = extension.Fields{
 		"close_connections_on_host_health_failure": checksOnly,
 		"ignore_health_on_host_removal":            checksOnly,
 
-		"connection_pool_per_downstream_connection": "no upstream connection serves two downstream connections in any case",
 		"lrs_server":                  "Envoy does not read it either",
 		"lrs_report_endpoint_metrics": "for load reports, and cluster_manager.load_stats_config is refused",
 	},
@@ -65,13 +62,12 @@ var clusterFields = extension.Fields{
 // protocolOptions are the types of typed_extension_protocol_options that may be
 // ignored, with the reason.
 var protocolOptions = map[string]string{
-	"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": httpOnly,
-	"envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions":   "for idle connections of pools; TCP connections are not kept for later",
+	"envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions": "for idle connections of pools; TCP connections are not kept for later",
 }
 
 var trackStatsFields = extension.Fields{
 	Message: &clusterv3.TrackClusterStats{},
-	Ignored: map[string]string{"timeout_budgets": httpOnly, "request_response_sizes": httpOnly},
+	Ignored: map[string]string{"timeout_budgets": moreStats, "request_response_sizes": moreStats},
 }
 
 var bindFields = extension.Fields{
@@ -98,9 +94,8 @@ var thresholdsFields = extension.Fields{
 	Message: &clusterv3.CircuitBreakers_Thresholds{},
 	Obeyed: []string{
 		"priority", "max_connections", "max_pending_requests", "max_requests", "max_retries",
-		"track_remaining", "max_connection_pools",
+		"track_remaining", "max_connection_pools", "retry_budget",
 	},
-	Ignored: map[string]string{"retry_budget": "limits retries of HTTP requests"},
 }
 
 var assignmentFields = extension.Fields{
@@ -147,12 +142,12 @@ var commonLBFields = extension.Fields{
 	Message: &clusterv3.Cluster_CommonLbConfig{},
 	Obeyed: []string{
 		"healthy_panic_threshold", "locality_weighted_lb_config", "zone_aware_lb_config", "consistent_hashing_lb_config",
+		"override_host_status",
 	},
 	Ignored: map[string]string{
 		"update_merge_window":                  "the hosts of a STATIC cluster do not change one by one",
 		"ignore_new_hosts_until_first_hc":      checksOnly,
 		"close_connections_on_host_set_change": "the hosts of a STATIC cluster do not change",
-		"override_host_status":                 httpOnly,
 	},
 }
 
@@ -230,6 +225,8 @@ var (
 // clusterSupport lists what is obeyed of the messages that make up a cluster.
 func clusterSupport() []*extension.Fields {
 	return []*extension.Fields{
+		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
+		&http1Fields, &preserveCaseFields, &http2Fields, &settingFields, &pingFields, &preconnectFields, &retryBudgetFields,
 		&clusterFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,

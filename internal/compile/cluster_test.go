@@ -49,6 +49,9 @@ func TestClusterDefaults(t *testing.T) {
 			PanicPercent: 50, ChoiceCount: 2, ActiveBias: 1, MinRing: 1024, MaxRing: 8 << 20, MaglevSize: 65537,
 		},
 		Breakers: [2]plan.Breaker{breaker, breaker},
+		HTTP: plan.HTTP{IdleTimeout: time.Hour, Override: []corev3.HealthStatus{
+			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED,
+		}},
 	}
 	if !got.Transport.Socket.Transparent() || got.Transport.Name != "" {
 		t.Errorf("transport %+v", got.Transport)

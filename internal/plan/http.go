@@ -1,6 +1,10 @@
 package plan
 
-import "time"
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+)
 
 // An HTTP is how requests reach the hosts of a cluster.
 type HTTP struct {
@@ -16,10 +20,11 @@ type HTTP struct {
 	MaxStreamDuration time.Duration // of a request and its response; 0: none
 	MaxHeaders        uint32        // lines of a response's head; 100 by default
 	MaxHeaderBytes    int           // of a response's head; 60 KiB by default, HTTP/1 80 KiB
-	Underscores       Underscores
 
 	// How many streams to have connections for, by those there are; 1: just as many.
 	PerHostPreconnect float64
+	// Override are the health states of hosts that requests may ask for by name.
+	Override []corev3.HealthStatus
 	// PerDownstream keeps the connections of each downstream connection apart.
 	PerDownstream bool
 }
@@ -34,16 +39,6 @@ const (
 	AsDownstream
 )
 
-// Underscores is what becomes of headers with an underscore in their names.
-type Underscores uint8
-
-// The actions.
-const (
-	AllowUnderscores Underscores = iota
-	RejectUnderscores
-	DropUnderscores
-)
-
 // HTTP1 is what is special to HTTP/1 towards a host.
 type HTTP1 struct {
 	Trailers           bool // of requests are sent, and those of responses passed on
@@ -51,33 +46,39 @@ type HTTP1 struct {
 	FullURL            bool // request lines name the whole URL
 	ProperCase         bool // names are sent as Proper-Case
 	PreserveCase       bool // names are sent as they came
-	StreamErrors       bool // override_stream_error_on_invalid_http_message
 }
 
-// HTTP2 is what is special to HTTP/2 towards a host. 0 is Envoy's default, where
-// nothing else is said.
+// HTTP2 is what is special to HTTP/2 towards a host. 0 is Envoy's default; -1 of a
+// limit is 0.
 type HTTP2 struct {
-	TableBytes       uint32 // HPACK; 4096 by default
+	TableBytes       int    // HPACK; 4096 by default
 	MaxStreams       uint32 // at once on one connection; 1024 by default
 	StreamWindow     uint32 // bytes; 16 MiB by default
 	ConnectionWindow uint32 // bytes; 24 MiB by default
 	AllowConnect     bool
 	StreamErrors     bool // what is wrong with one message resets its stream alone
+	DisallowObsText  bool
+	Huffman          bool
+	Settings         []Setting
+	Keepalive        HTTP2Keepalive
 
-	MaxOutboundFrames, MaxOutboundControlFrames uint32 // that wait to be sent
-	MaxEmptyFrames                              uint32 // in a row
-	MaxPriorityFramesPerStream                  uint32
-	MaxWindowUpdatesPerData                     uint32
-	MaxFieldBytes                               int // of one header, encoded
-	NoHuffman                                   bool
-	// Keepalive sends PINGs; nil: none.
-	Keepalive *HTTP2Keepalive
+	MaxOutboundFrames, MaxOutboundControlFrames int // that wait to be sent; 10000 and 1000 by default
+	MaxEmptyFrames                              int // in a row; 1 by default
+	MaxPriorityFramesPerStream                  int // 100 by default
+	MaxWindowUpdatesPerData                     int // 10 by default
+	MaxFieldBytes                               int // of one header, encoded; 64 KiB by default
+}
+
+// A Setting is a parameter of a SETTINGS frame.
+type Setting struct {
+	ID    uint16
+	Value uint32
 }
 
 // HTTP2Keepalive is connection_keepalive.
 type HTTP2Keepalive struct {
-	Interval      time.Duration // 0: none
-	Timeout       time.Duration
+	Interval      time.Duration // of PINGs; 0: none
+	Timeout       time.Duration // for the answer
 	JitterPercent float64       // of Interval, added at random
 	IdleInterval  time.Duration // a PING goes ahead of a request after so long without frames; 0: none
 }

@@ -58,7 +58,8 @@ func (c *Cluster) init(s *Set) {
 	p := c.plan
 	c.set, c.updated = s, time.Now()
 	c.info = filter.ClusterInfo{Name: p.Name, StatName: p.StatName, Metadata: p.Metadata,
-		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout}
+		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,
+		MaxStreamDuration: p.HTTP.MaxStreamDuration}
 	c.byHost = make(map[*filter.Host]*host)
 	if p.Bind != nil {
 		c.socket.Source, c.socket.FreeBind = filter.IPAddr{AddrPort: p.Bind.Source}, p.Bind.FreeBind

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -67,7 +68,7 @@ func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 // pickFor chooses the host of a request.
 func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
 	if r.Override != "" {
-		if h := c.byAddr()[r.Override]; h != nil && overridable(h.endpoint) {
+		if h := c.byAddr()[r.Override]; h != nil && slices.Contains(c.plan.HTTP.Override, h.endpoint.Health) {
 			return h
 		}
 	}
@@ -76,16 +77,6 @@ func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
 		h = c.pick(r.Hash)
 	}
 	return h
-}
-
-// overridable reports whether a host may be asked for by name: override_host_status
-// by default.
-func overridable(e *plan.Endpoint) bool {
-	switch e.Health.String() {
-	case "UNKNOWN", "HEALTHY", "DEGRADED":
-		return true
-	}
-	return false
 }
 
 func (c *Cluster) addresses() map[string]*host {

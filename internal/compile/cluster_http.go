@@ -1,0 +1,235 @@
+package compile
+
+import (
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// defaultIdleTimeout is Envoy's.
+const defaultIdleTimeout = time.Hour
+
+// httpOptions compiles how a cluster's hosts speak HTTP: the typed options, or where
+// there are none the older fields of the cluster, which are not used beside them (Envoy).
+func httpOptions(s *extension.Scope, c *clusterv3.Cluster) plan.HTTP {
+	h := plan.HTTP{
+		IdleTimeout: defaultIdleTimeout, MaxRequests: c.GetMaxRequestsPerConnection().GetValue(),
+		Override: overridable(c), PerDownstream: c.GetConnectionPoolPerDownstreamConnection(),
+	}
+	preconnect(s.Field("preconnect_policy"), c.GetPreconnectPolicy(), &h)
+	if m, at := typedHTTPOptions(s, c); m != nil {
+		httpOptionsFields.Check(at, m)
+		commonHTTP(at.Field("common_http_protocol_options"), m.GetCommonHttpProtocolOptions(), &h)
+		upstreamHTTP(at.Field("upstream_http_protocol_options"), m.GetUpstreamHttpProtocolOptions())
+		upstreamFilters(at.Field("http_filters"), m)
+		httpVersion(at, c, m, &h)
+		return h
+	}
+	olderHTTPOptions(s, c, &h)
+	return h
+}
+
+// typedHTTPOptions returns the HttpProtocolOptions of a cluster; nil: it has none. They
+// are found by their type, whatever their key.
+func typedHTTPOptions(s *extension.Scope, c *clusterv3.Cluster) (*httpv3.HttpProtocolOptions, *extension.Scope) {
+	for key, a := range c.GetTypedExtensionProtocolOptions() {
+		if a.MessageIs(&httpv3.HttpProtocolOptions{}) {
+			at := s.Field("typed_extension_protocol_options").Key(key)
+			m, _ := at.Unpack(a) // checkProtocolOptions has reported what is wrong
+			if o, ok := m.(*httpv3.HttpProtocolOptions); ok {
+				return o, at
+			}
+		}
+	}
+	return nil, nil
+}
+
+func olderHTTPOptions(s *extension.Scope, c *clusterv3.Cluster, h *plan.HTTP) {
+	commonHTTP(s.Field("common_http_protocol_options"), c.GetCommonHttpProtocolOptions(), h)
+	upstreamHTTP(s.Field("upstream_http_protocol_options"), c.GetUpstreamHttpProtocolOptions())
+	one, two := c.GetHttpProtocolOptions(), c.GetHttp2ProtocolOptions()
+	http1(s.Field("http_protocol_options"), one, &h.HTTP1)
+	http2(s.Field("http2_protocol_options"), two, &h.HTTP2)
+	switch {
+	case c.GetProtocolSelection() == clusterv3.Cluster_USE_DOWNSTREAM_PROTOCOL:
+		h.Version = plan.AsDownstream
+	case one != nil && two != nil:
+		s.Errorf("cluster: Both HTTP1 and HTTP2 options may only be configured with non-default 'protocol_selection' values")
+	case two != nil:
+		h.Version = plan.HTTP2Only
+	}
+}
+
+func httpVersion(s *extension.Scope, c *clusterv3.Cluster, m *httpv3.HttpProtocolOptions, h *plan.HTTP) {
+	switch v := m.GetUpstreamProtocolOptions().(type) {
+	case *httpv3.HttpProtocolOptions_ExplicitHttpConfig_:
+		at, e := s.Field("explicit_http_config"), v.ExplicitHttpConfig
+		explicitFields.Check(at, e)
+		http1(at.Field("http_protocol_options"), e.GetHttpProtocolOptions(), &h.HTTP1)
+		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), &h.HTTP2)
+		if e.GetHttp2ProtocolOptions() != nil {
+			h.Version = plan.HTTP2Only
+		}
+	case *httpv3.HttpProtocolOptions_UseDownstreamProtocolConfig:
+		at, e := s.Field("use_downstream_protocol_config"), v.UseDownstreamProtocolConfig
+		useDownstreamFields.Check(at, e)
+		http1(at.Field("http_protocol_options"), e.GetHttpProtocolOptions(), &h.HTTP1)
+		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), &h.HTTP2)
+		h.Version = plan.AsDownstream
+	case *httpv3.HttpProtocolOptions_AutoConfig:
+		s.Field("auto_config").Errorf("ALPN configured for cluster %s which has a non-ALPN transport socket", c.GetName())
+	}
+}
+
+func commonHTTP(s *extension.Scope, m *corev3.HttpProtocolOptions, h *plan.HTTP) {
+	if m == nil {
+		return
+	}
+	commonHTTPFields.Check(s, m)
+	if d := m.GetIdleTimeout(); d != nil {
+		h.IdleTimeout = d.AsDuration()
+	}
+	h.MaxDuration = duration(m.GetMaxConnectionDuration())
+	h.MaxDurationJitter = m.GetMaxConnectionDurationJitter().GetValue()
+	h.MaxStreamDuration = duration(m.GetMaxStreamDuration())
+	h.MaxHeaders = m.GetMaxHeadersCount().GetValue()
+	h.MaxHeaderBytes = int(m.GetMaxResponseHeadersKb().GetValue()) << 10
+	if v := m.GetMaxRequestsPerConnection(); v != nil {
+		h.MaxRequests = v.GetValue()
+	}
+}
+
+// duration is d; 0 where it is not set.
+func duration(d *durationpb.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.AsDuration()
+}
+
+func upstreamHTTP(s *extension.Scope, m *corev3.UpstreamHttpProtocolOptions) {
+	if m != nil {
+		upstreamHTTPFields.Check(s, m)
+	}
+}
+
+// upstreamFilters takes the list that says what is done anyway: the codec.
+func upstreamFilters(s *extension.Scope, m *httpv3.HttpProtocolOptions) {
+	const codec = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"
+	for i, f := range m.GetHttpFilters() {
+		if string(f.GetTypedConfig().MessageName()) != codec {
+			s.Index(i).Errorf("not supported yet: of upstream HTTP filters there is only %s", codec)
+		}
+	}
+}
+
+func preconnect(s *extension.Scope, m *clusterv3.Cluster_PreconnectPolicy, h *plan.HTTP) {
+	if m == nil {
+		return
+	}
+	preconnectFields.Check(s, m)
+	if r := m.GetPerUpstreamPreconnectRatio(); r != nil {
+		h.PerHostPreconnect = r.GetValue()
+	}
+}
+
+func http1(s *extension.Scope, m *corev3.Http1ProtocolOptions, h *plan.HTTP1) {
+	if m == nil {
+		return
+	}
+	http1Fields.Check(s, m)
+	*h = plan.HTTP1{
+		Trailers: m.GetEnableTrailers(), AllowChunkedLength: m.GetAllowChunkedLength(), FullURL: m.GetSendFullyQualifiedUrl(),
+	}
+	switch f := m.GetHeaderKeyFormat().GetHeaderFormat().(type) {
+	case *corev3.Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords_:
+		h.ProperCase = true
+	case *corev3.Http1ProtocolOptions_HeaderKeyFormat_StatefulFormatter:
+		preserveCase(s.Field("header_key_format.stateful_formatter.typed_config"), f.StatefulFormatter, h)
+	}
+}
+
+func preserveCase(s *extension.Scope, m *corev3.TypedExtensionConfig, h *plan.HTTP1) {
+	config, ok := s.Unpack(m.GetTypedConfig())
+	if !ok {
+		return
+	}
+	f, ok := config.(*preservecasev3.PreserveCaseFormatterConfig)
+	if !ok {
+		s.Errorf("%s is a known type, but ginnel does not implement it as a header formatter", config.ProtoReflect().Descriptor().FullName())
+		return
+	}
+	preserveCaseFields.Check(s, f)
+	h.PreserveCase = true
+	h.ProperCase = f.GetFormatterTypeOnEnvoyHeaders() == preservecasev3.PreserveCaseFormatterConfig_PROPER_CASE
+}
+
+func http2(s *extension.Scope, m *corev3.Http2ProtocolOptions, h *plan.HTTP2) {
+	if m == nil {
+		return
+	}
+	http2Fields.Check(s, m)
+	*h = plan.HTTP2{
+		TableBytes:   limit(m.GetHpackTableSize()),
+		MaxStreams:   m.GetMaxConcurrentStreams().GetValue(),
+		StreamWindow: m.GetInitialStreamWindowSize().GetValue(), ConnectionWindow: m.GetInitialConnectionWindowSize().GetValue(),
+		AllowConnect: m.GetAllowConnect(), DisallowObsText: m.GetDisallowObsText().GetValue(),
+		MaxOutboundFrames: limit(m.GetMaxOutboundFrames()), MaxOutboundControlFrames: limit(m.GetMaxOutboundControlFrames()),
+		MaxEmptyFrames:             limit(m.GetMaxConsecutiveInboundFramesWithEmptyPayload()),
+		MaxPriorityFramesPerStream: limit(m.GetMaxInboundPriorityFramesPerStream()),
+		MaxWindowUpdatesPerData:    limit(m.GetMaxInboundWindowUpdateFramesPerDataFrameSent()),
+		MaxFieldBytes:              int(m.GetMaxHeaderFieldSizeKb().GetValue()) << 10,
+		Huffman:                    m.GetEnableHuffmanEncoding().GetValue(),
+	}
+	h.StreamErrors = m.GetStreamErrorOnInvalidHttpMessaging()
+	if v := m.GetOverrideStreamErrorOnInvalidHttpMessage(); v != nil {
+		h.StreamErrors = v.GetValue()
+	}
+	h.Keepalive = http2Keepalive(s.Field("connection_keepalive"), m.GetConnectionKeepalive())
+	for i, p := range m.GetCustomSettingsParameters() {
+		settingFields.Check(s.Field("custom_settings_parameters").Index(i), p)
+		h.Settings = append(h.Settings, plan.Setting{ID: uint16(p.GetIdentifier().GetValue()), Value: p.GetValue().GetValue()})
+	}
+}
+
+// limit is a limit where it is set: 0 then is -1, for 0 is the default.
+func limit(v *wrapperspb.UInt32Value) int {
+	switch {
+	case v == nil:
+		return 0
+	case v.GetValue() == 0:
+		return -1
+	}
+	return int(v.GetValue())
+}
+
+func http2Keepalive(s *extension.Scope, m *corev3.KeepaliveSettings) plan.HTTP2Keepalive {
+	if m == nil {
+		return plan.HTTP2Keepalive{}
+	}
+	pingFields.Check(s, m)
+	k := plan.HTTP2Keepalive{
+		Interval: duration(m.GetInterval()), Timeout: duration(m.GetTimeout()),
+		JitterPercent: 15, IdleInterval: duration(m.GetConnectionIdleInterval()),
+	}
+	if j := m.GetIntervalJitter(); j != nil {
+		k.JitterPercent = j.GetValue()
+	}
+	return k
+}
+
+// overridable are the health states of hosts that requests may ask for by name.
+func overridable(c *clusterv3.Cluster) []corev3.HealthStatus {
+	if m := c.GetCommonLbConfig().GetOverrideHostStatus(); m != nil {
+		return m.GetStatuses()
+	}
+	return []corev3.HealthStatus{corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED}
+}
