@@ -18,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/state"
+	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
 	"github.com/ginnel/ginnel/internal/transport"
 )
@@ -26,7 +27,7 @@ import (
 // order of the messages' names.
 func Support() []*extension.Fields {
 	all := slices.Concat(
-		compile.Support(), accesslog.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
+		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
 		directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(name(a), name(b)) })

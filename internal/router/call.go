@@ -1,0 +1,240 @@
+package router
+
+import (
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/route"
+)
+
+// A call is a request on its way to a cluster: one try, or several after or beside each
+// other. It is used again when it is over.
+//
+// It belongs to the goroutine of its stream, which serve and end run in. What comes from
+// others (the client's reset, the timer, a goroutine that sends) goes through mu.
+type call struct {
+	router  *Router
+	stream  *filter.HTTPStream
+	route   *route.Route
+	action  *route.Action
+	cluster filter.HTTPCluster
+	stats   *clusterStats
+	virtual *responses // of the virtual cluster; nil: none
+	own     *responses // of the route's stat_prefix; nil: none
+	alt     *responses // of x-envoy-upstream-alt-stat-name; nil: none
+
+	limits   limits
+	grpc     bool
+	internal bool // the request comes from inside
+	ends     bool // it is a CONNECT that ends here
+	hash     *uint64
+	hashed   uint64
+	cookies  []string // set-cookie lines that the response gets
+	tries    int      // begun so far
+	answer   answer   // what the client gets
+	senders  sync.WaitGroup
+	first    try // the others, if there are any, are made
+
+	// Functions that are passed on, made once.
+	onReset func(*httpmsg.ResetError)
+	onEnd   func()
+
+	mu     sync.Mutex
+	start  time.Time // that of the stream; zero: the call is not in use
+	why    failureKind
+	gone   *httpmsg.ResetError // with clientGone
+	live   []*try              // those that may be reset
+	asked  time.Duration       // when the request was complete, since start, and 1 ns: 0 is not yet
+	cancel chan struct{}       // closed with why, which ends waits between tries; nil: nothing waits
+	timer  *time.Timer         // nil: none was needed so far
+	wakes  time.Time           // when timer fires; zero: it does not
+	due    [clocks]time.Duration
+}
+
+// What the timer is for: times since start, 0 for none.
+const (
+	routeClock  = iota // the route's timeout
+	tryClock           // of the one try: the per-try timeout
+	idleClock          // of the one try: the per-try idle timeout
+	streamClock        // the cluster's max_stream_duration
+	lingerClock        // for the end of a request whose response is complete
+	clocks
+)
+
+func newCall(r *Router) *call {
+	x := &call{router: r}
+	x.onReset, x.onEnd = x.reset, x.end
+	x.first.init(x)
+	return x
+}
+
+// begin makes x the call of a stream.
+func (x *call) begin(s *filter.HTTPStream, rt *route.Route, c filter.HTTPCluster) {
+	x.stream, x.route, x.action, x.cluster = s, rt, rt.Action, c
+	x.stats = x.router.statsOf(c)
+	x.mu.Lock()
+	x.start = s.Info.Start
+	x.mu.Unlock()
+}
+
+// free gives x back: nobody has it any more.
+func (x *call) free() {
+	x.first.clear()
+	x.mu.Lock()
+	clear(x.live)
+	cancel := x.cancel
+	if x.why != noFailure { // it was closed
+		cancel = nil
+	}
+	x.why, x.gone, x.asked, x.live, x.cancel = noFailure, nil, 0, x.live[:0], cancel
+	x.start, x.due = time.Time{}, [clocks]time.Duration{}
+	x.mu.Unlock()
+	x.stream, x.route, x.action, x.cluster, x.stats = nil, nil, nil, nil, nil
+	x.virtual, x.own, x.alt = nil, nil, nil
+	x.limits, x.grpc, x.internal, x.ends, x.tries, x.answer = limits{}, false, false, false, 0, answer{}
+	x.hash, x.cookies = nil, nil
+	x.router.calls.Put(x)
+}
+
+// now is the time since the stream began.
+func (x *call) now() time.Duration { return time.Since(x.start) }
+
+// reset is told that the client has gone away, or that a limit of the connection manager
+// has struck.
+func (x *call) reset(why *httpmsg.ResetError) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.why == noFailure {
+		x.gone = why
+	}
+	x.strike(clientGone)
+}
+
+// strike ends all that waits, for good; the first reason counts. x.mu is held.
+func (x *call) strike(why failureKind) {
+	if x.why != noFailure {
+		return
+	}
+	x.why = why
+	for _, t := range x.live {
+		t.strike(why)
+	}
+	if x.cancel != nil {
+		close(x.cancel)
+	}
+}
+
+// struck returns why the call was ended from outside.
+func (x *call) struck() failureKind {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.why
+}
+
+// waits returns a channel that is closed when the call is ended from outside.
+func (x *call) waits() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.cancel == nil {
+		x.cancel = make(chan struct{})
+		if x.why != noFailure {
+			close(x.cancel)
+		}
+	}
+	return x.cancel
+}
+
+// complete notes that the client has sent all of its request: the time for the response
+// begins.
+func (x *call) complete() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.asked != 0 {
+		return
+	}
+	now := x.now()
+	x.asked = now + 1
+	if d := x.limits.route; d > 0 && !x.answer.tunnel {
+		x.arm(routeClock, now, now+d)
+	}
+	for _, t := range x.live {
+		t.timed(now)
+	}
+}
+
+// arm sets one of the clocks. x.mu is held. The timer itself is touched only where it
+// would be late: when it fires it looks what is due.
+func (x *call) arm(clock int, now, at time.Duration) {
+	x.due[clock] = at
+	when := x.start.Add(at)
+	if !x.wakes.IsZero() && !when.Before(x.wakes) {
+		return
+	}
+	x.wakes = when
+	if x.timer == nil {
+		x.timer = time.AfterFunc(at-now, x.fire)
+		return
+	}
+	x.timer.Reset(at - now)
+}
+
+// fire is what the timer calls. It may be left over from a request that is over.
+func (x *call) fire() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.wakes = time.Time{}
+	if x.start.IsZero() {
+		return
+	}
+	now, next, first := x.now(), 0, time.Duration(0)
+	for c, at := range x.due {
+		switch {
+		case at == 0:
+		case at <= now:
+			x.due[c] = 0
+			x.expired(c)
+		case first == 0 || at < first:
+			next, first = c, at
+		}
+	}
+	if first != 0 {
+		x.arm(next, now, first)
+	}
+}
+
+// expired acts on a clock that has run out. x.mu is held.
+func (x *call) expired(clock int) {
+	switch clock {
+	case routeClock:
+		x.strike(routeTimeout)
+	case streamClock:
+		x.strike(streamTimeout)
+	case tryClock:
+		x.strikeTries(tryTimeout)
+	case idleClock:
+		x.idle()
+	case lingerClock:
+		x.strikeTries(superseded)
+	}
+}
+
+func (x *call) strikeTries(why failureKind) {
+	for _, t := range x.live {
+		t.strike(why)
+	}
+}
+
+// idle ends the try on which nothing has moved for the per-try idle timeout, or looks
+// again when that would be due. x.mu is held.
+func (x *call) idle() {
+	for _, t := range x.live {
+		due := time.Duration(t.moved.Load()) + x.limits.tryIdle
+		if now := x.now(); due > now {
+			x.arm(idleClock, now, due)
+			continue
+		}
+		t.strike(tryIdleTimeout)
+	}
+}

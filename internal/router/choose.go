@@ -1,0 +1,39 @@
+package router
+
+import (
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// aim finds out what chooses among the cluster's hosts.
+func (x *call) aim() {
+	var ok bool
+	if x.hashed, x.cookies, ok = x.action.Hash(x.stream.Request, x.stream.Info); ok {
+		x.hash = &x.hashed
+	}
+}
+
+// criteria merges subset criteria: those of the request win over the route's.
+func criteria(base, over *structpb.Struct) *structpb.Struct {
+	if base == nil || over == nil {
+		if over != nil {
+			return over
+		}
+		return base
+	}
+	out := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(base.Fields)+len(over.Fields))}
+	for _, s := range []*structpb.Struct{base, over} {
+		for k, v := range s.Fields {
+			out.Fields[k] = v
+		}
+	}
+	return out
+}
+
+// nameHost gives the request the name of the host that was chosen.
+func (x *call) nameHost(h *filter.Host) {
+	if h.Hostname != "" {
+		x.action.SetHost(x.stream.Request, h.Hostname, !x.router.config.Quiet)
+	}
+}

@@ -1,0 +1,395 @@
+package router
+
+import (
+	"io"
+	"strings"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// An answer is what the client gets of a call. It is the body of the response, too.
+type answer struct {
+	call *call
+	try  *try // whose response it is; nil: none is passed on
+	body httpmsg.Body
+
+	tunnel bool // the bytes behind the heads are a tunnel's
+	open   bool // the tunnel has been accepted
+	racing bool // tries run beside each other
+	begun  bool // the client has got something; guarded by call.mu
+	whole  bool // the response has ended in order; guarded by call.mu
+	canary bool
+}
+
+// serve answers the request of the call, which it then owns.
+func (x *call) serve() (*httpmsg.Response, error) {
+	if reply, refused := x.prepare(); refused {
+		resp := x.stream.Reply(reply)
+		x.free()
+		return resp, nil
+	}
+	s := x.stream
+	s.OnEnd(x.onEnd)
+	s.OnReset(x.onReset)
+	if s.Request.Body == nil {
+		x.complete()
+	}
+	return x.exchange()
+}
+
+// prepare makes the request what the cluster gets, and finds out what is configured for
+// it. It may refuse it.
+func (x *call) prepare() (filter.LocalReply, bool) {
+	s, c := x.stream, x.router.config
+	x.grpc = isGRPC(s.Request)
+	x.internal = s.Request.Header.Get("x-envoy-internal") == "true"
+	x.countBy()
+	if reply, bad := c.check(s.Request); bad {
+		return reply, true
+	}
+	if x.cluster.Maintenance() {
+		x.stats.maintenance.Add(1)
+		x.count(503, nil)
+		return x.overloaded(filter.LocalReply{
+			Status: 503, Body: "maintenance mode", Flags: filter.UpstreamOverflow, Details: "maintenance_mode",
+		}), true
+	}
+	x.ends = x.terminates()
+	x.answer.tunnel = x.ends || s.Request.Tunnel()
+	if x.ends && c.NoEarlyData && s.Request.Body != nil && s.Request.Body.Ready() {
+		return filter.LocalReply{Status: 400, Details: "early_connect_data"}, true
+	}
+	x.limit()
+	x.expect(0)
+	x.aim()
+	if x.route.Host.AttemptCount {
+		s.Request.Header.Set("x-envoy-attempt-count", "1")
+	}
+	x.route.Forward(s.Request, s.Info, !c.Quiet)
+	return filter.LocalReply{}, false
+}
+
+// isGRPC reports whether a request is one of gRPC.
+func isGRPC(r *httpmsg.Request) bool {
+	t := r.Header.Get("content-type")
+	return strings.HasPrefix(t, "application/grpc") && (len(t) == len("application/grpc") || t[len("application/grpc")] == '+')
+}
+
+// overloaded adds what tells the client that it was too much.
+func (x *call) overloaded(r filter.LocalReply) filter.LocalReply {
+	if !x.router.config.Quiet {
+		r.Header.Add("x-envoy-overloaded", "true")
+	}
+	return r
+}
+
+// exchange tries until there is a response, or no more is tried.
+func (x *call) exchange() (*httpmsg.Response, error) {
+	t := &x.first
+	for {
+		x.begun(t)
+		resp, f := x.run(t)
+		if f.kind != noFailure {
+			return x.fail(t, f)
+		}
+		return x.deliver(t, resp)
+	}
+}
+
+// run makes a try.
+func (x *call) run(t *try) (*httpmsg.Response, failure) {
+	if f := t.open(); f.kind != noFailure {
+		return nil, f
+	}
+	if x.stream.Request.Body != nil {
+		t.source = source{try: t, in: x.stream.Request.Body}
+		t.body = &t.source
+	}
+	if f := t.write(); f.kind != noFailure {
+		// The host may have answered and left.
+		if resp, g := t.read(); g.kind == noFailure {
+			return resp, g
+		}
+		return nil, f
+	}
+	return t.read()
+}
+
+// inform passes an informational response on. From then on the client has a part of the
+// answer, and there are no more tries.
+func (x *call) inform(t *try, r *httpmsg.Response) error {
+	t.began = true
+	x.begins(t)
+	x.count(r.Status, t.up.Host())
+	return x.stream.Inform(r)
+}
+
+// begins notes that the client gets the answer of t.
+func (x *call) begins(t *try) {
+	x.mu.Lock()
+	x.answer.begun = true
+	x.due[tryClock], x.due[idleClock] = 0, 0
+	x.mu.Unlock()
+}
+
+// deliver hands the response of t on.
+func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error) {
+	s, a := x.stream, &x.answer
+	http := s.Info.HTTP()
+	http.UpstreamFirstByte = x.now()
+	x.begins(t)
+	t.outcome(resp.Status, nil)
+	out := s.NewResponse()
+	out.Status, out.Header = resp.Status, append(out.Header, resp.Header...)
+	a.call, a.try, a.canary = x, t, canaryHeader(out.Header)
+	if a.tunnel {
+		if reply, refused := x.accept(t, out); refused {
+			return reply, nil
+		}
+	}
+	x.describe(t, out)
+	x.count(out.Status, t.up.Host())
+	s.Info.More().Details = "via_upstream"
+	if resp.Body == nil {
+		a.ended(nil)
+		return out, nil
+	}
+	a.body, out.Body = resp.Body, a
+	return out, nil
+}
+
+// describe adds to a response what the router says of it.
+func (x *call) describe(t *try, out *httpmsg.Response) {
+	x.mu.Lock()
+	asked := x.asked
+	x.mu.Unlock()
+	if asked != 0 && !x.router.config.Quiet {
+		ms := (x.stream.Info.HTTP().UpstreamFirstByte - asked + 1).Milliseconds()
+		out.Header.Set("x-envoy-upstream-service-time", x.router.numbers.text(max(ms, 0)))
+	}
+	for _, line := range x.cookies {
+		out.Header.Add("set-cookie", line)
+	}
+	x.attempts(&out.Header)
+	x.route.ResponseHeaders.Apply(&out.Header, x.stream.Info)
+}
+
+// attempts adds the number of tries, where that is asked for.
+func (x *call) attempts(h *httpmsg.Header) {
+	if x.route.Host.AttemptCountInResponse {
+		h.Set("x-envoy-attempt-count", x.router.numbers.text(int64(max(x.tries, 1))))
+	}
+}
+
+// fail answers a call whose last try was t, in vain.
+func (x *call) fail(t *try, f failure) (*httpmsg.Response, error) {
+	t.finish()
+	if f.kind == clientGone {
+		return nil, x.goneWhy()
+	}
+	x.charge(t, f)
+	s := x.stream
+	started := x.answer.begun
+	reply := f.reply(started, x.tries > 1, x.limits.status)
+	if f.kind == wasReset && f.reason == httpmsg.Overflow {
+		reply = x.overloaded(reply)
+	}
+	x.attempts(&reply.Header)
+	if f.text != "" {
+		s.Info.More().UpFailure = f.text
+	}
+	return s.Reply(reply), nil
+}
+
+// charge counts a failure.
+func (x *call) charge(t *try, f failure) {
+	var host *filter.Host
+	if t.info != nil {
+		host = t.info.Up.Host
+	}
+	status := f.reply(false, false, x.limits.status).Status
+	switch f.kind {
+	case routeTimeout:
+		x.stats.timeout.Add(1)
+	case tryTimeout:
+		x.stats.tryTimeout.Add(1)
+	case tryIdleTimeout:
+		x.stats.tryIdle.Add(1)
+	case streamTimeout:
+		x.stats.maxDuration.Add(1)
+	}
+	if x.answer.begun {
+		x.router.stats.lateResets.Add(1)
+		return
+	}
+	x.count(status, host)
+}
+
+// goneWhy is why the client's stream is over.
+func (x *call) goneWhy() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.gone != nil {
+		return x.gone
+	}
+	return &httpmsg.ResetError{Reason: httpmsg.LocalReset}
+}
+
+// finish ends a try whose response is not wanted, or did not come.
+func (t *try) finish() {
+	x := t.call
+	x.mu.Lock()
+	if t.why == noFailure {
+		t.strike(superseded)
+	}
+	x.mu.Unlock()
+	x.over(t)
+	t.drop()
+}
+
+// Next implements httpmsg.Body.
+func (a *answer) Next() ([]byte, error) {
+	p, err := a.body.Next()
+	switch err {
+	case nil:
+		return p, nil
+	case io.EOF:
+		a.ended(p)
+		return p, io.EOF
+	}
+	return nil, a.cut(err)
+}
+
+// Ready implements httpmsg.Body.
+func (a *answer) Ready() bool { return a.body.Ready() }
+
+// Trailer implements httpmsg.Body.
+func (a *answer) Trailer() httpmsg.Header {
+	if a.body == nil {
+		return nil
+	}
+	return a.body.Trailer()
+}
+
+// ended notes that the response is whole. last is its last piece, still in use.
+func (a *answer) ended(last []byte) {
+	x := a.call
+	http, now := x.stream.Info.HTTP(), x.now()
+	http.UpstreamLastByte = now
+	x.mu.Lock()
+	a.whole = true
+	asked := x.asked
+	x.due[routeClock], x.due[streamClock] = 0, 0
+	idle := a.try.holders == 1
+	x.mu.Unlock()
+	if asked != 0 {
+		x.time(now-asked+1, a.try.up.Host())
+	}
+	if idle && len(last) == 0 && a.Trailer() == nil && len(x.router.logs) == 0 {
+		x.over(a.try)
+		a.try.drop()
+		a.try = nil
+	}
+}
+
+// cut notes why the response ends before its end, and returns what the client's stream
+// ends with.
+func (a *answer) cut(err error) error {
+	x := a.call
+	f := a.try.judge(err, resetFailure)
+	if f.kind == clientGone {
+		return x.goneWhy()
+	}
+	x.charge(a.try, f)
+	i := x.stream.Info
+	i.Flags |= f.flags()
+	i.More().Details = f.details(true)
+	if f.kind != wasReset {
+		return &httpmsg.ResetError{Reason: httpmsg.LocalReset, Err: err}
+	}
+	return a.passOn(f, err)
+}
+
+// passOn is what a reset of the host is to the client.
+func (a *answer) passOn(f failure, err error) error {
+	reason := httpmsg.LocalReset
+	if a.call.stream.Request.Connect() {
+		reason = httpmsg.ConnectError
+	}
+	return &httpmsg.ResetError{Reason: reason, Err: err}
+}
+
+// end is the last thing of a call: the response has been sent, or will not be.
+func (x *call) end() {
+	x.linger()
+	x.senders.Wait()
+	x.stream.OnReset(nil)
+	if t := x.answer.try; t != nil {
+		x.over(t)
+		x.settle(t)
+		t.drop()
+	}
+	x.free()
+}
+
+// settle notes what came of the try that was passed on.
+func (x *call) settle(t *try) {
+	http := x.stream.Info.HTTP()
+	if t.source.sent != 0 {
+		http.UpstreamLastSent = t.source.sent
+	}
+}
+
+// linger lets the request come to its end, or ends it, once the response is over: of a
+// tunnel whose host has ended first the client's bytes are still wanted.
+func (x *call) linger() {
+	t := x.answer.try
+	if t == nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case !x.answer.whole:
+		t.strike(clientGone)
+	case !t.sending:
+	case x.answer.open && !t.gone(): // it may go on
+	case x.asked == 0:
+		t.strike(superseded)
+	default:
+		// The last bytes are on their way, or the host does not take them any more.
+		now := x.now()
+		x.arm(lingerClock, now, now+lingering)
+	}
+}
+
+// lingering is how long a host that has answered may take to read the rest of a request.
+const lingering = time.Second
+
+// A source is the body of a request as a try sends it.
+type source struct {
+	try  *try
+	in   httpmsg.Body
+	sent time.Duration // when all was sent; guarded by call.mu until the sender is done
+}
+
+// Next implements httpmsg.Body.
+func (b *source) Next() ([]byte, error) {
+	p, err := b.in.Next()
+	x := b.try.call
+	if x.limits.tryIdle > 0 {
+		b.try.moved.Store(int64(x.now()))
+	}
+	if err == io.EOF {
+		x.complete()
+	}
+	return p, err
+}
+
+// Ready implements httpmsg.Body.
+func (b *source) Ready() bool { return b.in.Ready() }
+
+// Trailer implements httpmsg.Body.
+func (b *source) Trailer() httpmsg.Header { return b.in.Trailer() }

@@ -1,0 +1,231 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
+)
+
+// A tunnel is the far end of a CONNECT that ends here: a connection to a host, as if it
+// were an exchange. Its request is the bytes to the host, its response those from it. The
+// two directions end each on their own.
+type tunnel struct {
+	info     *filter.Info
+	host     *filter.Host
+	conn     filter.UpstreamConn
+	stream   filter.Stream
+	head     func() []byte // what goes before the bytes; nil: nothing
+	response httpmsg.Response
+
+	chunk   *pipe.Chunk // whose bytes are in use; nil: none
+	buf     *[]byte     // likewise; nil: none
+	ended   bool        // the host has ended its direction
+	written bool        // this side has ended its own
+}
+
+// tunnelBytes is how much is read at once.
+const tunnelBytes = 32 << 10
+
+var tunnelBuffers = sync.Pool{New: func() any { b := make([]byte, tunnelBytes); return &b }}
+
+// A dial is a filter.Hop: it connects a tunnel.
+type dial struct {
+	try  *try
+	conn filter.UpstreamConn // nil until connected
+}
+
+// Waiting implements filter.Hop.
+func (d *dial) Waiting() <-chan struct{} { return d.try.waits() }
+
+// Deadline implements filter.Hop: a channel ends the wait.
+func (d *dial) Deadline() time.Time { return time.Time{} }
+
+// Blocks implements filter.Hop: the client's stream has a goroutine of its own.
+func (d *dial) Blocks() {}
+
+// Connected implements filter.Hop.
+func (d *dial) Connected(u filter.UpstreamConn) { d.conn = u }
+
+// terminates reports whether the request is a CONNECT that ends here.
+func (x *call) terminates() bool {
+	r := x.stream.Request
+	if !r.Connect() && r.Method != "POST" {
+		return false
+	}
+	u, ok := x.action.Upgrades["connect"]
+	return ok && u.Connect != nil && (r.Connect() || u.Connect.AllowPost)
+}
+
+// dial connects to a host in place of a try's stream.
+func (t *try) dial(s *filter.StreamRequest) (filter.UpstreamStream, error) {
+	x := t.call
+	d := &dial{try: t}
+	err := x.cluster.Connect(&filter.ConnectRequest{Info: t.info, Hop: d, Hash: s.Hash, Match: s.Match, Route: s.Route})
+	switch {
+	case err != nil:
+		return nil, err
+	case d.conn == nil || d.conn.Stream() == nil: // it was not offered a stream to take over
+		return nil, filter.ErrNoHost
+	}
+	return &tunnel{info: t.info, host: t.info.Up.Host, conn: d.conn, stream: d.conn.Stream()}, nil
+}
+
+// WriteRequest implements httpmsg.Exchange: the head is not sent.
+func (u *tunnel) WriteRequest(_ *httpmsg.Request, end bool) error {
+	if u.head != nil {
+		if _, err := u.stream.Write(u.head()); err != nil {
+			return broken(err)
+		}
+	}
+	if end {
+		return u.finish()
+	}
+	return nil
+}
+
+// ReadResponse implements httpmsg.Exchange: being connected is the answer.
+func (u *tunnel) ReadResponse() (*httpmsg.Response, error) {
+	u.response = httpmsg.Response{Status: 200, Body: u}
+	return &u.response, nil
+}
+
+// WriteData implements httpmsg.Writer.
+func (u *tunnel) WriteData(p []byte, end bool) error {
+	if len(p) > 0 {
+		n, err := u.stream.Write(p)
+		u.conn.Moved(0, uint64(n))
+		u.info.Up.Sent += uint64(n)
+		if err != nil {
+			return broken(err)
+		}
+	}
+	if end {
+		return u.finish()
+	}
+	return nil
+}
+
+// WriteTrailer implements httpmsg.Writer: trailers are an end, and nothing more.
+func (u *tunnel) WriteTrailer(httpmsg.Header) error { return u.finish() }
+
+// Flush implements httpmsg.Writer: nothing is held back.
+func (u *tunnel) Flush() error { return nil }
+
+func (u *tunnel) finish() error {
+	u.written = true
+	if err := u.stream.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.ENOTCONN) {
+		return broken(err)
+	}
+	return nil
+}
+
+// Reset implements httpmsg.Writer.
+func (u *tunnel) Reset(*httpmsg.ResetError) { _ = u.stream.Reset() }
+
+// broken is what an error of the connection is to the exchange.
+func broken(err error) *httpmsg.ResetError {
+	return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
+}
+
+// Next implements httpmsg.Body.
+func (u *tunnel) Next() ([]byte, error) {
+	u.free()
+	p, err := u.next()
+	u.conn.Moved(uint64(len(p)), 0)
+	u.info.Up.Received += uint64(len(p))
+	switch {
+	case err == nil:
+		return p, nil
+	case err == io.EOF:
+		u.ended = true
+		return p, io.EOF
+	}
+	return nil, broken(err)
+}
+
+// next takes the bytes of a pipe as they are; of a socket it reads some.
+func (u *tunnel) next() ([]byte, error) {
+	if s, ok := u.stream.(interface{ ReadChunk() (*pipe.Chunk, error) }); ok {
+		k, err := s.ReadChunk()
+		if err != nil {
+			return nil, err
+		}
+		u.chunk = k
+		return k.Bytes(), nil
+	}
+	if s, ok := u.stream.(interface{ WaitReadable() error }); ok { // idle, it holds no buffer
+		if err := s.WaitReadable(); err != nil {
+			return nil, err
+		}
+	}
+	u.buf = tunnelBuffers.Get().(*[]byte)
+	n, err := u.stream.Read(*u.buf)
+	if n > 0 {
+		err = nil // an end comes again
+	}
+	return (*u.buf)[:n], err
+}
+
+// free gives back what the last piece was in.
+func (u *tunnel) free() {
+	if u.chunk != nil {
+		u.chunk.Free()
+		u.chunk = nil
+	}
+	if u.buf != nil {
+		tunnelBuffers.Put(u.buf)
+		u.buf = nil
+	}
+}
+
+// Ready implements httpmsg.Body.
+func (u *tunnel) Ready() bool {
+	s, ok := u.stream.(interface{ Buffered() (in, out int) })
+	if !ok {
+		return false
+	}
+	in, _ := s.Buffered()
+	return in > 0
+}
+
+// Trailer implements httpmsg.Body.
+func (u *tunnel) Trailer() httpmsg.Header { return nil }
+
+// gone reports whether the host has closed both directions: what the client still sends
+// would reach nobody.
+func (u *tunnel) gone() bool {
+	s, ok := u.stream.(interface{ PeerClosed() bool })
+	return ok && s.PeerClosed()
+}
+
+// Release implements httpmsg.Exchange.
+func (u *tunnel) Release() {
+	u.free()
+	if u.ended && u.written {
+		_ = u.stream.Close()
+	} else {
+		_ = u.stream.Reset()
+	}
+	u.conn.Closed(!u.ended)
+}
+
+// Host implements filter.UpstreamStream.
+func (u *tunnel) Host() *filter.Host { return u.host }
+
+// Protocol implements filter.UpstreamStream: none of HTTP.
+func (u *tunnel) Protocol() httpmsg.Protocol { return 0 }
+
+// Wire implements filter.UpstreamStream.
+func (u *tunnel) Wire() filter.HTTPBytes {
+	return filter.HTTPBytes{Received: u.info.Up.Received, Sent: u.info.Up.Sent}
+}
+
+// Outcome implements filter.UpstreamStream: the cluster knows of connections itself.
+func (u *tunnel) Outcome(int, *httpmsg.ResetError) {}
