@@ -177,6 +177,7 @@ func (f *flow) destinationEnded(err error) (sink bool) {
 		f.p.left(f.dst, how)
 		return false
 	}
+	f.resume() // nobody waits for dst any more, however full it was
 	f.sinking = true
 	return true
 }

@@ -228,3 +228,19 @@ func TestBytesWithDescriptors(t *testing.T) {
 		})
 	}
 }
+
+// However often the other direction has a wire look whether there is room, the time to
+// look at the peer comes.
+func TestPauseLeavesAnAlarmThatIsDue(t *testing.T) {
+	const due = time.Second
+	l := &loop{group: new(Group), now: due + 1}
+	w := &wire{link: link{group: l.group}, loop: l, phase: moving}
+	w.sides[filter.FromUpstream].is |= roomy
+	s := &w.sides[filter.FromDownstream]
+	s.is |= paused
+	s.alarm = due
+	w.pause(filter.FromDownstream)
+	if s.alarm != due {
+		t.Errorf("put off until %v", s.alarm)
+	}
+}

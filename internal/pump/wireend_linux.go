@@ -105,6 +105,7 @@ func (w *wire) destinationEnded(d filter.Direction, err error) {
 		w.loop.release(s.cargo)
 		s.cargo = nil
 	}
+	w.resume(d) // nobody waits for o any more, however full it was
 	s.is |= sinking
 	w.loop.queue.put(w) // for both directions
 }

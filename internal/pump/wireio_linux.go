@@ -237,7 +237,7 @@ func (w *wire) pause(d filter.Direction) {
 		}
 		w.lookForFlush(d)
 	}
-	if s.alarm < w.loop.now {
+	if s.alarm == 0 { // one that is due is look's: the other direction may bring us here all the time
 		w.setAlarm(s)
 	}
 }
