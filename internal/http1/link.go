@@ -1,0 +1,94 @@
+package http1
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// A link is a connection, and how it ends. What is read and written belongs to who uses
+// in and out; abort is for everybody.
+type link struct {
+	conn   Conn
+	in     input
+	out    output
+	why    atomic.Pointer[httpmsg.ResetError] // why it was aborted; nil: it was not
+	closed atomic.Bool
+	marks  marks
+}
+
+// marks are the totals of a link when an exchange began, and the bytes of its heads.
+type marks struct{ in, out, headIn, headOut uint64 }
+
+func (l *link) init(c Conn) {
+	l.conn = c
+	l.in.init(c)
+	l.out.init(c)
+}
+
+// abort ends the connection where it is; the first why counts. hard: so that the peer
+// cannot take it for an end.
+func (l *link) abort(why *httpmsg.ResetError, hard bool) {
+	if !l.why.CompareAndSwap(nil, why) {
+		return
+	}
+	if l.closed.CompareAndSwap(false, true) {
+		if hard {
+			_ = l.conn.Reset()
+		} else {
+			_ = l.conn.Close()
+		}
+	}
+}
+
+// close ends the connection behind what was written.
+func (l *link) close() {
+	if l.closed.CompareAndSwap(false, true) {
+		_ = l.conn.Close()
+	}
+}
+
+// clean reports whether nothing went wrong, and nothing waits to be read or sent.
+func (l *link) clean() bool {
+	return l.why.Load() == nil && !l.closed.Load() &&
+		l.in.err == nil && l.in.empty() && l.out.err == nil && l.out.pending() == 0
+}
+
+// failure is err, which the connection returned, as the end of an exchange.
+func (l *link) failure(err error) *httpmsg.ResetError {
+	if why := l.why.Load(); why != nil {
+		return why
+	}
+	return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
+}
+
+// mark begins to count for an exchange; before tells how many of its bytes have already
+// been read.
+func (l *link) mark(before int) {
+	l.marks = marks{in: l.in.total.Load() - uint64(before), out: l.out.total.Load()}
+}
+
+// wire returns the bytes of the exchange. Bytes that came ahead of the next one count.
+func (l *link) wire() httpmsg.Wire {
+	return httpmsg.Wire{
+		Received: l.in.total.Load() - l.marks.in, HeaderReceived: l.marks.headIn,
+		Sent: l.out.total.Load() - l.marks.out, HeaderSent: l.marks.headOut,
+	}
+}
+
+// linger ends the direction to the peer and reads for a while what it still sends: had
+// the connection been closed at once, the reset that answers these bytes could overtake
+// the response.
+func (l *link) linger(d time.Duration) {
+	if d > 0 && l.conn.CloseWrite() == nil {
+		l.in.deadline(time.Now().Add(d))
+		for {
+			l.in.release(false)
+			if l.in.fill() != nil {
+				break
+			}
+		}
+	}
+	l.close()
+}
