@@ -8,6 +8,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/echo"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
 	"github.com/ginnel/ginnel/internal/transport"
@@ -20,6 +21,7 @@ func Registry() *extension.Registry {
 	accesslog.Register(r)
 	directresponse.Register(r)
 	echo.Register(r)
+	hcm.Register(r)
 	originaldst.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)

@@ -17,8 +17,10 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/echo"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
-	"github.com/ginnel/ginnel/internal/state"
+	"github.com/ginnel/ginnel/internal/hcm"
+	"github.com/ginnel/ginnel/internal/route"
 	"github.com/ginnel/ginnel/internal/router"
+	"github.com/ginnel/ginnel/internal/state"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
 	"github.com/ginnel/ginnel/internal/transport"
 )
@@ -29,19 +31,28 @@ func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
 		directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
+		hcm.Support(), route.Support(),
 	)
-	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(name(a), name(b)) })
+	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })
 	return slices.CompactFunc(all, same)
 }
 
 // same reports whether two packages treat a message alike.
 func same(a, b *extension.Fields) bool {
-	return name(a) == name(b) && slices.Equal(a.Obeyed, b.Obeyed) &&
+	return title(a) == title(b) && slices.Equal(a.Obeyed, b.Obeyed) &&
 		maps.Equal(a.Ignored, b.Ignored) && maps.Equal(a.Defaults, b.Defaults)
 }
 
 func name(f *extension.Fields) protoreflect.FullName {
 	return f.Message.ProtoReflect().Descriptor().FullName()
+}
+
+// title names a message, and whose it is if that makes a difference.
+func title(f *extension.Fields) string {
+	if f.Where == "" {
+		return string(name(f))
+	}
+	return fmt.Sprintf("%s (%s)", name(f), f.Where)
 }
 
 const supportHead = `# What ginnel does with the fields of Envoy's API
@@ -63,7 +74,7 @@ func WriteSupport(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(supportHead)
 	for _, f := range Support() {
-		fmt.Fprintf(&b, "\n## %s\n\n", name(f))
+		fmt.Fprintf(&b, "\n## %s\n\n", title(f))
 		writeFields(&b, f)
 	}
 	_, err := io.WriteString(w, b.String())

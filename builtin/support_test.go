@@ -38,12 +38,12 @@ func TestSupportDocument(t *testing.T) {
 
 // A table names fields that there are, each once, and a message has one table.
 func TestSupportTables(t *testing.T) {
-	seen := make(map[protoreflect.FullName]bool)
+	seen := make(map[string]bool)
 	for _, f := range Support() {
-		if seen[name(f)] {
-			t.Errorf("%s has two tables", name(f))
+		if seen[title(f)] {
+			t.Errorf("%s has two tables", title(f))
 		}
-		seen[name(f)] = true
+		seen[title(f)] = true
 		fields := f.Message.ProtoReflect().Descriptor().Fields()
 		var listed []string
 		listed = append(listed, f.Obeyed...)
@@ -78,6 +78,7 @@ func TestSupportCoversExtensions(t *testing.T) {
 	for _, kind := range []string{
 		extension.NetworkFilter.Name(), extension.TerminalFilter.Name(), extension.ListenerFilter.Name(),
 		extension.AccessLog.Name(), extension.UpstreamSocket.Name(), extension.AccessLogFilter.Name(),
+		extension.HTTPFilter.Name(), extension.HTTPTerminal.Name(), extension.HTTPRouteFilter.Name(),
 	} {
 		for _, msg := range r.Types(kind) {
 			if !tables[msg] {

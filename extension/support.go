@@ -12,6 +12,7 @@ import (
 // list is refused when it is set: a configuration is never half obeyed.
 type Fields struct {
 	Message proto.Message     // a value of the message, for its type
+	Where   string            // whose message it is, where others treat theirs in another way: "cluster"; "": all
 	Obeyed  []string          // field names
 	Ignored map[string]string // field name -> why ignoring it changes nothing a user relies on
 	// Defaults lists fields that are refused unless they hold the value that ginnel

@@ -32,6 +32,7 @@ var useDownstreamFields = extension.Fields{
 
 var commonHTTPFields = extension.Fields{
 	Message: &corev3.HttpProtocolOptions{},
+	Where:   "cluster",
 	Obeyed: []string{
 		"idle_timeout", "max_connection_duration", "max_connection_duration_jitter", "max_headers_count",
 		"max_response_headers_kb", "max_stream_duration", "max_requests_per_connection",
@@ -46,6 +47,7 @@ var upstreamHTTPFields = extension.Fields{
 
 var http1Fields = extension.Fields{
 	Message: &corev3.Http1ProtocolOptions{},
+	Where:   "cluster",
 	Obeyed:  []string{"header_key_format", "enable_trailers", "allow_chunked_length", "send_fully_qualified_url"},
 	Ignored: map[string]string{
 		"allow_absolute_url": serverOnly, "accept_http_10": serverOnly, "default_host_for_http_10": serverOnly,
@@ -62,6 +64,7 @@ var preserveCaseFields = extension.Fields{
 
 var http2Fields = extension.Fields{
 	Message: &corev3.Http2ProtocolOptions{},
+	Where:   "cluster",
 	Obeyed: []string{
 		"hpack_table_size", "max_concurrent_streams", "initial_stream_window_size", "initial_connection_window_size",
 		"allow_connect", "max_outbound_frames", "max_outbound_control_frames",
@@ -84,6 +87,7 @@ var settingFields = extension.Fields{
 
 var pingFields = extension.Fields{
 	Message: &corev3.KeepaliveSettings{},
+	Where:   "cluster",
 	Obeyed:  []string{"interval", "timeout", "interval_jitter", "connection_idle_interval"},
 }
 

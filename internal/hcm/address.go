@@ -1,0 +1,138 @@
+package hcm
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// origin is where a request comes from.
+type origin struct {
+	addr     netip.Addr // of the client, as far as it can be trusted; the zero one: no IP address
+	internal bool
+	edge     bool // this proxy is the first to see it
+}
+
+// origin finds the address of the client, and appends to x-forwarded-for.
+func (s *stream) origin(h *httpmsg.Header) origin {
+	o := &s.conn.service.config.Request
+	peer, _ := filter.IP(s.info.Remote)
+	addr := peer.Addr().Unmap()
+	forwarded, has := joinForwarded(h)
+	alone := !has
+	if !o.useRemoteAddress {
+		var a netip.Addr
+		if a, alone = trusted(forwarded, o.trustedHops); a.IsValid() {
+			addr = a
+			s.info.RestoreRemote(filter.IPAddr{AddrPort: netip.AddrPortFrom(a, 0)})
+		}
+		return origin{addr: addr, internal: alone && o.internal.has(addr, s.info.Remote)}
+	}
+	if o.trustedHops > 0 {
+		if a, _ := trusted(forwarded, o.trustedHops-1); a.IsValid() {
+			addr = a
+			s.info.RestoreRemote(filter.IPAddr{AddrPort: netip.AddrPortFrom(a, 0)})
+		}
+	}
+	if !o.skipXFFAppend {
+		s.appendForwarded(h, forwarded)
+	}
+	internal := alone && o.internal.has(addr, s.info.DirectRemote())
+	return origin{addr: addr, internal: internal, edge: !internal}
+}
+
+const forwardedFor = "x-forwarded-for"
+
+// joinForwarded makes one line of all x-forwarded-for.
+func joinForwarded(h *httpmsg.Header) (string, bool) {
+	i := h.Index(forwardedFor)
+	if i < 0 {
+		return "", false
+	}
+	if !(*h)[i+1:].Has(forwardedFor) {
+		return (*h)[i].Value, true
+	}
+	v, _ := h.Joined(forwardedFor)
+	h.Set(forwardedFor, v)
+	return v, true
+}
+
+func (s *stream) appendForwarded(h *httpmsg.Header, before string) {
+	peer := s.conn.forwardedPeer()
+	if peer == "" {
+		return
+	}
+	if before != "" {
+		peer = before + "," + peer
+	}
+	h.Set(forwardedFor, peer)
+}
+
+// forwardedPeer is the client as x-forwarded-for has it: its IP address, for one of
+// this machine the machine's own (Envoy). "": it has none.
+func (c *conn) forwardedPeer() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.peer == "" {
+		a, ok := filter.IP(c.filter.Info.Remote)
+		if !ok {
+			return ""
+		}
+		addr := a.Addr().Unmap()
+		switch {
+		case addr.IsLoopback():
+			c.peer = c.service.machine()
+		case c.service.config.Request.mappedIPv6 && addr.Is4():
+			c.peer = "::ffff:" + addr.String()
+		default:
+			c.peer = addr.WithZone("").String()
+		}
+	}
+	return c.peer
+}
+
+// trusted returns the address that stands behind a number of others at the end of
+// x-forwarded-for, and whether it is the first one. The zero address: there is none.
+func trusted(forwarded string, skip uint32) (addr netip.Addr, first bool) {
+	for ; skip > 0; skip-- {
+		i := strings.LastIndexByte(forwarded, ',')
+		if i < 0 {
+			return netip.Addr{}, false
+		}
+		forwarded = forwarded[:i]
+	}
+	i := strings.LastIndexByte(forwarded, ',')
+	addr, err := netip.ParseAddr(strings.TrimSpace(forwarded[i+1:]))
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), i < 0
+}
+
+// has reports whether an address is internal; peer is for those that are no IP address.
+func (o *internalAddresses) has(a netip.Addr, peer net.Addr) bool {
+	if !a.IsValid() {
+		_, unix := peer.(filter.UnixAddr)
+		return unix && o.unix
+	}
+	for _, p := range o.ranges {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// machineAddress is the first address of this machine that others can reach.
+func machineAddress() string {
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}

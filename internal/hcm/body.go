@@ -1,0 +1,92 @@
+package hcm
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// A requestBody is the body of a request as handlers have it: it notes what comes. One
+// goroutine reads it, which need not be the stream's.
+type requestBody struct {
+	stream   *stream
+	in       httpmsg.Body
+	trailer  httpmsg.Header // set before done
+	received atomic.Uint64
+	ended    atomic.Int64 // when the request was complete, since its start; 0: it is not
+	used     atomic.Bool
+	done     atomic.Bool
+}
+
+// begin takes the body of a request, if it has one, into its hands.
+func (b *requestBody) begin(r *httpmsg.Request) {
+	b.received.Store(0)
+	b.ended.Store(0)
+	b.used.Store(false)
+	if b.in = r.Body; b.in != nil {
+		b.done.Store(false)
+		r.Body = b
+		return
+	}
+	b.ended.Store(1)
+	b.done.Store(true)
+}
+
+func (b *requestBody) end() { b.in, b.trailer = nil, nil }
+
+// Next implements httpmsg.Body.
+func (b *requestBody) Next() ([]byte, error) {
+	b.used.Store(true)
+	return b.next()
+}
+
+func (b *requestBody) next() ([]byte, error) {
+	p, err := b.in.Next()
+	b.received.Add(uint64(len(p)))
+	s := b.stream
+	s.touch()
+	if err == io.EOF && !b.done.Load() {
+		b.trailer = b.in.Trailer()
+		b.ended.Store(int64(max(time.Since(s.info.Start), 1)))
+		b.done.Store(true)
+	}
+	return p, err
+}
+
+// Ready implements httpmsg.Body.
+func (b *requestBody) Ready() bool { return b.in.Ready() }
+
+// Trailer implements httpmsg.Body.
+func (b *requestBody) Trailer() httpmsg.Header { return b.in.Trailer() }
+
+// mostDrained is how much of a request that nobody reads is read to keep the connection.
+const mostDrained = 64 << 10
+
+// drain reads what has come of a body that no handler has read, and reports whether that
+// is all of it.
+func (b *requestBody) drain() bool {
+	if b.used.Load() {
+		return b.done.Load()
+	}
+	for n := 0; n < mostDrained && !b.done.Load() && b.Ready(); {
+		p, err := b.next()
+		if err != nil {
+			break
+		}
+		n += len(p)
+	}
+	return b.done.Load()
+}
+
+// doneAt is when the request was complete; 0: it is not.
+func (b *requestBody) doneAt() time.Duration { return time.Duration(b.ended.Load()) }
+
+// trailers returns the trailers of a complete request.
+func (b *requestBody) trailers() httpmsg.Header {
+	if !b.done.Load() {
+		return nil
+	}
+	return b.trailer
+}

@@ -1,0 +1,170 @@
+package hcm
+
+import (
+	"math/rand/v2"
+	"strings"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/route"
+)
+
+// answer takes the request through the work of a connection manager up to its filters,
+// in Envoy's order, and returns what they answer.
+func (s *stream) answer() (*httpmsg.Response, error) {
+	s.limitRequests()
+	if resp := s.normalize(); resp != nil {
+		return resp, nil
+	}
+	if resp := s.sanitize(); resp != nil {
+		return resp, nil
+	}
+	r := s.find()
+	s.limitByRoute(r)
+	handler, ok := s.handler(r)
+	if s.conn.service.config.Logs.onStart {
+		s.log(filter.DownstreamStart)
+	}
+	if !ok {
+		s.conn.service.stats.rqNoUpgrade.Add(1)
+		s.conn.closeAfter()
+		return s.Reply(filter.LocalReply{Status: 403, Details: "upgrade_failed"}), nil
+	}
+	if err := s.continues(); err != nil {
+		return nil, err
+	}
+	return handler.ServeHTTP(&s.handed)
+}
+
+// limitRequests makes this request the last of its connection when that is its number.
+func (s *stream) limitRequests() {
+	c := s.conn
+	most := c.service.config.Limits.requests
+	if most == 0 {
+		return
+	}
+	if n := c.requests.Add(1); n == most {
+		c.service.stats.cxRequests.Add(1)
+		if c.server.Protocol() == httpmsg.HTTP2 {
+			c.drain()
+		} else {
+			c.server.Drain(0)
+		}
+	}
+}
+
+// find returns the route, looked up when first asked for.
+func (s *stream) find() *route.Route {
+	if !s.looked {
+		s.looked = true
+		sv := s.conn.service
+		q := route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
+		if s.route = sv.config.Routes.Match(&q); s.route != nil {
+			s.http.Route = s.route
+		}
+	}
+	return s.route
+}
+
+// random is the number that decides what is left to chance, the same for the whole life
+// of the request.
+func (s *stream) random() uint64 {
+	for s.chance == 0 {
+		s.chance = rand.Uint64()
+	}
+	return s.chance
+}
+
+// limitByRoute puts the route's limits in place of the connection manager's.
+func (s *stream) limitByRoute(r *route.Route) {
+	if r == nil || r.Action == nil {
+		return
+	}
+	changed := false
+	if d, ok := r.Action.IdleTimeout(); ok {
+		s.idle.Store(int64(d))
+		changed = true
+	}
+	if d, ok := r.Action.StreamTimeout(s.handed.Request); ok {
+		s.longest.Store(int64(d))
+		changed = true
+	}
+	if changed {
+		_, at := s.earliest()
+		s.conn.mu.Lock()
+		s.conn.arm(at)
+		s.conn.mu.Unlock()
+	}
+}
+
+// handler returns what answers the request; false: it asks for an upgrade that neither
+// the connection manager nor the route allows.
+func (s *stream) handler(r *route.Route) (filter.HTTPHandler, bool) {
+	sv, req := s.conn.service, s.handed.Request
+	if !req.Tunnel() {
+		return sv.handler, true
+	}
+	kind := strings.ToLower(req.Upgrade)
+	if kind == "" {
+		kind = "connect"
+	}
+	own, allowed := sv.upgrade(kind), false
+	if own != nil {
+		allowed = own.enabled
+	}
+	if r != nil && r.Action != nil {
+		if on, said := r.Action.Upgrade(kind); said {
+			allowed = on
+		}
+	}
+	switch {
+	case !allowed && r == nil:
+		return sv.handler, true // which finds no route
+	case !allowed:
+		return nil, false
+	}
+	s.upgraded = true
+	sv.stats.cxUpgrades.Add(1)
+	sv.stats.cxUpgradesActive.Add(1)
+	if own != nil && own.handler != nil {
+		return own.handler, true
+	}
+	return sv.handler, true
+}
+
+// continues answers "expect: 100-continue", which goes no further.
+func (s *stream) continues() error {
+	h := &s.handed.Request.Header
+	if s.conn.service.config.Request.proxyContinue {
+		return nil
+	}
+	if v, ok := h.Lookup("expect"); !ok || !strings.EqualFold(v, "100-continue") {
+		return nil
+	}
+	h.Del("expect")
+	s.conn.service.stats.status[1].Add(1)
+	if err := s.w.WriteResponse(&httpmsg.Response{Status: 100}, false); err != nil {
+		return err
+	}
+	return s.w.Flush()
+}
+
+// refuse answers a message that the codec does not accept.
+func (s *stream) refuse(status int, why *httpmsg.ResetError) *httpmsg.Response {
+	st := s.conn.service.stats
+	l := filter.LocalReply{Status: status, Details: why.Details}
+	switch why.Details {
+	case "missing_host_header", "query_missing_content_type", "path_normalization_failed", "absolute_path_rejected":
+	case requestHeaderTimeout.details:
+		st.rqHeaderTimeout.Add(1)
+		l.Body = requestHeaderTimeout.body
+	default:
+		l.Flags = filter.DownstreamProtocolError
+		l.Body = statusText(status)
+		st.cxProtocolError.Add(1)
+	}
+	if status == 431 {
+		st.rqTooLarge.Add(1)
+	}
+	return s.Reply(l)
+}

@@ -1,0 +1,225 @@
+package hcm
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// send sends what the handlers have answered, and reports whether it was sent whole.
+func (s *stream) send(resp *httpmsg.Response, err error) bool {
+	resp, ok := s.commit(resp, err)
+	if !ok {
+		return false
+	}
+	s.finishHead(resp)
+	body := resp.Body
+	if s.handed.Request.Method == "HEAD" || resp.Status == 204 || resp.Status == 304 {
+		body = nil
+	}
+	s.http.Response, s.http.Code = resp, resp.Status
+	s.http.FirstSent = time.Since(s.info.Start)
+	s.conn.service.stats.answered(resp.Status)
+	s.touch()
+	if err := s.w.WriteResponse(resp, body == nil); err != nil {
+		s.failed(err)
+		return false
+	}
+	if body == nil {
+		err = s.w.Flush()
+	} else {
+		err = s.copyBody(body)
+	}
+	s.http.LastSent = time.Since(s.info.Start)
+	return err == nil
+}
+
+// commit decides what is sent: what the handlers answered, the answer to a limit that
+// has struck meanwhile, or nothing but the reset of the stream.
+func (s *stream) commit(resp *httpmsg.Response, err error) (*httpmsg.Response, bool) {
+	s.mu.Lock()
+	struck, gone := s.struck, s.gone
+	s.committed = gone == nil && (struck != nil || err == nil)
+	s.mu.Unlock()
+	switch {
+	case gone != nil:
+		return nil, false
+	case struck != nil:
+		return s.timedOut(struck), true
+	case err != nil:
+		s.reset(err)
+		return nil, false
+	}
+	return resp, true
+}
+
+func (s *stream) timedOut(l *limit) *httpmsg.Response {
+	if l.status == 408 {
+		s.conn.closeAfter()
+	}
+	return s.Reply(filter.LocalReply{Status: l.status, Body: l.body, Details: l.details, Flags: l.flags})
+}
+
+// reset ends the stream for an error of the handlers.
+func (s *stream) reset(err error) {
+	why := &httpmsg.ResetError{Reason: httpmsg.LocalReset, Code: internalError, Err: err}
+	var e *httpmsg.ResetError
+	if errors.As(err, &e) && e.Reason == httpmsg.ConnectError {
+		why.Reason, why.Code = e.Reason, 0
+	}
+	s.conn.service.stats.rqTxReset.Add(1)
+	s.w.Reset(why)
+}
+
+// copyBody sends the body of the response, and its trailers.
+func (s *stream) copyBody(body httpmsg.Body) error {
+	if !body.Ready() {
+		if err := s.w.Flush(); err != nil {
+			return s.broken(err)
+		}
+	}
+	for {
+		p, err := body.Next()
+		if err != nil && err != io.EOF {
+			return s.cut(err)
+		}
+		ended := err == io.EOF
+		var trailer httpmsg.Header
+		if ended {
+			trailer = body.Trailer()
+			s.http.Trailer = trailer
+		}
+		if err := s.write(p, ended, trailer); err != nil {
+			return s.broken(err)
+		}
+		if ended {
+			return nil
+		}
+		if !body.Ready() {
+			if err := s.w.Flush(); err != nil {
+				return s.broken(err)
+			}
+		}
+		s.logPeriodic()
+	}
+}
+
+// write sends a piece, and with the last one the trailers.
+func (s *stream) write(p []byte, ended bool, trailer httpmsg.Header) error {
+	if len(p) > 0 || ended && len(trailer) == 0 {
+		if err := s.w.WriteData(p, ended && len(trailer) == 0); err != nil {
+			return err
+		}
+		s.info.Sent += uint64(len(p))
+		s.touch()
+	}
+	if len(trailer) > 0 {
+		return s.w.WriteTrailer(trailer)
+	}
+	return nil
+}
+
+// broken notes an error of the client's side.
+func (s *stream) broken(err error) error {
+	s.failed(err)
+	s.settleLimit()
+	return err
+}
+
+// cut resets a stream whose response ended out of order.
+func (s *stream) cut(err error) error {
+	s.mu.Lock()
+	ours := s.struck == nil && s.gone == nil
+	s.mu.Unlock()
+	if ours {
+		s.reset(err)
+	}
+	s.settleLimit()
+	return err
+}
+
+// settleLimit notes a limit that struck after the response had begun.
+func (s *stream) settleLimit() {
+	s.mu.Lock()
+	l := s.struck
+	s.mu.Unlock()
+	if l != nil {
+		s.info.Flags |= l.flags
+		s.extra.Details = l.details
+	}
+}
+
+// finishHead completes the head of a response.
+func (s *stream) finishHead(resp *httpmsg.Response) {
+	sv := s.conn.service
+	o, h := &sv.config.Response, &resp.Header
+	if o.via != "" {
+		appendVia(h, o.via)
+	}
+	if o.requestID && !h.Has("x-request-id") {
+		if id := s.handed.Request.Header.Get("x-request-id"); id != "" {
+			h.Add("x-request-id", id)
+		}
+	}
+	if !h.Has("date") {
+		h.Add("date", sv.date.now())
+	}
+	switch i := h.Index("server"); {
+	case i < 0 && o.server != passServer:
+		h.Add("server", o.serverName)
+	case i >= 0 && o.server == overwriteServer:
+		h.Set("server", o.serverName)
+	}
+}
+
+func appendVia(h *httpmsg.Header, via string) {
+	if before, ok := h.Joined("via"); ok && before != "" {
+		via = before + ", " + via
+	}
+	h.Set("via", via)
+}
+
+// Inform implements filter.HTTPHost.
+func (s *stream) Inform(r *httpmsg.Response) error {
+	if !s.conn.service.config.Request.proxyContinue || r.Status != 100 && r.Status != 103 {
+		return nil
+	}
+	s.conn.service.stats.status[1].Add(1)
+	if err := s.w.WriteResponse(r, false); err != nil {
+		s.failed(err)
+		return err
+	}
+	return s.w.Flush()
+}
+
+// Upgraded implements filter.HTTPHost.
+func (s *stream) Upgraded() {
+	s.tunnelled.Store(true)
+	if s.conn.service.config.Logs.onTunnel {
+		s.log(filter.DownstreamTunnelSuccessfullyEstablished)
+	}
+}
+
+// A date is the time of day as headers have it, made once for each second.
+type date struct{ last atomic.Pointer[second] }
+
+type second struct {
+	unix int64
+	text string
+}
+
+func (d *date) now() string {
+	now := time.Now()
+	last := d.last.Load()
+	if last == nil || last.unix != now.Unix() {
+		text := strings.TrimSuffix(now.UTC().Format(time.RFC1123), "UTC") + "GMT"
+		last = &second{now.Unix(), text}
+		d.last.Store(last)
+	}
+	return last.text
+}

@@ -1,0 +1,90 @@
+package hcm
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// A service serves the connections of one filter chain.
+type service struct {
+	config   *Config
+	env      *filter.Env
+	stats    *stats
+	logs     []filter.AccessLog
+	local    filter.HTTPLocal
+	handler  filter.HTTPHandler // the filters
+	upgrades []upgradeHandler
+	codec    func(Codec, *conn) httpmsg.Server
+	machine  func() string // the address of this machine
+	date     date
+	streams  sync.Pool // of *stream
+}
+
+// An upgradeHandler serves requests for an upgrade.
+type upgradeHandler struct {
+	kind    string
+	enabled bool
+	handler filter.HTTPHandler // nil: that of other requests
+}
+
+// NewTerminal implements filter.TerminalFactory.
+func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
+	sv := &service{config: c, env: env, stats: newStats(env.Stats, c.StatPrefix)}
+	sv.machine = sync.OnceValue(machineAddress)
+	sv.streams.New = func() any { return newStream() }
+	sv.codec = newCodecs(c.Codecs, env).server
+	sv.local = filter.HTTPLocal{StatPrefix: c.StatPrefix, ServerName: c.Response.serverName}
+	if n := env.Node; n != nil {
+		sv.local.NodeID, sv.local.Cluster = n.GetId(), n.GetCluster()
+	}
+	for _, f := range c.Logs.factories {
+		log, err := f.NewAccessLog(env)
+		if err != nil {
+			return nil, err
+		}
+		sv.logs = append(sv.logs, log)
+	}
+	return sv, sv.build()
+}
+
+// build makes the filters.
+func (sv *service) build() (err error) {
+	if sv.handler, err = sv.chain(sv.config.Filters); err != nil {
+		return err
+	}
+	for _, u := range sv.config.Upgrades {
+		h := upgradeHandler{kind: u.kind, enabled: u.enabled}
+		if u.filters != nil {
+			if h.handler, err = sv.chain(u.filters); err != nil {
+				return err
+			}
+		}
+		sv.upgrades = append(sv.upgrades, h)
+	}
+	return nil
+}
+
+// upgrade returns what is configured for a kind of upgrade, in lower
+// case; nil: nothing.
+func (sv *service) upgrade(kind string) *upgradeHandler {
+	for i := range sv.upgrades {
+		if u := &sv.upgrades[i]; u.kind == kind {
+			return u
+		}
+	}
+	return nil
+}
+
+// grace is the time between the announcement of a connection's end and the end.
+func (sv *service) grace() time.Duration {
+	l := &sv.config.Limits
+	d := l.drain
+	if l.drainJitter > 0 {
+		d += time.Duration(rand.Float64() * l.drainJitter * float64(d))
+	}
+	return d
+}

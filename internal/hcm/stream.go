@@ -1,0 +1,330 @@
+package hcm
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/route"
+)
+
+// A stream is one request and its response. It is used again for others, of other
+// connections: what may outlive a stream holds its turn, too.
+type stream struct {
+	handed filter.HTTPStream // what handlers get
+	conn   *conn
+	w      httpmsg.Responder
+	info   filter.Info
+	extra  filter.Extra
+	http   filter.HTTPInfo
+	body   requestBody
+
+	begun     time.Duration // on the connection's clock
+	tunnelled atomic.Bool   // a tunnel is established
+	route     *route.Route
+	looked    bool             // route was looked for
+	chance    uint64           // 0: not drawn yet
+	own       httpmsg.Response // of NewResponse; its lines are kept from stream to stream
+	text      httpmsg.Bytes    // the body of a reply of our own
+	ends      []func()         // of OnEnd
+	logged    time.Duration    // when the last periodic entry was, since the start
+	upgraded  bool             // counted among the upgrades
+	onReset   func(*httpmsg.ResetError)
+
+	idle, longest atomic.Int64 // limits of this stream; 0: none
+	touched       atomic.Int64 // when bytes moved last
+	struckAt      atomic.Int64 // when a limit struck; 0: none has
+
+	prev, next *stream // guarded by conn.mu
+
+	mu        sync.Mutex
+	turn      uint64 // counts the requests that this stream has been
+	over      bool
+	committed bool // the head of the response is being sent
+	struck    *limit
+	gone      *httpmsg.ResetError // the client went away, or reset the stream
+	watched   bool                // w has been asked to tell that
+	hook      func(*httpmsg.ResetError)
+}
+
+func newStream() *stream {
+	s := &stream{over: true}
+	s.onReset = s.clientReset
+	s.info.Extra, s.extra.HTTP = &s.extra, &s.http
+	s.handed.HTTPHost, s.handed.Info = s, &s.info
+	s.body.stream = s
+	return s
+}
+
+// begin makes a stream for a request.
+func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
+	sv := c.service
+	s := sv.streams.Get().(*stream)
+	s.conn, s.w, s.handed.Request = c, w, r
+	s.inherit(r)
+	s.body.begin(r)
+	l := &sv.config.Limits
+	s.idle.Store(int64(l.streamIdle))
+	s.longest.Store(int64(l.stream))
+	s.struckAt.Store(0)
+	s.tunnelled.Store(false)
+	s.touch()
+	s.mu.Lock()
+	s.turn++
+	s.over = false
+	s.mu.Unlock()
+	sv.stats.rqTotal.Add(1)
+	sv.stats.rqActive.Add(1)
+	sv.stats.of(c.server.Protocol()).rqTotal.Add(1)
+	c.enter(s)
+	return s
+}
+
+func (c *conn) enter(s *stream) {
+	_, at := s.earliest()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.next = c.streams; s.next != nil {
+		s.next.prev = s
+	}
+	c.streams = s
+	c.arm(at)
+}
+
+func (c *conn) leave(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		c.streams = s.next
+	}
+	s.prev, s.next = nil, nil
+}
+
+// inherit fills the Info of the request from that of its connection.
+func (s *stream) inherit(r *httpmsg.Request) {
+	from := &s.conn.filter.Info
+	now := time.Now()
+	s.begun = now.Sub(s.conn.start)
+	s.extra = filter.Extra{HTTP: &s.http}
+	if x := from.Extra; x != nil {
+		s.extra.DirectLocal, s.extra.DirectRemote, s.extra.Inspected = x.DirectLocal, x.DirectRemote, x.Inspected
+	}
+	s.http = filter.HTTPInfo{Conn: from, Protocol: r.Protocol, Request: r}
+	s.info = filter.Info{
+		ID: from.ID, ChainID: from.ChainID, Parent: from.Parent, Listener: from.Listener, Start: now,
+		Local: from.Local, Remote: from.Remote, Chain: from.Chain, Depth: from.Depth, Shown: from.Shown,
+		Extra: &s.extra,
+	}
+	if len(from.State.Entries()) > 0 {
+		s.info.State = *from.State.Child()
+	}
+	if len(from.Metadata) > 0 {
+		s.info.MergeMetadata(from.Metadata)
+	}
+}
+
+// serve has the request answered, sends the response, and tells who waits for the end.
+func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
+	resp, err := s.guarded(answer)
+	s.http.RequestDone = s.body.doneAt()
+	s.finish(s.send(resp, err))
+}
+
+// guarded keeps a panic of a filter to its stream.
+func (s *stream) guarded(answer func() (*httpmsg.Response, error)) (resp *httpmsg.Response, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.conn.service.stats.rqPanic.Add(1)
+			if log := s.conn.service.env.Log; log != nil {
+				log.Error("a filter panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			}
+			resp, err = s.Reply(filter.LocalReply{Status: 500, Details: "filter_panic"}), nil
+		}
+	}()
+	return answer()
+}
+
+// finish ends what is left of the exchange; whole tells that the response was sent in
+// order.
+func (s *stream) finish(whole bool) {
+	st := s.conn.service.stats
+	complete := s.body.done.Load()
+	if whole && !complete && !s.tunnel() {
+		if complete = s.body.drain(); !complete {
+			st.rqEarlyResponse.Add(1)
+		}
+	}
+	if !complete && !(whole && s.tunnel()) {
+		s.w.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	}
+	for i := len(s.ends) - 1; i >= 0; i-- {
+		s.ends[i]()
+	}
+	if whole && s.tunnel() && !s.body.done.Load() {
+		s.w.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	}
+}
+
+// tunnel reports whether the bytes of the response were a tunnel's.
+func (s *stream) tunnel() bool {
+	r := s.handed.Request
+	return r.Tunnel() && (s.http.Code == 101 || r.Connect() && s.http.Code/100 == 2)
+}
+
+// end writes the log entry and gives the stream back.
+func (s *stream) end() {
+	s.mu.Lock()
+	s.over = true
+	s.hook = nil
+	watched := s.watched
+	s.mu.Unlock()
+	if watched {
+		s.w.OnReset(nil)
+	}
+	s.conn.leave(s)
+	s.settle()
+	s.log(filter.DownstreamEnd)
+	s.release()
+}
+
+// settle completes the Info and the statistics.
+func (s *stream) settle() {
+	st, now := s.conn.service.stats, time.Since(s.info.Start)
+	s.info.Duration = max(now, 1)
+	s.info.Received = s.body.received.Load()
+	s.http.RequestDone, s.http.RequestTrailer = s.body.doneAt(), s.body.trailers()
+	if w, ok := s.w.(interface{ Wire() filter.HTTPBytes }); ok {
+		s.http.DownWire = w.Wire()
+	}
+	s.settleReset()
+	st.rqActive.Add(-1)
+	st.rqTime.Record(uint64(now.Milliseconds()))
+	if s.upgraded {
+		st.cxUpgradesActive.Add(-1)
+	}
+}
+
+// settleReset notes how a stream ended that did not end in order.
+func (s *stream) settleReset() {
+	if s.gone == nil {
+		return
+	}
+	i, x := &s.info, &s.extra
+	switch e := s.gone; e.Reason {
+	case httpmsg.RemoteReset, httpmsg.RemoteRefused:
+		s.conn.service.stats.rqRxReset.Add(1)
+		if e.Code == 0 {
+			return // NO_ERROR: the client has all that it wants
+		}
+		i.Flags |= filter.DownstreamRemoteReset
+		x.Details = "http2.remote_reset"
+	case httpmsg.ProtocolError:
+		i.Flags |= filter.DownstreamProtocolError
+		x.Details = e.Details
+	case httpmsg.LocalReset:
+		i.Flags |= filter.DownstreamConnectionTermination
+		x.Details = "downstream_local_disconnect"
+		if e.Details != "" {
+			x.Details += "(" + e.Details + ")"
+		}
+	default:
+		i.Flags |= filter.DownstreamConnectionTermination
+		x.Details = "downstream_remote_disconnect"
+	}
+}
+
+// release forgets everything of the request and gives the stream back.
+func (s *stream) release() {
+	sv := s.conn.service
+	clear(s.ends)
+	s.ends = s.ends[:0]
+	s.forgetResponse()
+	s.route, s.looked, s.chance, s.upgraded, s.logged = nil, false, 0, false, 0
+	s.body.end()
+	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
+	s.handed.Request = nil
+	s.mu.Lock()
+	s.committed, s.struck, s.gone, s.watched = false, nil, nil, false
+	s.w, s.conn = nil, nil
+	s.mu.Unlock()
+	sv.streams.Put(s)
+}
+
+// touch tells that bytes have moved.
+func (s *stream) touch() { s.touched.Store(int64(s.conn.since())) }
+
+// OnReset implements filter.HTTPHost.
+func (s *stream) OnReset(f func(*httpmsg.ResetError)) {
+	s.mu.Lock()
+	s.hook = f
+	ask := f != nil && !s.watched
+	s.watched = s.watched || ask
+	why := s.resetWhy()
+	s.mu.Unlock()
+	switch {
+	case f == nil:
+	case why != nil:
+		f(why)
+	case ask:
+		s.w.OnReset(s.onReset)
+	}
+}
+
+// resetWhy is why the stream is over for its handlers; nil: it is not. The caller holds
+// mu.
+func (s *stream) resetWhy() *httpmsg.ResetError {
+	if s.struck != nil {
+		return s.struck.reset()
+	}
+	return s.gone
+}
+
+// clientReset is what the codec calls.
+func (s *stream) clientReset(why *httpmsg.ResetError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.gone != nil {
+		return
+	}
+	s.gone = why
+	if s.hook != nil {
+		s.hook(why)
+	}
+}
+
+// failed notes why sending to the client failed.
+func (s *stream) failed(err error) {
+	var why *httpmsg.ResetError
+	if !errors.As(err, &why) {
+		why = &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone == nil && s.struck == nil {
+		s.gone = why
+	}
+}
+
+// OnEnd implements filter.HTTPHost.
+func (s *stream) OnEnd(f func()) { s.ends = append(s.ends, f) }
+
+// Route implements filter.HTTPHost.
+func (s *stream) Route() filter.HTTPRoute {
+	if r := s.find(); r != nil {
+		return r
+	}
+	return nil
+}
+
+// ClearRoute implements filter.HTTPHost.
+func (s *stream) ClearRoute() { s.route, s.looked, s.http.Route = nil, false, nil }
