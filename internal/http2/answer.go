@@ -1,0 +1,124 @@
+package http2
+
+import (
+	"sync"
+
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// An answer is a stream of a server: it implements httpmsg.Responder.
+type answer struct {
+	stream
+	req         httpmsg.Request
+	upgrade     bool
+	refusedWith int // the status for a request that was not accepted; 0: it was
+
+	// Guarded by mu.
+	notify  func(*httpmsg.ResetError) // nil: nobody wants to know
+	lost    bool                      // the client reset the stream, or went away
+	telling bool                      // notify is running, or about to
+	quiet   sync.Cond                 // signalled when it is not any more
+}
+
+var (
+	_ httpmsg.Responder = (*answer)(nil)
+	_ httpmsg.Body      = (*answer)(nil)
+)
+
+var answers = sync.Pool{New: func() any { return new(answer) }}
+
+func newAnswer(v *Server) *answer {
+	a := answers.Get().(*answer)
+	a.stream.init(&v.conn)
+	a.stream.answer = a
+	a.quiet.L = &v.mu
+	return a
+}
+
+func putAnswer(a *answer) {
+	lines, trailer := a.lines, a.trailer
+	*a = answer{}
+	a.lines, a.trailer = lines, trailer
+	answers.Put(a)
+}
+
+// WriteResponse implements httpmsg.Responder.
+func (a *answer) WriteResponse(r *httpmsg.Response, end bool) error {
+	c := a.c
+	status := r.Status
+	if status == 101 && a.upgrade {
+		status = 200
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if why := a.sendable(); why != nil {
+		return why
+	}
+	start := c.beginHead()
+	c.encodeResponse(status, r.Header)
+	a.headSent = a.headSent || !r.Informational()
+	a.endHead(start, end)
+	return nil
+}
+
+// StopRequest implements httpmsg.Responder.
+func (a *answer) StopRequest(why *httpmsg.ResetError) {
+	a.c.mu.Lock()
+	defer a.c.mu.Unlock()
+	if a.stopped != nil || a.received && a.pieces.first == nil {
+		return
+	}
+	a.stopped = why
+	a.dropPieces()
+	a.readable.Broadcast()
+}
+
+// OnReset implements httpmsg.Responder.
+func (a *answer) OnReset(f func(*httpmsg.ResetError)) {
+	a.c.mu.Lock()
+	defer a.c.mu.Unlock()
+	if f == nil {
+		a.notify = nil
+		for a.telling {
+			a.quiet.Wait()
+		}
+		return
+	}
+	a.notify = f
+	if a.lost && !a.telling {
+		a.telling = true
+		go a.tellReset(a.over)
+	}
+}
+
+// noteReset reports whether someone wants to know that the client has gone; tellReset
+// must then be called. It holds mu.
+func (a *answer) noteReset() bool {
+	a.lost = true
+	if a.notify == nil || a.telling {
+		return false
+	}
+	a.telling = true
+	return true
+}
+
+func (a *answer) tellReset(why *httpmsg.ResetError) {
+	a.c.mu.Lock()
+	f := a.notify
+	a.notify = nil
+	a.c.mu.Unlock()
+	if f != nil {
+		f(why)
+	}
+	a.c.mu.Lock()
+	a.telling = false
+	a.quiet.Broadcast()
+	a.c.mu.Unlock()
+}
+
+// Wire implements httpmsg.Metered.
+func (s *stream) Wire() httpmsg.Wire {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.wire
+}

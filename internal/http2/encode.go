@@ -1,0 +1,166 @@
+package http2
+
+import (
+	"hash/maphash"
+	"strings"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// An encoder writes the header blocks of one direction of a connection. A field comes
+// into its table when it is seen a second time: what differs from message to message
+// never does, and costs nothing but its bytes.
+type encoder struct {
+	table   table
+	huffman bool
+	cap     uint32 // of the table, by this side's configuration
+	lowest  uint32 // the smallest size asked for since the last block
+	resized bool   // the next block begins with the table's size
+	index   *encoderIndex
+}
+
+// An encoderIndex finds entries of a table by hash. A place that several hashes share
+// holds the last one: the others are then sent as literals, which is as good.
+type encoderIndex struct {
+	pairs [128]place // by name and value
+	names [64]place  // by name
+	seen  [128]uint32
+}
+
+// A place holds the number of an entry, plus one.
+type place struct{ n uint64 }
+
+var hashSeed = maphash.MakeSeed()
+
+func newEncoder(tableSize uint32, huffman bool) *encoder {
+	// The peer's table has the initial size until its SETTINGS have come.
+	e := &encoder{cap: tableSize, huffman: huffman, table: table{max: initialTableSize}, lowest: initialTableSize}
+	if tableSize < initialTableSize {
+		e.resize(initialTableSize)
+	}
+	return e
+}
+
+// resize obeys the peer's SETTINGS_HEADER_TABLE_SIZE.
+func (e *encoder) resize(size uint32) {
+	size = min(size, e.cap)
+	if size == e.table.max {
+		return
+	}
+	e.lowest = min(e.lowest, size)
+	e.resized = true
+	e.table.resize(size)
+}
+
+// begin begins a block.
+func (e *encoder) begin(p []byte) []byte {
+	if !e.resized {
+		return p
+	}
+	e.resized = false
+	if e.lowest < e.table.max {
+		p = appendInteger(p, 0x20, 5, uint64(e.lowest))
+	}
+	e.lowest = e.table.max
+	return appendInteger(p, 0x20, 5, uint64(e.table.max))
+}
+
+// field appends a field of a block.
+func (e *encoder) field(p []byte, name, value string) []byte {
+	if secret(name) {
+		return e.literal(p, 0x10, 4, staticNames[name], name, value)
+	}
+	if e.index == nil {
+		e.index = new(encoderIndex)
+	}
+	nameHash := maphash.String(hashSeed, name)
+	hash := nameHash*0x9e3779b97f4a7c15 ^ maphash.String(hashSeed, value)
+	if f, n := e.lookup(e.index.pairs[hash%128]); f != nil && f.name == name && f.value == value {
+		return appendInteger(p, 0x80, 7, e.table.index(n))
+	}
+	known := staticNames[name]
+	for i := known; i > 0 && i <= uint64(len(static)) && static[i-1].name == name; i++ {
+		if value != "" && static[i-1].value == value {
+			return appendInteger(p, 0x80, 7, i)
+		}
+	}
+	if known == 0 {
+		if f, n := e.lookup(e.index.names[nameHash%64]); f != nil && f.name == name {
+			known = e.table.index(n)
+		}
+	}
+	if !e.admit(hash) {
+		return e.literal(p, 0, 4, known, name, value)
+	}
+	p = e.literal(p, 0x40, 6, known, name, value)
+	e.add(name, value, nameHash, hash)
+	return p
+}
+
+func (e *encoder) lookup(at place) (f *field, n uint64) {
+	n = at.n - 1
+	if at.n == 0 || n < e.table.first {
+		return nil, 0
+	}
+	return e.table.entry(n), n
+}
+
+// admit reports whether a field has been seen before, lately.
+func (e *encoder) admit(hash uint64) bool {
+	seen := &e.index.seen[(hash>>8)%128]
+	tag := uint32(hash>>32) | 1
+	if *seen == tag {
+		return true
+	}
+	*seen = tag
+	return false
+}
+
+func (e *encoder) add(name, value string, nameHash, hash uint64) {
+	// The strings given are often a small part of something large.
+	if e.table.add(field{name: strings.Clone(name), value: strings.Clone(value)}) {
+		e.index.pairs[hash%128] = place{e.table.next}
+		e.index.names[nameHash%64] = place{e.table.next}
+	}
+}
+
+// literal appends a field with its value, and its name if no index of it is known.
+func (e *encoder) literal(p []byte, bits byte, prefix uint, known uint64, name, value string) []byte {
+	p = appendInteger(p, bits, prefix, known)
+	if known == 0 {
+		p = e.string(p, name)
+	}
+	return e.string(p, value)
+}
+
+func (e *encoder) string(p []byte, s string) []byte {
+	if e.huffman {
+		if n := hpack.HuffmanEncodeLength(s); n < uint64(len(s)) {
+			return hpack.AppendHuffmanString(appendInteger(p, 0x80, 7, n), s)
+		}
+	}
+	return append(appendInteger(p, 0, 7, uint64(len(s))), s...)
+}
+
+// secret names never come into a table: who can have other requests sent over the same
+// connection could guess their values by the length of what is sent.
+func secret(name string) bool {
+	switch name {
+	case "authorization", "proxy-authorization", "cookie", "set-cookie":
+		return true
+	}
+	return false
+}
+
+// appendInteger is the reverse of integer; bits stand before the prefix.
+func appendInteger(p []byte, bits byte, n uint, v uint64) []byte {
+	mask := uint64(1)<<n - 1
+	if v < mask {
+		return append(p, bits|byte(v))
+	}
+	p = append(p, bits|byte(mask))
+	for v -= mask; v >= 0x80; v >>= 7 {
+		p = append(p, byte(v)|0x80)
+	}
+	return append(p, byte(v))
+}

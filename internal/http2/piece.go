@@ -1,0 +1,79 @@
+package http2
+
+import "sync"
+
+// A piece is bytes of a body that have come.
+type piece struct {
+	buf  []byte
+	w    int // buf[:w] is filled
+	next *piece
+}
+
+// Sizes of pieces: what a stalled stream holds beyond the bytes it was sent is less than
+// the larger one.
+const (
+	smallPiece = 1 << 10
+	largePiece = 16 << 10
+)
+
+var (
+	smallPieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, smallPiece)} }}
+	largePieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, largePiece)} }}
+)
+
+func newPiece(n int) *piece {
+	if n <= smallPiece {
+		return smallPieces.Get().(*piece)
+	}
+	return largePieces.Get().(*piece)
+}
+
+func (k *piece) bytes() []byte { return k.buf[:k.w] }
+
+func (k *piece) free() {
+	k.w, k.next = 0, nil
+	if len(k.buf) == smallPiece {
+		smallPieces.Put(k)
+	} else {
+		largePieces.Put(k)
+	}
+}
+
+// pieces are a queue of them.
+type pieces struct{ first, last *piece }
+
+// append copies p into the queue. It reports whether the queue was empty.
+func (q *pieces) append(p []byte) (first bool) {
+	first = q.first == nil
+	for len(p) > 0 {
+		if q.last == nil || q.last.w == len(q.last.buf) {
+			n := len(p)
+			if q.last != nil {
+				n = largePiece // more will come
+			}
+			q.push(newPiece(n))
+		}
+		n := copy(q.last.buf[q.last.w:], p)
+		q.last.w += n
+		p = p[n:]
+	}
+	return first
+}
+
+func (q *pieces) push(k *piece) {
+	if q.last == nil {
+		q.first = k
+	} else {
+		q.last.next = k
+	}
+	q.last = k
+}
+
+func (q *pieces) pop() *piece {
+	k := q.first
+	if q.first = k.next; q.first == nil {
+		q.last = nil
+	}
+	k.next = nil
+	return k
+}

@@ -1,0 +1,466 @@
+package http2
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// read takes frames until the connection is over.
+func (c *conn) read() error {
+	if c.server {
+		if err := c.readPreface(); err != nil {
+			return err
+		}
+	}
+	for {
+		err := c.readFrame()
+		var one *streamError
+		if errors.As(err, &one) {
+			err = c.resetStream(one)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) readPreface() error {
+	p, err := c.in.need(len(clientPreface))
+	if err != nil {
+		return err
+	}
+	if string(p[:len(clientPreface)]) != clientPreface {
+		return violation(xhttp2.ErrCodeProtocol, "no preface")
+	}
+	c.in.r += len(clientPreface)
+	return nil
+}
+
+func (c *conn) readFrame() error {
+	if c.in.w-c.in.r < frameHeaderSize {
+		c.reads.Add(1)
+		if c.o.Keepalive.IdleInterval > 0 {
+			c.readAt.Store(time.Now().UnixNano())
+		}
+	}
+	p, err := c.in.need(frameHeaderSize)
+	if err != nil {
+		return err
+	}
+	h := parseFrameHeader(p)
+	switch {
+	case !c.settled && (h.kind != xhttp2.FrameSettings || h.flags&xhttp2.FlagSettingsAck != 0):
+		return violation(xhttp2.ErrCodeProtocol, "the first frame is not SETTINGS")
+	case h.length > maxFrameSize:
+		return violation(xhttp2.ErrCodeFrameSize, "frame too large")
+	case c.block.open && (h.kind != xhttp2.FrameContinuation || h.stream != c.block.id):
+		return violation(xhttp2.ErrCodeProtocol, "no CONTINUATION where there must be one")
+	}
+	if h.kind == xhttp2.FrameData {
+		c.in.r += frameHeaderSize
+		return c.dataFrame(h)
+	}
+	size := frameHeaderSize + int(h.length)
+	p, err = c.in.need(size)
+	if err != nil {
+		return err
+	}
+	p = p[frameHeaderSize:size]
+	c.in.r += size
+	return c.frame(h, p)
+}
+
+// frame takes a frame that is not DATA.
+func (c *conn) frame(h frameHeader, p []byte) error {
+	switch h.kind {
+	case xhttp2.FrameHeaders:
+		return c.headersFrame(h, p)
+	case xhttp2.FrameContinuation:
+		if !c.block.open {
+			return violation(xhttp2.ErrCodeProtocol, "CONTINUATION without HEADERS")
+		}
+		if err := c.budget.payload(c, len(p), false); err != nil {
+			return err
+		}
+		return c.fragment(h, p)
+	case xhttp2.FramePriority:
+		return c.priorityFrame(h, p)
+	case xhttp2.FrameRSTStream:
+		return c.resetFrame(h, p)
+	case xhttp2.FrameSettings:
+		return c.settingsFrame(h, p)
+	case xhttp2.FramePushPromise:
+		return violation(xhttp2.ErrCodeProtocol, "PUSH_PROMISE")
+	case xhttp2.FramePing:
+		return c.pingFrame(h, p)
+	case xhttp2.FrameGoAway:
+		return c.goAwayFrame(h, p)
+	case xhttp2.FrameWindowUpdate:
+		return c.windowFrame(h, p)
+	}
+	return nil // unknown ones are ignored
+}
+
+// resetStream answers a mistake of the peer with RST_STREAM.
+func (c *conn) resetStream(e *streamError) error {
+	c.o.Stats.count(e.counts)
+	c.mu.Lock()
+	s := c.streams[e.id]
+	var tell bool
+	if s != nil {
+		why := e.why()
+		s.reset(why, e.code)
+		tell = s.answer != nil && s.answer.noteReset()
+	} else {
+		c.sendReset(e.id, e.code)
+		c.closed.add(e.id, closedByUs)
+	}
+	err := c.checkOutbound()
+	c.mu.Unlock()
+	if tell {
+		s.tell(e.why())
+	}
+	if err == nil && e.code != xhttp2.ErrCodeRefusedStream {
+		err = c.budget.reset(c)
+	}
+	return err
+}
+
+// checkOutbound bounds what the peer makes this side say without reading it. It holds mu.
+func (c *conn) checkOutbound() error {
+	switch {
+	case c.controls[0]+c.controls[1] > c.o.MaxOutboundControlFrames:
+		return flood(detailFlood, "too many frames to answer", statControl)
+	case c.frames[0]+c.frames[1] > c.o.MaxOutboundFrames:
+		return flood(detailFlood, "too many frames wait to be read", statOutbound)
+	}
+	return nil
+}
+
+func (c *conn) headersFrame(h frameHeader, p []byte) error {
+	p, ok := unpad(h, p)
+	if !ok {
+		return violation(xhttp2.ErrCodeProtocol, "padding longer than the frame")
+	}
+	end := h.flags&xhttp2.FlagHeadersEndStream != 0
+	b := &c.block
+	b.begin(h.stream, end)
+	var selfish bool
+	if h.flags&xhttp2.FlagHeadersPriority != 0 {
+		if len(p) < 5 {
+			return violation(xhttp2.ErrCodeFrameSize, "HEADERS too short")
+		}
+		selfish = binary.BigEndian.Uint32(p)&maxStreamID == h.stream
+		p = p[5:]
+	}
+	if h.stream == 0 {
+		return violation(xhttp2.ErrCodeProtocol, "HEADERS on stream 0")
+	}
+	if err := c.budget.payload(c, len(p), end); err != nil {
+		return err
+	}
+	if err := c.side.target(b); err != nil {
+		return err
+	}
+	if selfish {
+		b.discard(streamViolation(h.stream, xhttp2.ErrCodeProtocol, "stream depends on itself"))
+	}
+	return c.fragment(h, p)
+}
+
+// fragment takes a part of a header block.
+func (c *conn) fragment(h frameHeader, p []byte) error {
+	b := &c.block
+	b.length += len(p)
+	b.wire += frameHeaderSize + int(h.length)
+	if b.tooLong() {
+		return flood(detailSize, "header block without end", statListTooLarge)
+	}
+	err := c.dec.decode(p, b)
+	b.open = h.flags&xhttp2.FlagHeadersEndHeaders == 0
+	if err == nil && !b.open {
+		err = c.dec.end()
+	}
+	if err != nil {
+		return violation(xhttp2.ErrCodeCompression, err.Error())
+	}
+	if b.open {
+		return nil
+	}
+	if b.kind == discarded {
+		return b.err
+	}
+	return c.side.head(b)
+}
+
+// trailerHead takes a block of trailers, which both sides do alike.
+func (c *conn) trailerHead(b *block) error {
+	c.o.Stats.count(statTrailers)
+	if err := b.refusal(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[b.id]
+	if s == nil || s != b.stream {
+		return nil // reset by this side in the meantime
+	}
+	s.wire.Received += uint64(b.wire)
+	s.wire.HeaderReceived += uint64(b.wire)
+	if s.length > 0 {
+		return streamViolation(b.id, xhttp2.ErrCodeProtocol, "less content than content-length")
+	}
+	b.take(&s.trailer)
+	s.endReceived()
+	return nil
+}
+
+func (c *conn) dataFrame(h frameHeader) error {
+	n := int(h.length)
+	padding := 0
+	if h.flags&xhttp2.FlagDataPadded != 0 {
+		if n == 0 {
+			return violation(xhttp2.ErrCodeFrameSize, "DATA too short")
+		}
+		p, err := c.in.need(1)
+		if err != nil {
+			return err
+		}
+		if padding = int(p[0]); padding >= n {
+			return violation(xhttp2.ErrCodeProtocol, "padding longer than the frame")
+		}
+		c.in.r++
+		n -= 1 + padding
+	}
+	end := h.flags&xhttp2.FlagDataEndStream != 0
+	if err := c.budget.payload(c, n, end); err != nil {
+		return err
+	}
+	refused := c.admitData(h, n, end)
+	if fatal, ok := refused.(*connError); ok {
+		return fatal
+	}
+	err := c.readData(h.stream, n, refused == nil)
+	if err == nil {
+		err = c.skip(padding)
+	}
+	if err == nil && end && refused == nil {
+		c.endData(h.stream)
+	}
+	if err != nil || refused == errDropped {
+		return err
+	}
+	return refused
+}
+
+// admitData checks a DATA frame with n bytes of content, before they have been read, and
+// takes them from the windows. After a *streamError the content is to be dropped.
+func (c *conn) admitData(h frameHeader, n int, end bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.recv -= int64(h.length); c.recv < 0 {
+		return violation(xhttp2.ErrCodeFlowControl, "more DATA than the connection's window")
+	}
+	s := c.streams[h.stream]
+	if s == nil {
+		return c.strayData(h)
+	}
+	s.wire.Received += frameHeaderSize + uint64(h.length)
+	s.recv -= int64(h.length)
+	if err := s.admit(int64(n), end); err != nil {
+		c.consumed(int(h.length))
+		return err
+	}
+	if padding := int(h.length) - n; padding > 0 {
+		s.consumed(padding)
+	}
+	return nil
+}
+
+// admit checks n bytes of content. It holds mu.
+func (s *stream) admit(n int64, end bool) error {
+	switch {
+	case s.received:
+		return streamViolation(s.id, xhttp2.ErrCodeStreamClosed, "DATA behind the end of the stream")
+	case s.recv < 0:
+		return streamViolation(s.id, xhttp2.ErrCodeFlowControl, "more DATA than the stream's window")
+	case s.exchange != nil && !s.exchange.ready:
+		return streamViolation(s.id, xhttp2.ErrCodeProtocol, "DATA before the response")
+	case s.length >= 0 && (n > s.length || end && n < s.length):
+		return streamViolation(s.id, xhttp2.ErrCodeProtocol, "content differs from content-length")
+	case s.length >= 0:
+		s.length -= n
+	}
+	return nil
+}
+
+// strayData is DATA on a stream that is not open. It holds mu.
+func (c *conn) strayData(h frameHeader) error {
+	switch {
+	case h.stream == 0 || c.idle(h.stream):
+		return violation(xhttp2.ErrCodeProtocol, "DATA on an idle stream")
+	case c.closed.how(h.stream) == closedByUs:
+		c.consumed(int(h.length))
+		return errDropped
+	}
+	c.consumed(int(h.length))
+	return streamViolation(h.stream, xhttp2.ErrCodeStreamClosed, "DATA on a closed stream")
+}
+
+// errDropped is for frames that are read and ignored.
+var errDropped = errors.New("dropped")
+
+// idle reports whether a stream was never opened. It holds mu.
+func (c *conn) idle(id uint32) bool { return id&1 == 0 || id > c.lastID }
+
+// readData passes n bytes of content on as they come.
+func (c *conn) readData(id uint32, n int, wanted bool) error {
+	for n > 0 {
+		p, err := c.in.need(1)
+		if err != nil {
+			return err
+		}
+		p = p[:min(n, len(p))]
+		if wanted {
+			c.deliver(id, p)
+		}
+		c.in.r += len(p)
+		n -= len(p)
+	}
+	return nil
+}
+
+func (c *conn) deliver(id uint32, p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.streams[id]; s != nil {
+		s.deliver(p)
+		return
+	}
+	c.consumed(len(p)) // reset in the meantime
+}
+
+func (c *conn) endData(id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.streams[id]; s != nil {
+		s.endReceived()
+	}
+}
+
+func (c *conn) skip(n int) error {
+	for n > 0 {
+		p, err := c.in.need(1)
+		if err != nil {
+			return err
+		}
+		m := min(n, len(p))
+		c.in.r += m
+		n -= m
+	}
+	return nil
+}
+
+func (c *conn) resetFrame(h frameHeader, p []byte) error {
+	if len(p) != 4 {
+		return violation(xhttp2.ErrCodeFrameSize, "RST_STREAM of a wrong size")
+	}
+	c.o.Stats.count(statRxReset)
+	code := errCode(p)
+	if code == xhttp2.ErrCodeRefusedStream {
+		c.o.Stats.count(statRefused)
+	}
+	c.mu.Lock()
+	s := c.streams[h.stream]
+	if s == nil {
+		idle := h.stream == 0 || c.idle(h.stream)
+		c.mu.Unlock()
+		if idle {
+			return violation(xhttp2.ErrCodeProtocol, "RST_STREAM on an idle stream")
+		}
+		return c.budget.reset(c)
+	}
+	s.wire.Received += frameHeaderSize + 4
+	tell := s.resetByPeer(remoteReset(code, c.server))
+	why := s.over
+	c.mu.Unlock()
+	if tell {
+		s.tell(why)
+	}
+	return c.budget.reset(c)
+}
+
+// resetByPeer takes a RST_STREAM. A response that has come whole stays whole. It holds mu.
+func (s *stream) resetByPeer(why *httpmsg.ResetError) (tell bool) {
+	if s.exchange != nil && s.received {
+		s.unsent = why
+		s.leave(closedByPeer)
+		s.wakeAll()
+		return false
+	}
+	return s.fail(why)
+}
+
+func (c *conn) priorityFrame(h frameHeader, p []byte) error {
+	if h.stream == 0 {
+		return violation(xhttp2.ErrCodeProtocol, "PRIORITY on stream 0")
+	}
+	if err := c.budget.priority(c); err != nil {
+		return err
+	}
+	text, code := "", xhttp2.ErrCodeProtocol
+	if len(p) != 5 {
+		text, code = "PRIORITY of a wrong size", xhttp2.ErrCodeFrameSize
+	} else if binary.BigEndian.Uint32(p)&maxStreamID == h.stream {
+		text = "stream depends on itself"
+	}
+	if text == "" {
+		return nil
+	}
+	c.mu.Lock()
+	idle := c.idle(h.stream)
+	c.mu.Unlock()
+	if idle { // RST_STREAM must not be sent
+		return violation(code, text)
+	}
+	return streamViolation(h.stream, code, text)
+}
+
+func (c *conn) pingFrame(h frameHeader, p []byte) error {
+	switch {
+	case h.stream != 0:
+		return violation(xhttp2.ErrCodeProtocol, "PING on a stream")
+	case len(p) != 8:
+		return violation(xhttp2.ErrCodeFrameSize, "PING of a wrong size")
+	case h.flags&xhttp2.FlagPingAck != 0:
+		c.mu.Lock()
+		c.pinging = false
+		c.mu.Unlock()
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = appendPing(c.queue(), xhttp2.FlagPingAck, [8]byte(p))
+	c.controls[0]++
+	c.flush()
+	return c.checkOutbound()
+}
+
+// maxDebug is how much is kept of what a peer says with GOAWAY.
+const maxDebug = 256
+
+func (c *conn) goAwayFrame(h frameHeader, p []byte) error {
+	switch {
+	case h.stream != 0:
+		return violation(xhttp2.ErrCodeProtocol, "GOAWAY on a stream")
+	case len(p) < 8:
+		return violation(xhttp2.ErrCodeFrameSize, "GOAWAY too short")
+	}
+	c.side.peerGoAway(binary.BigEndian.Uint32(p)&maxStreamID, errCode(p[4:]), string(p[8:min(len(p), 8+maxDebug)]))
+	return nil
+}

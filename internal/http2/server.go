@@ -1,0 +1,267 @@
+package http2
+
+import (
+	"sync"
+	"time"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// A Server is the server's side of a connection. It implements httpmsg.Server.
+type Server struct {
+	conn
+	handler httpmsg.ServerHandler
+	answers sync.WaitGroup
+
+	// Guarded by mu.
+	running  int  // answers under way
+	draining bool // GOAWAY was sent; streams are still taken
+	final    bool // and no more of them
+	grace    *time.Timer
+
+	activeMu sync.Mutex // held while the handler is told
+	active   int
+}
+
+var _ httpmsg.Server = (*Server)(nil)
+
+// NewServer returns a server that answers what comes on nc, which it owns from Serve on.
+// nil options are the defaults.
+func NewServer(nc Conn, o *ServerOptions, h httpmsg.ServerHandler) *Server {
+	if o == nil {
+		o = &ServerOptions{}
+	}
+	v := &Server{handler: h}
+	v.init(nc, &o.Options, v, true)
+	burst, rate := o.ResetBurst, o.ResetRate
+	or(&burst, 1000)
+	or(&rate, 33)
+	v.budget.resets, v.budget.burst, v.budget.rate = float64(burst), float64(burst), float64(rate)
+	return v
+}
+
+// Protocol implements httpmsg.Server.
+func (v *Server) Protocol() httpmsg.Protocol { return httpmsg.HTTP2 }
+
+// Serve implements httpmsg.Server. It returns when all answers have.
+func (v *Server) Serve() error {
+	v.greet()
+	v.run(func(*httpmsg.ResetError) {})
+	v.answers.Wait()
+	if v.grace != nil {
+		v.grace.Stop()
+	}
+	if v.why == nil {
+		return nil
+	}
+	return v.why
+}
+
+// Close implements httpmsg.Server.
+func (v *Server) Close(why *httpmsg.ResetError) {
+	v.end(why, xhttp2.ErrCodeNo, "", false)
+	v.interrupt()
+}
+
+// Drain implements httpmsg.Server.
+func (v *Server) Drain(grace time.Duration) {
+	v.mu.Lock()
+	switch {
+	case v.ended || v.final:
+	case grace <= 0:
+		v.mu.Unlock()
+		v.lastCall()
+		return
+	case !v.draining:
+		v.draining = true
+		v.conn.goAway(maxStreamID, xhttp2.ErrCodeNo, "")
+		v.grace = time.AfterFunc(grace, v.lastCall)
+	}
+	v.mu.Unlock()
+}
+
+// lastCall sends the final GOAWAY.
+func (v *Server) lastCall() {
+	v.mu.Lock()
+	if v.ended || v.final {
+		v.mu.Unlock()
+		return
+	}
+	v.draining, v.final, v.goneAway = true, true, true
+	v.conn.goAway(v.taken, xhttp2.ErrCodeNo, "")
+	idle := v.running == 0
+	v.mu.Unlock()
+	if idle {
+		v.over()
+	}
+}
+
+// over ends a connection that has nothing left to do.
+func (v *Server) over() {
+	v.end(nil, xhttp2.ErrCodeNo, "", true)
+	v.interrupt()
+}
+
+// target implements side.
+func (v *Server) target(b *block) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.streams[b.id]; s != nil {
+		return b.continued(s)
+	}
+	if b.id&1 == 0 {
+		return violation(xhttp2.ErrCodeProtocol, "client opens a stream of even number")
+	}
+	if b.id <= v.lastID {
+		return v.strayHead(b)
+	}
+	v.lastID = b.id
+	if v.final {
+		v.closed.add(b.id, closedByUs)
+		b.discard(nil)
+		return nil
+	}
+	v.taken = b.id
+	most := int(min(v.o.MaxConcurrentStreams, 1<<30))
+	if len(v.streams) >= most || v.running >= 2*most {
+		b.discard(&streamError{id: b.id, code: xhttp2.ErrCodeRefusedStream, text: "too many streams"})
+		return nil
+	}
+	a := newAnswer(v)
+	a.id = b.id
+	b.fill(requestHead, &a.stream, &a.lines)
+	return nil
+}
+
+// continued is a head on a stream that is open: trailers.
+func (b *block) continued(s *stream) error {
+	switch {
+	case s.received:
+		b.discard(streamViolation(b.id, xhttp2.ErrCodeStreamClosed, "HEADERS behind the end of the stream"))
+	case !b.end:
+		b.discard(&streamError{
+			id: b.id, code: xhttp2.ErrCodeProtocol, reason: httpmsg.ProtocolError,
+			details: detailRule, text: "trailers that do not end the stream", counts: statMessaging,
+		})
+	default:
+		b.fill(trailers, s, &b.own)
+	}
+	return nil
+}
+
+// strayHead is a head on a stream that is not open any more. It holds mu.
+func (c *conn) strayHead(b *block) error {
+	switch c.closed.how(b.id) {
+	case closedByUs:
+		b.discard(nil)
+		return nil
+	case closedUnknown:
+		return violation(xhttp2.ErrCodeProtocol, "stream lower than one before")
+	}
+	return violation(xhttp2.ErrCodeStreamClosed, "HEADERS on a closed stream")
+}
+
+// head implements side.
+func (v *Server) head(b *block) error {
+	if b.kind == trailers {
+		return v.trailerHead(b)
+	}
+	a := b.stream.answer
+	b.checkRequest()
+	b.request(&a.req)
+	if err := b.refusal(); err != nil {
+		v.refuse(a, b.wrong.status, err)
+		return err
+	}
+	a.upgrade = a.req.Upgrade != ""
+	v.mu.Lock()
+	a.open(b.id)
+	a.wire.Received, a.wire.HeaderReceived = uint64(b.wire), uint64(b.wire)
+	if !a.req.Connect() && !a.upgrade {
+		a.length = b.content
+	}
+	a.received = b.end
+	if !b.end {
+		a.req.Body = a
+	}
+	v.mu.Unlock()
+	v.start(a)
+	return nil
+}
+
+// refuse has the handler hear of a request that was not accepted: it can log it.
+func (v *Server) refuse(a *answer, status int, err error) {
+	why := &httpmsg.ResetError{Reason: httpmsg.ProtocolError}
+	switch e := err.(type) {
+	case *streamError:
+		why = e.why()
+	case *connError:
+		why = e.why()
+	}
+	a.over, a.lost = why, true
+	a.refusedWith = status
+	v.start(a)
+}
+
+// start has a goroutine answer.
+func (v *Server) start(a *answer) {
+	v.mu.Lock()
+	v.running++
+	v.mu.Unlock()
+	v.report(1)
+	v.answers.Add(1)
+	go v.serve(a)
+}
+
+func (v *Server) report(n int) {
+	v.activeMu.Lock()
+	defer v.activeMu.Unlock()
+	v.active += n
+	v.handler.Active(v.active)
+}
+
+func (v *Server) serve(a *answer) {
+	defer v.answers.Done()
+	if a.refusedWith != 0 {
+		v.handler.Refuse(&a.req, a, a.refusedWith, a.over)
+	} else {
+		v.handler.Answer(&a.req, a)
+	}
+	v.answered(a)
+	v.report(-1)
+}
+
+// answered takes an answer back.
+func (v *Server) answered(a *answer) {
+	v.mu.Lock()
+	if a.listed {
+		code := xhttp2.ErrCodeInternal
+		if a.sent {
+			code = xhttp2.ErrCodeNo // the request does not matter any more
+		}
+		a.reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset}, code)
+	}
+	a.notify = nil
+	for a.telling {
+		a.quiet.Wait()
+	}
+	a.recycle()
+	v.running--
+	last := v.final && v.running == 0 && !v.ended
+	v.mu.Unlock()
+	putAnswer(a)
+	if last {
+		v.over()
+	}
+}
+
+// peerGoAway implements side: the client will open no more streams.
+func (v *Server) peerGoAway(uint32, xhttp2.ErrCode, string) {}
+
+// settings implements side.
+func (v *Server) settings(Setting) error { return nil }
+
+// left implements side.
+func (v *Server) left(*stream) {}
