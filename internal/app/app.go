@@ -119,7 +119,8 @@ func (a *App) build() error {
 		Refused: a.refused,
 	})
 	a.runtime = newRuntime(a.plan.Runtime)
-	a.hosts = upstream.NewSet(upstream.Options{Stats: a.root, Network: a.network, Runtime: a.runtime})
+	a.hosts = upstream.NewSet(upstream.Options{Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
+	a.store.OnRead(a.hosts.Settle)
 	if err := a.hosts.Apply(a.plan.Clusters); err != nil {
 		return err
 	}
@@ -261,6 +262,9 @@ func (a *App) closeAll() {
 	if a.pumps != nil {
 		a.pumps.Close(purged)
 		a.pumps.Wait()
+	}
+	if a.hosts != nil {
+		a.hosts.Close()
 	}
 	a.hangups.Close()
 	if a.network != nil {

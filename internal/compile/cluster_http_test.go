@@ -97,7 +97,7 @@ func TestClusterHTTP(t *testing.T) {
 
 func TestClusterHTTPRefused(t *testing.T) {
 	for fields, want := range map[string]string{
-		typed(`common_http_protocol_options: {}`):                                       "is required",
+		typed(`common_http_protocol_options: {}`):                                       "expected one of explicit_http_config",
 		typed(`auto_config: {}`):                                                        "ALPN configured for cluster c which has a non-ALPN transport socket",
 		typed(`explicit_http_config: {http3_protocol_options: {}}`):                     "explicit_http_config.http3_protocol_options",
 		typed(`explicit_http_config: {http_protocol_options: {}}, retry_policy: {}`):    "retry_policy",

@@ -31,6 +31,7 @@ type Cluster struct {
 	noMetadata filter.Counter // nil: no host passes any on
 
 	byAddr func() map[string]*host // the hosts by their addresses as text
+	codecs func() codecs           // made with the first HTTP connection
 }
 
 var _ filter.HTTPCluster = (*Cluster)(nil)
@@ -68,6 +69,7 @@ func (c *Cluster) init(s *Set) {
 		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
 	}
 	c.byAddr = sync.OnceValue(c.addresses)
+	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, c.stats.scope, s.opts.Hangups) })
 	c.balancer = lb.New(c.policy(), c.members(), rand.Uint64())
 	c.stats.limit(p, s.opts.Runtime)
 	c.stats.member(c)

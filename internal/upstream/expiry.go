@@ -1,6 +1,10 @@
 package upstream
 
-import "time"
+import (
+	"time"
+
+	"github.com/ginnel/ginnel/httpmsg"
+)
 
 // A pool has one timer for all its connections. It is set for the first moment at which
 // one of them might be due, and looks then whether it is: requests do not touch it.
@@ -37,15 +41,19 @@ func (p *pool) expire() {
 }
 
 func (p *pool) expireIdle(now, limit time.Duration) {
-	for m := range p.ready.all {
+	all := &p.births
+	if p.key.protocol != httpmsg.HTTP2 {
+		all = &p.ready // none of them has a request, and the first was idle for longest
+	}
+	for m := range all.all {
 		switch due := m.idle + limit; {
-		case m.active > 0: // a multiplexed one
+		case m.client == nil || m.retired || m.active > 0:
 		case due <= now:
 			p.host.cluster.stats.http.idleTimeout.Add(1)
 			m.close()
 		default:
 			p.wake(due)
-			if p.assumed == 1 { // those after it have been idle for less
+			if all == &p.ready {
 				return
 			}
 		}

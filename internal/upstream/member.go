@@ -33,6 +33,7 @@ type member struct {
 
 	canceled bool
 	retired  bool // takes no request any more
+	told     bool // the server wants no more requests, and that was not counted yet
 	ours     bool // it is this side that closes
 	closed   bool
 
@@ -202,6 +203,10 @@ func (m *member) rest() {
 	switch {
 	case m.active > 0 || m.closed:
 	case m.retired, p.draining:
+		if m.told {
+			m.told = false
+			p.host.cluster.stats.http.closeNotify.Add(1)
+		}
 		m.close()
 	default:
 		m.idle = p.host.cluster.set.now()
@@ -238,15 +243,13 @@ func (m *member) Draining() {
 	if m.retired || m.closed {
 		return
 	}
-	if m.releasing.Load() == 0 { // else the exchange left it so
-		p.host.cluster.stats.http.closeNotify.Add(1)
-	}
+	m.told = m.releasing.Load() == 0 // else the exchange left it so
 	m.retired = true
 	p.ready.remove(m)
-	if m.client != nil {
+	if m.client != nil && (m.active > 0 || p.key.protocol == httpmsg.HTTP2) {
 		m.client.Drain()
 		m.rest()
-	}
+	} // else it is about to be closed, and Closed says so
 	p.serve()
 }
 

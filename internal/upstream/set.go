@@ -24,6 +24,7 @@ type Options struct {
 	Stats   filter.Scope   // of the server: names are whole
 	Network Network        // nil: dials of internal addresses are refused
 	Runtime filter.Runtime // nil: no values
+	Hangups filter.Hangups // nil: an idle connection that the host closes is found when it is used
 
 	dial   dialer // nil: netconn.Dial
 	client codec  // nil: those of HTTP/1 and HTTP/2
