@@ -145,12 +145,19 @@ func (s *script) mayStick() bool {
 	ends := false
 	for d := range s.parts {
 		p := &s.parts[d]
-		if p.reads != all {
+		if p.reads != all || p.overtakes() {
 			return true
 		}
 		ends = ends || p.end != "nothing"
 	}
 	return !ends
+}
+
+// overtakes reports whether a part resets what is on its way into tiny buffers: the
+// kernel of the other side drops a reset from behind its window, and nobody sends it
+// again.
+func (p *part) overtakes() bool {
+	return p.tiny != "" && (p.end == "reset" || p.end == "half reset")
 }
 
 func (s *script) String() string {
