@@ -57,7 +57,11 @@ func (p *pair) drain(e *end) {
 	p.await(e, func() bool {
 		n, err := e.sock.Unsent()
 		ev := e.sock.Poll()
-		return err != nil || n == 0 || ev.Failed || ev.Dead && !finished
+		if err != nil || n == 0 || ev.Failed || ev.Dead && !finished {
+			return true
+		}
+		e.sock.Discard() // where its window is full the kernel drops acknowledgements, too
+		return false
 	})
 }
 

@@ -217,7 +217,11 @@ func (w *wire) delivered() bool {
 	e := s.sock.Poll()
 	if w.finale.resets {
 		finished := s.has(eof) && s.has(shut) // then Dead says nothing of what is still on its way
-		return err != nil || n == 0 || e.Failed || e.Dead && !finished
+		if err != nil || n == 0 || e.Failed || e.Dead && !finished {
+			return true
+		}
+		s.sock.Discard() // where its window is full the kernel drops acknowledgements, too
+		return false
 	}
 	return !s.sock.Discard() || err != nil || n <= fin || e.Dead
 }
