@@ -120,7 +120,8 @@ func (h *Header) single(v string, found bool) bool {
 	return h.none(found)
 }
 
-func (h *Header) present(found bool) bool { return (found != h.absent) != h.invert }
+// present judges by presence; a header that counts as empty is there.
+func (h *Header) present(found bool) bool { return ((found || h.orEmpty) != h.absent) != h.invert }
 
 // none judges where no line fits: a header that is missing never matches, unless it
 // counts as empty (Envoy).

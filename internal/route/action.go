@@ -50,9 +50,10 @@ type Action struct {
 	// AppendForwardedHost keeps the host that a rewrite replaces in x-forwarded-host.
 	AppendForwardedHost bool
 
-	hashes []hashPolicy
-	host   hostRewrite
-	path   pathRewrite
+	hashes    []hashPolicy
+	entryHost string // of the weighted cluster; "": none. The route's rewrites come after it
+	host      hostRewrite
+	path      pathRewrite
 }
 
 // A Limit is a duration that may be given. The zero value is not.

@@ -108,7 +108,7 @@ func (c *compiler) virtualHost(s *extension.Scope, m *routev3.VirtualHost) {
 	case routev3.VirtualHost_ALL:
 		h.tls = tlsAll
 	}
-	h.redirect = &Route{Host: h, Redirect: &Redirect{Status: 301, scheme: "https"}}
+	h.redirect = &Route{Host: h, Redirect: &Redirect{Status: 301, scheme: "https", sameHost: true}}
 	for i, v := range m.GetVirtualClusters() {
 		h.clusters = append(h.clusters, compileVirtualCluster(s.Field("virtual_clusters").Index(i), v))
 	}

@@ -21,6 +21,7 @@ type Redirect struct {
 	port       string // with its colon; "": the request's
 	path       string // "": rewrite says
 	stripQuery bool
+	sameHost   bool // whatever its port
 	rewrite    pathRewrite
 }
 
@@ -43,7 +44,7 @@ func (r *Route) Location(req *httpmsg.Request, info *filter.Info) string {
 func (d *Redirect) requestHost(req *httpmsg.Request, scheme string) string {
 	host := req.Authority
 	at := portStart(host)
-	if at == len(host) {
+	if at == len(host) || d.sameHost {
 		return host
 	}
 	// Envoy: by x-forwarded-proto, so that the port of a http URL that came by TLS stays.

@@ -17,6 +17,9 @@ import (
 // x-envoy-original-path (it is what suppress_envoy_headers switches off). Only the host
 // of AutoHost is left to do, with Action.SetHost.
 func (r *Route) Forward(req *httpmsg.Request, info *filter.Info, originals bool) {
+	if h := r.Action.entryHost; h != "" {
+		req.Authority = h // Envoy: without a trace of what it was
+	}
 	r.RequestHeaders.Apply(&req.Header, info)
 	if host, ok := r.Action.Host(req, info); ok {
 		r.Action.SetHost(req, host, originals)
@@ -29,8 +32,8 @@ func (r *Route) Forward(req *httpmsg.Request, info *filter.Info, originals bool)
 	}
 }
 
-// Path returns what the path of a request, with its query, is rewritten to; false: it
-// stays as it is.
+// Path returns what the path of a request, with its query, is rewritten to; false:
+// nothing rewrites it. (A regular expression that matches nothing rewrites it to itself.)
 func (r *Route) Path(req *httpmsg.Request, info *filter.Info) (string, bool) {
 	return r.Action.path.apply(&r.match, req.Path, info)
 }
@@ -53,8 +56,8 @@ func (p *pathRewrite) apply(m *match, path string, info *filter.Info) (string, b
 		n := m.matched(bare)
 		return p.prefix + path[n:], true
 	case p.regex != nil:
-		out, ok := p.regex.Replace(bare)
-		return out + query, ok
+		out, _ := p.regex.Replace(bare)
+		return out + query, true
 	case p.template != nil:
 		out, ok := m.template.rewrite(p.template, bare)
 		return out + query, ok

@@ -16,8 +16,8 @@ type template struct {
 	names []string // of the variables, in order: groups 1, 2, ...
 }
 
-// The characters of paths that operators stand for (Envoy: RFC 3986 without *).
-const pathChars = `a-zA-Z0-9\-._~%!$&'()+,;:@=`
+// The characters of paths that operators stand for (RFC 3986, as Envoy takes it).
+const pathChars = `a-zA-Z0-9\-._~%!$&'()*+,;:@=`
 
 var (
 	variableName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]{0,15}$`)

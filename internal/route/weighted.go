@@ -54,7 +54,7 @@ func (c *compiler) share(s *extension.Scope, e, r *Route, m *routev3.WeightedClu
 	c.cluster(s.Field("name"), a.Cluster)
 	a.Subset = subset(a.Subset, m.GetMetadataMatch())
 	if x, ok := m.GetHostRewriteSpecifier().(*routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral); ok {
-		a.host, a.AutoHost = hostRewrite{literal: x.HostRewriteLiteral}, false
+		a.entryHost = x.HostRewriteLiteral
 	}
 	*e = *r
 	e.Action, e.weighted = &a, nil
