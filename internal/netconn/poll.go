@@ -38,6 +38,18 @@ func (s *Socket) Poll() (e Events) {
 	return e
 }
 
+// Ended reports whether the peer has ended its direction and nothing of what it sent is
+// left to be read, or whether it has reset the connection; a closed socket is neither.
+func (s *Socket) Ended() (gone, reset bool) {
+	_ = s.control(func(fd int) error {
+		e := pollFD(fd, 0)
+		reset = e.Failed
+		gone = e.FIN && !reset && arrived(fd) == 0
+		return nil
+	})
+	return gone, reset
+}
+
 func discardCopying(fd int) int {
 	var scratch [4096]byte
 	for {

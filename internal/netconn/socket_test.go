@@ -298,3 +298,38 @@ func BenchmarkLife(b *testing.B) {
 		c.Close()
 	}
 }
+
+func TestEnded(t *testing.T) {
+	for name, a := range families(t) {
+		t.Run(name, func(t *testing.T) {
+			c, s := pair(t, a)
+			if gone, reset := s.Ended(); gone || reset {
+				t.Errorf("at first %v, %v", gone, reset)
+			}
+			c.Write([]byte("x"))
+			c.CloseWrite()
+			s.Peek(make([]byte, 2), 1) // both have arrived
+			if gone, reset := s.Ended(); gone || reset {
+				t.Errorf("with a byte to be read %v, %v", gone, reset)
+			}
+			io.ReadAll(s)
+			if gone, reset := s.Ended(); !gone || reset {
+				t.Errorf("after the end %v, %v", gone, reset)
+			}
+			s.Close()
+			if gone, reset := s.Ended(); gone || reset {
+				t.Errorf("closed %v, %v", gone, reset)
+			}
+		})
+	}
+	c, s := pair(t, ip("127.0.0.1:0"))
+	c.Reset()
+	var h Hangups
+	defer h.Close()
+	told := make(chan struct{})
+	defer h.Watch(s, func() { close(told) })()
+	<-told
+	if gone, reset := s.Ended(); gone || !reset {
+		t.Errorf("after a reset %v, %v", gone, reset)
+	}
+}

@@ -20,6 +20,8 @@ const (
 	ServerNameKey       = "envoy.network.upstream_server_name"
 	ProtocolsKey        = "envoy.network.application_protocols"
 	SubjectAltNamesKey  = "envoy.network.upstream_subject_alt_names"
+	TunnelHeadersKey    = "envoy.tcp_proxy.propagate_response_headers"
+	TunnelTrailersKey   = "envoy.tcp_proxy.propagate_response_trailers"
 )
 
 // A Factory makes an object from text; false when the text does not fit.

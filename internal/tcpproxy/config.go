@@ -28,6 +28,7 @@ type Config struct {
 	BackoffMax        time.Duration
 	Hash              func(*filter.Info) (uint64, bool) // nil: none
 	Mode              Mode
+	Tunnel            *Tunnel // nil: connections go to the hosts as they are
 
 	AccessLogs     []filter.AccessLogFactory
 	LogEvery       time.Duration // 0: no periodic entries
@@ -68,7 +69,8 @@ var fields = extension.Fields{
 	Obeyed: []string{"stat_prefix", "cluster", "weighted_clusters", "metadata_match", "idle_timeout",
 		"access_log", "access_log_options", "access_log_flush_interval", "flush_access_log_on_connected",
 		"max_connect_attempts", "backoff_options", "hash_policy", "max_downstream_connection_duration",
-		"max_downstream_connection_duration_jitter_percentage", "upstream_connect_mode", "max_early_data_bytes"},
+		"max_downstream_connection_duration_jitter_percentage", "upstream_connect_mode", "max_early_data_bytes",
+		"tunneling_config"},
 	Ignored: map[string]string{
 		"downstream_idle_timeout": "Envoy 1.40 accepts it without effect",
 		"upstream_idle_timeout":   "Envoy 1.40 accepts it without effect",
@@ -88,7 +90,7 @@ var logFields = extension.Fields{
 
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
-	return []*extension.Fields{&fields, &weightedFields, &logFields}
+	return []*extension.Fields{&fields, &weightedFields, &logFields, &tunnelFields}
 }
 
 // Register adds the filter to a registry.
@@ -120,6 +122,7 @@ func compile(s *extension.Scope, m *tcpproxyv3.TcpProxy) filter.TerminalFactory 
 	c.hash(s.Field("hash_policy"), m.HashPolicy)
 	c.mode(s, m)
 	c.logs(s, m)
+	c.Tunnel = compileTunnel(s.Field("tunneling_config"), m.TunnelingConfig)
 	return c
 }
 

@@ -30,11 +30,12 @@ func (h *hop) connect(t target) error {
 		*r = filter.ConnectRequest{}
 		requests.Put(r)
 	}()
+	tunnels := h.proxy.tunnels(&h.conn.Info)
 	if h.mayHandOver() {
 		r.Stream, r.Outer = h.conn.Stream, h
 	}
 	for attempt := uint32(1); ; attempt++ {
-		err := t.cluster.Connect(r)
+		err := h.attempt(t, r, tunnels)
 		if err == nil || !worthRetrying(err) || h.expired() {
 			return err
 		}
@@ -56,6 +57,13 @@ func (h *hop) connect(t target) error {
 			}
 		}
 	}
+}
+
+func (h *hop) attempt(t target, r *filter.ConnectRequest, tunnels bool) error {
+	if tunnels {
+		return h.openTunnel(t)
+	}
+	return t.cluster.Connect(r)
 }
 
 // requests saves each hop of a handed-over chain the making of one: a cluster keeps
@@ -121,7 +129,52 @@ func (h *hop) Waiting() <-chan struct{} {
 	if s, ok := h.conn.Stream.(interface{ OnPeerGone(func(reset bool)) }); ok {
 		s.OnPeerGone(a.peerGone)
 	}
+	h.watch(a)
 	return a.cancel
+}
+
+// watch notices a client that goes away meanwhile, which nobody reads from. One that
+// only ends its direction may have said all it has to say, and waits for the answer; but
+// a tunnel may be answered after any time, so there it is let go if that was nothing.
+func (h *hop) watch(a *attempt) {
+	if h.proxy.env.Hangups == nil {
+		return
+	}
+	s, tunnels := h.conn.Stream, h.proxy.tunnels(&h.conn.Info)
+	stop := h.proxy.env.Hangups.Watch(s, func() {
+		switch gone, reset := left(s); {
+		case reset:
+			a.peerGone(true)
+		case gone && tunnels:
+			a.peerGone(false)
+		}
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stop = stop
+}
+
+// unwatch ends the watch of who no longer stands for the pump.
+func unwatch(p filter.Pump) {
+	if a, ok := p.(*attempt); ok {
+		a.mu.Lock()
+		stop := a.stop
+		a.stop = nil
+		a.mu.Unlock()
+		if stop != nil {
+			stop()
+		}
+	}
+}
+
+// left reports whether the peer of s has ended, with nothing left to be read, or has
+// reset it.
+func left(s filter.Stream) (gone, reset bool) {
+	p, ok := s.(interface{ Ended() (gone, reset bool) })
+	if !ok {
+		return false, false
+	}
+	return p.Ended()
 }
 
 // Blocks implements filter.Hop; for a hop further in it is Outer's.
@@ -142,6 +195,7 @@ type attempt struct {
 	cancel chan struct{}
 
 	mu     sync.Mutex
+	stop   func() // watching the client; nil: nobody does
 	ended  bool
 	at     filter.Outer // nil: the downstream peer is gone
 	ending filter.Ending

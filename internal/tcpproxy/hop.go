@@ -71,8 +71,12 @@ func (h *hop) Limits() filter.Limits {
 // Serves implements filter.Outer.
 func (h *hop) Serves(p filter.Pump) {
 	h.mu.Lock()
+	before := h.server
 	h.server = p
 	h.mu.Unlock()
+	if before != p {
+		unwatch(before)
+	}
 	if reason := h.conn.Closing(); reason != "" {
 		p.CloseLocal(h, reason)
 	}
@@ -135,6 +139,7 @@ func (h *hop) Flushing(begins bool) {
 // Ended implements filter.Outer.
 func (h *hop) Ended(e filter.Ending) {
 	h.mu.Lock()
+	before := h.server
 	h.server = nil
 	if k := h.clock; k != nil {
 		k.over = true
@@ -143,6 +148,7 @@ func (h *hop) Ended(e filter.Ending) {
 		}
 	}
 	h.mu.Unlock()
+	unwatch(before)
 	h.note(e)
 	if h.up != nil {
 		h.up.Closed(e.Cause != filter.UpstreamClosed && e.Cause != filter.UpstreamReset)

@@ -182,6 +182,14 @@ func (c *Conn) OnHangup(f func()) (stop func()) {
 	}
 }
 
+// Ended reports whether the peer has ended its direction in order and nothing of what it
+// sent is left to be read, or whether it has reset the connection.
+func (c *Conn) Ended() (gone, reset bool) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.fin && !c.in.reset && c.in.bytes == 0, c.in.reset
+}
+
 // hungUp tells whoever watches, once.
 func (c *Conn) hungUp() {
 	c.in.mu.Lock()

@@ -36,3 +36,24 @@ func TestOnHangupStopped(t *testing.T) {
 	c.Close()
 	s.Close()
 }
+
+func TestEnded(t *testing.T) {
+	c, s := pipe.New(pipe.Options{})
+	defer s.Close()
+	if gone, reset := s.Ended(); gone || reset {
+		t.Errorf("at first %v, %v", gone, reset)
+	}
+	c.Write([]byte("x"))
+	c.CloseWrite()
+	if gone, reset := s.Ended(); gone || reset {
+		t.Errorf("with a byte to be read %v, %v", gone, reset)
+	}
+	s.Read(make([]byte, 2))
+	if gone, reset := s.Ended(); !gone || reset {
+		t.Errorf("after the end %v, %v", gone, reset)
+	}
+	c.Reset()
+	if gone, reset := s.Ended(); gone || !reset {
+		t.Errorf("after a reset %v, %v", gone, reset)
+	}
+}
