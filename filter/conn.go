@@ -51,6 +51,15 @@ type ConnHost interface {
 // A Closer ends what serves a connection, for a local reason.
 type Closer interface{ CloseLocal(reason string) }
 
+// A Drainer is a Closer of a connection that can end in order, as one of HTTP between
+// requests. Drain asks for that, to begin at some moment within a time: not all at once,
+// for each client comes back by another connection. It does not block, and may be called
+// several times, already from within Own.
+type Drainer interface {
+	Closer
+	Drain(within time.Duration)
+}
+
 // Init prepares c for a filter chain; for listeners.
 func (c *Conn) Init(h ConnHost) { c.host = h }
 

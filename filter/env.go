@@ -102,13 +102,15 @@ type Scope interface {
 type Env struct {
 	Stats    Scope // of the server: names are whole
 	Listener *ListenerInfo
-	Clusters Clusters
-	Pumps    Pumps
-	Hangups  Hangups // nil: nothing is noticed
-	Log      *slog.Logger
-	Node     *corev3.Node // of the bootstrap; nil: none
-	Runtime  Runtime
-	LogFiles LogFiles
+	// ListenerStats is listener.<address>. of the listener; nil: there is none.
+	ListenerStats Scope
+	Clusters      Clusters
+	Pumps         Pumps
+	Hangups       Hangups // nil: nothing is noticed
+	Log           *slog.Logger
+	Node          *corev3.Node // of the bootstrap; nil: none
+	Runtime       Runtime
+	LogFiles      LogFiles
 }
 
 // Hangups notice peers that go away while nobody reads.

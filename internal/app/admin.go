@@ -170,8 +170,10 @@ func (s shown) Drain(o admin.DrainOptions) {
 		return !o.InboundOnly || l.Info().Direction == corev3.TrafficDirection_INBOUND
 	}
 	switch {
-	case o.SkipExit: // TCP connections are not told to close (Envoy: nor by tcp_proxy)
+	case o.SkipExit:
+		s.drainConns(which, s.opts.DrainTime)
 	case o.Graceful:
+		s.drainConns(which, s.opts.DrainTime)
 		s.drainLater(which)
 	default:
 		s.StopListeners(which)

@@ -193,7 +193,9 @@ func (a *App) Done() <-chan struct{} { return a.stopped }
 // then it closes what is left.
 func (a *App) Shutdown(ctx context.Context) error {
 	a.state.Store(int32(Draining))
-	a.StopListeners(func(*listener.Listener) bool { return true })
+	all := func(*listener.Listener) bool { return true }
+	a.StopListeners(all)
+	a.drainConns(all, 0)
 	idle := make(chan struct{})
 	go func() {
 		for _, e := range a.snapshot() {

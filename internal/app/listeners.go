@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
@@ -135,6 +136,16 @@ func (a *App) StopListeners(which func(*listener.Listener) bool) {
 	for _, e := range a.snapshot() {
 		if !e.listener.Plan().Internal && which(e.listener) && e.listener.Stop() {
 			a.server.stopped.Add(1)
+		}
+	}
+}
+
+// drainConns asks connections of the listeners that which chooses to end in order, each
+// at some moment within a time. TCP proxies do not (Envoy).
+func (a *App) drainConns(which func(*listener.Listener) bool, within time.Duration) {
+	for _, e := range a.snapshot() {
+		if which(e.listener) {
+			e.listener.Drain(within)
 		}
 	}
 }

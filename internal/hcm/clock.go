@@ -26,7 +26,7 @@ func (c *conn) watch() {
 
 // arm makes the timer fire at a time, if it would later. The caller holds mu.
 func (c *conn) arm(at time.Duration) {
-	if at < c.due && !c.finished {
+	if at < c.due && c.timer != nil && !c.finished {
 		c.due = at
 		c.timer.Reset(max(at-c.since(), 0))
 	}
@@ -83,6 +83,9 @@ func (c *conn) next() time.Duration {
 	if c.longest > 0 {
 		at = min(at, c.longest)
 	}
+	if c.parting != 0 && c.server != nil {
+		at = min(at, c.parting)
+	}
 	if c.drained != 0 && idle {
 		at = min(at, c.drained)
 	}
@@ -95,6 +98,12 @@ func (c *conn) overdue(now time.Duration) func() {
 	l, st := &c.service.config.Limits, c.service.stats
 	idle := c.active.Load() == 0
 	switch {
+	case c.parting != 0 && c.server != nil && now >= c.parting:
+		c.parting = 0
+		if c.drained == 0 {
+			st.cxDrainClose.Add(1)
+			return c.drain
+		}
 	case c.longest > 0 && now >= c.longest:
 		c.longest = 0
 		st.cxDuration.Add(1)

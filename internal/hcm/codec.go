@@ -9,21 +9,21 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/http1"
+	"github.com/ginnel/ginnel/internal/http2"
 	"github.com/ginnel/ginnel/internal/httpmatch"
 )
 
 // codecOptions are the options of both codecs.
 type codecOptions struct {
 	http1 http1.ServerOptions
+	http2 http2.ServerOptions
 }
 
 // codecs makes the codecs of a service's connections.
-type codecs struct {
-	http1 http1.ServerOptions
-}
+type codecs struct{ codecOptions }
 
 func newCodecs(o codecOptions, env *filter.Env) *codecs {
-	k := &codecs{http1: o.http1}
+	k := &codecs{o}
 	k.http1.Hangups = env.Hangups
 	s := env.Stats.Scope("http1.")
 	dropped := s.Counter("dropped_headers_with_underscores")
@@ -31,17 +31,21 @@ func newCodecs(o codecOptions, env *filter.Env) *codecs {
 	for _, name := range []string{"metadata_not_supported_error", "requests_rejected_with_underscores_in_headers", "response_flood"} {
 		s.Counter(name)
 	}
+	k.http2.Stats = http2.NewStats(env.Stats.Scope("http2."))
 	return k
 }
 
 func (k *codecs) server(kind Codec, c *conn) httpmsg.Server {
+	if kind == HTTP2 {
+		return http2.NewServer(c.stream(), &k.http2, c)
+	}
 	return http1.NewServer(c.stream(), &k.http1, c)
 }
 
 var (
 	http1Fields = extension.Fields{
 		Message: &corev3.Http1ProtocolOptions{},
-		Where:   "connection manager",
+		Where:   ofManager,
 		Obeyed: []string{"allow_absolute_url", "accept_http_10", "default_host_for_http_10", "header_key_format",
 			"enable_trailers", "allow_chunked_length", "allow_custom_methods", "ignore_http_11_upgrade"},
 		Ignored: map[string]string{
@@ -73,6 +77,8 @@ func compileCodecs(s *extension.Scope, m *hcmv3.HttpConnectionManager, l *limits
 	case corev3.HttpProtocolOptions_DROP_HEADER:
 		o.http1.HeadersWithUnderscoresAction = http1.DropHeader
 	}
+	o.http2 = compileHTTP2(s.Field("http2_protocol_options"), m.GetHttp2ProtocolOptions(), m.GetStreamErrorOnInvalidHttpMessage().GetValue())
+	o.shared(l)
 	return o
 }
 

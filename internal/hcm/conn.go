@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ type conn struct {
 	timer    *time.Timer
 	due      time.Duration // when timer fires
 	longest  time.Duration // the connection's own maximum duration; 0: none
+	parting  time.Duration // when the connection begins to drain for its listener; 0: it need not
 	drained  time.Duration // when a connection that drains may be closed; 0: it does not drain
 	reason   string        // why this side ends it; "": it does not
 	finished bool
@@ -78,6 +80,9 @@ func (c *conn) serve() error {
 	c.mu.Lock()
 	c.server = server
 	reason := c.reason
+	if c.parting != 0 {
+		c.arm(c.parting)
+	}
 	c.mu.Unlock()
 	if reason != "" {
 		server.Close(localClose(reason))
@@ -166,6 +171,20 @@ func (c *conn) CloseLocal(reason string) {
 		server.Close(localClose(reason))
 	} else {
 		c.filter.Stream.Close()
+	}
+}
+
+// Drain implements filter.Drainer.
+func (c *conn) Drain(within time.Duration) {
+	at := c.since()
+	if within > 0 {
+		at += rand.N(within)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.parting == 0 && c.drained == 0 {
+		c.parting = max(at, 1)
+		c.arm(c.parting)
 	}
 }
 

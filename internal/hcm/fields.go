@@ -35,7 +35,7 @@ var fields = extension.Fields{
 var (
 	commonFields = extension.Fields{
 		Message: &corev3.HttpProtocolOptions{},
-		Where:   "connection manager",
+		Where:   ofManager,
 		Obeyed: []string{"idle_timeout", "max_connection_duration", "max_connection_duration_jitter",
 			"max_headers_count", "max_stream_duration", "headers_with_underscores_action", "max_requests_per_connection"},
 		Ignored: map[string]string{"max_response_headers_kb": "it is for clusters; here Envoy 1.40 does not look at it"},
@@ -95,6 +95,6 @@ func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&fields, &commonFields, &filterFields, &upgradeFields, &internalFields, &cidrFields, &certFields, &logFields,
 		&schemeFields, &replyFields, &mapperFields, &requestIDFields, &uuidFields,
-		&http1Fields, &keyFields, &preserveFields,
+		&http1Fields, &keyFields, &preserveFields, &http2Fields, &settingFields, &pingFields,
 	}
 }

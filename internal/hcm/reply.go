@@ -49,6 +49,9 @@ func (s *stream) forgetResponse() {
 
 // Reply implements filter.HTTPHost.
 func (s *stream) Reply(l filter.LocalReply) *httpmsg.Response {
+	if l.Status == 400 {
+		s.conn.closeAfter() // something is wrong with what the client sends (Envoy)
+	}
 	resp := s.NewResponse()
 	s.info.Flags |= l.Flags
 	s.extra.Details = l.Details

@@ -34,6 +34,9 @@ type upgradeHandler struct {
 // NewTerminal implements filter.TerminalFactory.
 func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
 	sv := &service{config: c, env: env, stats: newStats(env.Stats, c.StatPrefix)}
+	if env.ListenerStats != nil {
+		sv.stats.listener.of(env.ListenerStats.Scope("http." + c.StatPrefix + "."))
+	}
 	sv.machine = sync.OnceValue(machineAddress)
 	sv.streams.New = func() any { return newStream() }
 	sv.codec = newCodecs(c.Codecs, env).server

@@ -203,7 +203,7 @@ func (s *stream) settle() {
 	s.info.Duration = max(now, 1)
 	s.info.Received = s.body.received.Load()
 	s.http.RequestDone, s.http.RequestTrailer = s.body.doneAt(), s.body.trailers()
-	if w, ok := s.w.(interface{ Wire() filter.HTTPBytes }); ok {
+	if w, ok := s.w.(httpmsg.Metered); ok {
 		s.http.DownWire = w.Wire()
 	}
 	s.settleReset()

@@ -95,10 +95,15 @@ func (c *conn) Blocks(*filter.Conn) {
 
 // Own implements filter.ConnHost.
 func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
-	c.listener.mu.Lock()
-	defer c.listener.mu.Unlock()
+	l := c.listener
+	l.mu.Lock()
 	c.closer = x
-	return c.listener.closing == ""
+	closing, drains := l.closing != "", l.drains
+	l.mu.Unlock()
+	if d, ok := x.(filter.Drainer); ok && drains && !closing {
+		d.Drain(0)
+	}
+	return !closing
 }
 
 // Closing implements filter.ConnHost.

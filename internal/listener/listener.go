@@ -48,6 +48,7 @@ type Listener struct {
 	empty   sync.Cond // no connection is open
 	stopped bool      // nothing is accepted any more
 	closing string    // why open connections, and those to come, are ended; "": they are not
+	drains  bool      // connections, and those to come, are asked to end in their own time
 }
 
 // A chain is a filter chain ready to serve.
@@ -75,9 +76,12 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	}
 	l.empty.L = &l.mu
 	l.open.next, l.open.prev = &l.open, &l.open
-	err := l.build()
-	if err == nil {
-		err = l.bind()
+	err := l.bind()
+	if err == nil { // the names of statistics have the bound addresses
+		e.ListenerStats = e.Stats.Scope(l.statRoot())
+		if err = l.build(); err != nil {
+			l.closeSockets()
+		}
 	}
 	if err != nil {
 		l.Release()

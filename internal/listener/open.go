@@ -153,3 +153,16 @@ func (l *Listener) closers() []filter.Closer {
 	}
 	return all
 }
+
+// Drain asks open connections, and those to come, to end in their own time: those that
+// are open begin to within a time.
+func (l *Listener) Drain(within time.Duration) {
+	l.mu.Lock()
+	l.drains = true
+	l.mu.Unlock()
+	for _, x := range l.closers() {
+		if d, ok := x.(filter.Drainer); ok {
+			d.Drain(within)
+		}
+	}
+}
