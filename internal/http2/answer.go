@@ -51,12 +51,11 @@ func (a *answer) WriteResponse(r *httpmsg.Response, end bool) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if why := a.sendable(); why != nil {
+	if why := a.awaitQueue(); why != nil {
 		return why
 	}
 	start := c.beginHead()
 	c.encodeResponse(status, r.Header)
-	a.headSent = a.headSent || !r.Informational()
 	a.endHead(start, end)
 	return nil
 }

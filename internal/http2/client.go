@@ -16,10 +16,9 @@ type Client struct {
 	owner httpmsg.ClientOwner
 
 	// Guarded by mu.
-	active   int       // exchanges that were opened and not released
-	draining bool      // no exchange begins any more
-	refused  bool      // by the server: GOAWAY came
-	slots    sync.Cond // signalled when the server may allow another stream
+	active   int  // exchanges that were opened and not released
+	draining bool // no exchange begins any more
+	refused  bool // by the server: GOAWAY came
 
 	ownerMu    sync.Mutex // held while the owner is told
 	told       bool       // that the connection drains
@@ -34,7 +33,6 @@ func NewClient(nc Conn, o *ClientOptions, owner httpmsg.ClientOwner) *Client {
 		o = &ClientOptions{}
 	}
 	v := &Client{owner: owner}
-	v.slots.L = &v.mu
 	v.init(nc, &o.Options, v, false)
 	v.greet()
 	go v.serve()
@@ -123,9 +121,7 @@ func (v *Client) released(x *exchange) {
 	if last {
 		v.over()
 	}
-	v.ownerMu.Lock()
-	defer v.ownerMu.Unlock()
-	v.owner.Changed()
+	v.tellChanged()
 }
 
 // target implements side.
@@ -207,13 +203,21 @@ func (v *Client) tellDraining() {
 	}
 }
 
-// settings implements side.
-func (v *Client) settings(s Setting) error {
-	if xhttp2.SettingID(s.ID) == xhttp2.SettingMaxConcurrentStreams {
-		v.slots.Broadcast()
-		v.grown = true
+// settled implements side.
+func (v *Client) settled() {
+	v.mu.Lock()
+	grown := v.room() > 0
+	v.slots.Broadcast()
+	v.mu.Unlock()
+	if grown {
+		v.tellChanged()
 	}
-	return nil
+}
+
+func (v *Client) tellChanged() {
+	v.ownerMu.Lock()
+	defer v.ownerMu.Unlock()
+	v.owner.Changed()
 }
 
 // left implements side.

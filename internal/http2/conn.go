@@ -26,13 +26,14 @@ type conn struct {
 	dec     *decoder
 	block   block
 	budget  budget
-	settled bool // the peer's first SETTINGS have come
+	greeted bool // the peer's first SETTINGS have come
 
 	reads  atomic.Uint32 // grows whenever bytes come
 	pinged atomic.Uint32 // reads when the last keepalive PING was sent
 	readAt atomic.Int64  // when bytes came last, in Unix nanoseconds; kept for Keepalive.IdleInterval
 
 	sent atomic.Uint64 // bytes written
+	done atomic.Bool   // as ended, for the reader
 
 	mu          sync.Mutex
 	streams     map[uint32]*stream // those that are open in a direction
@@ -44,7 +45,9 @@ type conn struct {
 	controls    [2]int    // likewise, of those that a peer can provoke
 	wake        bool      // the writer shall write
 	writer      sync.Cond // signalled with wake or ended
+	drained     sync.Cond // signalled when the writer has taken the queue, or ended
 	broken      error     // of the write that failed; nothing is sent any more
+	slots       sync.Cond // signalled when the peer may allow this client another stream
 	line        line      // of those that wait to send DATA
 	window      int64     // what the peer takes on the connection
 	peerWindow  int64     // its initial window of streams
@@ -62,7 +65,6 @@ type conn struct {
 	why         *httpmsg.ResetError // once ended; nil: in order
 	linger      bool                // wait for the peer to close before this side does
 	goneAway    bool                // GOAWAY was sent that ends the connection
-	grown       bool                // the peer allows more streams than before
 	keepalive   *time.Timer
 	pinging     bool // a keepalive PING has no answer yet
 	expecting   bool // the timer is for the answer
@@ -78,8 +80,8 @@ type side interface {
 	head(b *block) error
 	// peerGoAway is told of a GOAWAY that came.
 	peerGoAway(last uint32, code xhttp2.ErrCode, text string)
-	// settings is told that the peer's settings have changed. It holds mu.
-	settings(s Setting) error
+	// settled is told that the peer's settings may have changed.
+	settled()
 	// left is told that a stream is not open any more. It holds mu.
 	left(s *stream)
 }
@@ -94,7 +96,7 @@ func (c *conn) init(nc Conn, o *Options, sd side, server bool) {
 	c.enc = newEncoder(uint32(c.o.TableSize), c.o.Huffman)
 	c.block.init(c)
 	c.streams = make(map[uint32]*stream)
-	c.writer.L = &c.mu
+	c.writer.L, c.drained.L, c.slots.L = &c.mu, &c.mu, &c.mu
 	c.window, c.peerWindow, c.peerFrame = initialWindow, initialWindow, maxFrameSize
 	c.peerStreams = 1<<32 - 1
 	c.recv = int64(c.o.ConnectionWindow)
@@ -185,15 +187,14 @@ func (c *conn) end(why *httpmsg.ResetError, code xhttp2.ErrCode, text string, li
 		return
 	}
 	c.ended, c.why, c.linger = true, why, linger
+	c.done.Store(true)
 	if !c.goneAway || code != xhttp2.ErrCodeNo {
 		c.goAway(c.peerLast(), code, text)
 	}
 	if c.keepalive != nil {
 		c.keepalive.Stop()
 	}
-	if why == nil {
-		why = &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
-	}
+	why = c.endedWhy()
 	var told []*stream
 	for _, s := range c.streams {
 		if s.fail(why) {
@@ -201,10 +202,20 @@ func (c *conn) end(why *httpmsg.ResetError, code xhttp2.ErrCode, text string, li
 		}
 	}
 	c.writer.Signal()
+	c.drained.Broadcast()
+	c.slots.Broadcast()
 	c.mu.Unlock()
 	for _, s := range told {
 		s.tell(why)
 	}
+}
+
+// endedWhy is what streams are told once the connection has ended. It holds mu.
+func (c *conn) endedWhy() *httpmsg.ResetError {
+	if c.why == nil {
+		return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
+	}
+	return c.why
 }
 
 // peerLast is the last stream of the peer that was looked at.

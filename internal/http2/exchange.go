@@ -57,10 +57,15 @@ func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
 		if why := x.startable(); why != nil {
 			return why
 		}
-		if uint32(len(v.streams)) < v.peerStreams {
+		if uint32(len(v.streams)) >= v.peerStreams {
+			v.slots.Wait()
+			continue
+		}
+		if !v.full() {
 			break
 		}
-		v.slots.Wait()
+		v.flush()
+		v.drained.Wait()
 	}
 	x.method, x.upgrade, x.tunnel = r.Method, r.Upgrade != "", r.Tunnel()
 	if v.idleTooLong() {
@@ -74,7 +79,6 @@ func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
 	x.open(v.lastID)
 	start := v.beginHead()
 	v.encodeRequest(r)
-	x.headSent = true
 	x.endHead(start, end)
 	return nil
 }
@@ -85,10 +89,8 @@ func (x *exchange) startable() *httpmsg.ResetError {
 	switch {
 	case x.id != 0:
 		return errEnded
-	case v.ended && v.why != nil:
-		return v.why
 	case v.ended:
-		return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
+		return v.endedWhy()
 	case v.refused:
 		return &httpmsg.ResetError{Reason: httpmsg.RemoteRefused, Details: detailGoAway}
 	}

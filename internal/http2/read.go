@@ -3,6 +3,7 @@ package http2
 import (
 	"encoding/binary"
 	"errors"
+	"os"
 	"time"
 
 	xhttp2 "golang.org/x/net/http2"
@@ -17,16 +18,16 @@ func (c *conn) read() error {
 			return err
 		}
 	}
-	for {
+	for !c.done.Load() {
 		err := c.readFrame()
-		var one *streamError
-		if errors.As(err, &one) {
+		if one, ok := err.(*streamError); ok {
 			err = c.resetStream(one)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	return os.ErrDeadlineExceeded // as from who interrupts
 }
 
 func (c *conn) readPreface() error {
@@ -54,7 +55,7 @@ func (c *conn) readFrame() error {
 	}
 	h := parseFrameHeader(p)
 	switch {
-	case !c.settled && (h.kind != xhttp2.FrameSettings || h.flags&xhttp2.FlagSettingsAck != 0):
+	case !c.greeted && (h.kind != xhttp2.FrameSettings || h.flags&xhttp2.FlagSettingsAck != 0):
 		return violation(xhttp2.ErrCodeProtocol, "the first frame is not SETTINGS")
 	case h.length > maxFrameSize:
 		return violation(xhttp2.ErrCodeFrameSize, "frame too large")

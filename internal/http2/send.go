@@ -24,6 +24,18 @@ func (s *stream) sendable() *httpmsg.ResetError {
 	return nil
 }
 
+// awaitQueue waits until there is room for a head: heads pass by bodies, which may wait
+// for the peer's windows. It returns what sendable does. It holds mu, but while it waits.
+func (s *stream) awaitQueue() *httpmsg.ResetError {
+	for {
+		if why := s.sendable(); why != nil || !s.c.full() {
+			return why
+		}
+		s.c.flush()
+		s.c.drained.Wait()
+	}
+}
+
 // WriteData implements httpmsg.Writer.
 func (s *stream) WriteData(p []byte, end bool) error {
 	c := s.c
@@ -64,7 +76,9 @@ func (s *stream) awaitWindow(n int) int {
 		c.flush()
 		s.blocked = true
 		c.blocked++
+		c.o.Stats.pending(int64(n))
 		s.writable.Wait()
+		c.o.Stats.pending(-int64(n))
 		if s.blocked {
 			s.blocked = false
 			c.blocked--
@@ -74,9 +88,11 @@ func (s *stream) awaitWindow(n int) int {
 		c.flush()
 		s.called = false
 		c.line.push(s)
+		c.o.Stats.pending(int64(n))
 		for s.inLine && s.over == nil && s.unsent == nil {
 			s.writable.Wait()
 		}
+		c.o.Stats.pending(-int64(n))
 		c.line.remove(s)
 		if s.over != nil || s.unsent != nil {
 			c.callNext()
@@ -118,7 +134,7 @@ func (s *stream) WriteTrailer(h httpmsg.Header) error {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if why := s.sendable(); why != nil {
+	if why := s.awaitQueue(); why != nil {
 		return why
 	}
 	if len(h) == 0 {

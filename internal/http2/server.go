@@ -177,6 +177,10 @@ func (v *Server) head(b *block) error {
 	}
 	a.upgrade = a.req.Upgrade != ""
 	v.mu.Lock()
+	if v.ended {
+		v.mu.Unlock()
+		return nil
+	}
 	a.open(b.id)
 	a.wire.Received, a.wire.HeaderReceived = uint64(b.wire), uint64(b.wire)
 	if !a.req.Connect() && !a.upgrade {
@@ -260,8 +264,8 @@ func (v *Server) answered(a *answer) {
 // peerGoAway implements side: the client will open no more streams.
 func (v *Server) peerGoAway(uint32, xhttp2.ErrCode, string) {}
 
-// settings implements side.
-func (v *Server) settings(Setting) error { return nil }
+// settled implements side.
+func (v *Server) settled() {}
 
 // left implements side.
 func (v *Server) left(*stream) {}

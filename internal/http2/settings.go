@@ -19,7 +19,16 @@ func (c *conn) settingsFrame(h frameHeader, p []byte) error {
 	if err := c.budget.setting(c); err != nil {
 		return err
 	}
-	c.settled = true
+	c.greeted = true
+	if err := c.obey(p); err != nil {
+		return err
+	}
+	c.side.settled()
+	return nil
+}
+
+// obey takes the parameters of a SETTINGS frame, and acknowledges them.
+func (c *conn) obey(p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	window := c.peerWindow
@@ -66,7 +75,7 @@ func (c *conn) setting(s Setting, window *int64) error {
 			return violation(xhttp2.ErrCodeProtocol, "bad ENABLE_CONNECT_PROTOCOL")
 		}
 	}
-	return c.side.settings(s)
+	return nil
 }
 
 // setWindow changes the initial window of streams, and so what all of them may send. It

@@ -21,7 +21,6 @@ type stream struct {
 	listed   bool                // in c.streams
 	received bool                // END_STREAM has come
 	sent     bool                // END_STREAM is queued
-	headSent bool                // a head that counts is queued
 	over     *httpmsg.ResetError // how the stream ended, if not in order
 	unsent   *httpmsg.ResetError // why nothing more can be sent, though what has come is whole
 	stopped  *httpmsg.ResetError // why what comes is dropped
@@ -94,6 +93,8 @@ func (s *stream) fail(why *httpmsg.ResetError) (tell bool) {
 
 func (s *stream) wakeAll() {
 	s.c.line.remove(s)
+	s.c.drained.Broadcast()
+	s.c.slots.Broadcast()
 	s.readable.Broadcast()
 	s.writable.Broadcast()
 }
@@ -249,8 +250,8 @@ func (s *stream) recycle() {
 	s.giveBack()
 	s.dropPieces()
 	lines, trailer := s.lines, s.trailer
-	clear(lines)
-	clear(trailer)
+	clear(lines[:cap(lines)])
+	clear(trailer[:cap(trailer)])
 	*s = stream{lines: lines[:0], trailer: trailer[:0]}
 }
 

@@ -37,7 +37,8 @@ func (c *conn) flush() {
 	}
 }
 
-// full reports whether bodies have to wait for the writer. It holds mu.
+// full reports whether what is not an answer to a frame has to wait for the writer. It
+// holds mu.
 func (c *conn) full() bool { return len(c.out) >= queueLimit }
 
 // write is the connection's writer.
@@ -71,6 +72,7 @@ func (c *conn) writeQueue() {
 	c.frames, c.controls = [2]int{0, c.frames[0]}, [2]int{0, c.controls[0]}
 	dead := c.broken != nil
 	c.callNext()
+	c.drained.Broadcast()
 	c.mu.Unlock()
 	var err error
 	if !dead {
