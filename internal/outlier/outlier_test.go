@@ -1,0 +1,280 @@
+package outlier
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// counts is a filter.Scope that remembers.
+type counts struct {
+	mu     *sync.Mutex
+	values map[string]int64
+}
+
+type cell struct {
+	of   counts
+	name string
+}
+
+func (c cell) add(n int64) {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	if c.of.values[c.name] += n; c.of.values[c.name] == 0 {
+		delete(c.of.values, c.name)
+	}
+}
+
+type counter struct{ cell }
+type gauge struct{ cell }
+
+func (c counter) Add(n uint64)  { c.add(int64(n)) }
+func (g gauge) Add(n int64)     { g.add(n) }
+func (c counter) Record(uint64) { c.add(1) }
+
+func (c counts) Scope(string) filter.Scope           { return c }
+func (c counts) Counter(name string) filter.Counter  { return counter{cell{c, name}} }
+func (c counts) Gauge(name string) filter.Gauge      { return gauge{cell{c, name}} }
+func (c counts) Histogram(n string) filter.Histogram { return counter{cell{c, n}} }
+func (c counts) Close()                              {}
+func (c counts) want(t *testing.T, w map[string]int64) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !maps.Equal(c.values, w) {
+		t.Errorf("statistics %v, want %v", c.values, w)
+	}
+}
+
+// envoy is Envoy's defaults, but that all hosts may be ejected.
+func envoy() plan.Outlier {
+	p := plan.Outlier{
+		Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjection: 300 * time.Second, MaxPercent: 100,
+		Consecutive5xx: 5, ConsecutiveGateway: 5, ConsecutiveLocal: 5,
+		RateHosts: 5, RateRequests: 100, StdevFactor: 1900,
+		FailurePercent: 85, FailureHosts: 5, FailureRequests: 50, HealthCheckReturns: true,
+	}
+	p.Enforce[plan.Consecutive5xx], p.Enforce[plan.SuccessRate], p.Enforce[plan.LocalSuccessRate] = 100, 100, 100
+	p.Enforce[plan.ConsecutiveLocalFailure] = 100
+	return p
+}
+
+// watched runs a test of a detector in virtual time.
+func watched(t *testing.T, p plan.Outlier, hosts int, f func(t *testing.T, d *Detector, c counts, changes *atomic.Int64)) {
+	synctest.Test(t, func(t *testing.T) {
+		c := counts{new(sync.Mutex), make(map[string]int64)}
+		var changes atomic.Int64
+		d := New(Options{Plan: p, Stats: c, Changed: func() { changes.Add(1) }}, hosts)
+		defer d.Close()
+		f(t, d, c, &changes)
+	})
+}
+
+func fail(h *Host, status, times int) {
+	for range times {
+		h.Answered(status)
+	}
+}
+
+// Five failures in a row eject for the base time; the next ejection lasts twice as long.
+func TestConsecutive5xx(t *testing.T) {
+	watched(t, envoy(), 2, func(t *testing.T, d *Detector, c counts, changes *atomic.Int64) {
+		h := d.Host(0)
+		fail(h, 500, 4)
+		h.Answered(200)
+		fail(h, 500, 4)
+		if h.Ejected() {
+			t.Fatal("not five in a row")
+		}
+		h.Answered(500)
+		if !h.Ejected() || d.Host(1).Ejected() || changes.Load() != 1 {
+			t.Fatal("not ejected, or not alone")
+		}
+		time.Sleep(29 * time.Second)
+		if !h.Ejected() {
+			t.Error("back before the base time")
+		}
+		time.Sleep(2 * time.Second)
+		if h.Ejected() || changes.Load() != 2 {
+			t.Error("not back")
+		}
+		fail(h, 500, 5)
+		time.Sleep(59 * time.Second)
+		if !h.Ejected() {
+			t.Error("the second ejection is no longer than the first")
+		}
+		time.Sleep(10 * time.Second)
+		if h.Ejected() {
+			t.Error("not back")
+		}
+		c.want(t, map[string]int64{
+			"ejections_detected_consecutive_5xx": 2, "ejections_enforced_consecutive_5xx": 2, "ejections_enforced_total": 2,
+			"ejections_total": 2, "ejections_consecutive_5xx": 2,
+		})
+	})
+}
+
+// A healthy interval takes one off the multiplier.
+func TestBackoffShrinks(t *testing.T) {
+	watched(t, envoy(), 2, func(t *testing.T, d *Detector, _ counts, _ *atomic.Int64) {
+		h := d.Host(0)
+		fail(h, 500, 5)
+		time.Sleep(31 * time.Second)
+		time.Sleep(10 * time.Second)
+		fail(h, 500, 5)
+		time.Sleep(40 * time.Second)
+		if h.Ejected() {
+			t.Error("a healthy interval was forgotten")
+		}
+	})
+}
+
+// Gateway failures are found but not enforced by default.
+func TestGatewayFailure(t *testing.T) {
+	p := envoy()
+	p.Consecutive5xx = 100
+	watched(t, p, 2, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+		fail(d.Host(0), 503, 4)
+		fail(d.Host(0), 500, 1) // no gateway's
+		fail(d.Host(0), 502, 5)
+		if d.Host(0).Ejected() {
+			t.Error("ejected")
+		}
+		c.want(t, map[string]int64{"ejections_detected_consecutive_gateway_failure": 1, "ejections_total": 1})
+	})
+}
+
+// Ten percent of two hosts is none (Envoy), unless one is always allowed.
+func TestMaxPercent(t *testing.T) {
+	for _, one := range []bool{false, true} {
+		p := envoy()
+		p.MaxPercent, p.AlwaysOne = 10, one
+		watched(t, p, 2, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+			fail(d.Host(0), 500, 5)
+			fail(d.Host(1), 500, 5)
+			if d.Host(0).Ejected() != one || d.Host(1).Ejected() {
+				t.Errorf("always one %v: ejected %v, %v", one, d.Host(0).Ejected(), d.Host(1).Ejected())
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if n := c.values["ejections_overflow"]; one && n != 1 || !one && n != 2 {
+				t.Errorf("ejections_overflow %d", n)
+			}
+		})
+	}
+}
+
+// Failures of this side count as 5xx, unless they are told apart.
+func TestLocalFailures(t *testing.T) {
+	for _, split := range []bool{false, true} {
+		p := envoy()
+		p.SplitLocal = split
+		watched(t, p, 1, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+			h := d.Host(0)
+			for range 4 {
+				h.Failed()
+			}
+			h.Connected(false) // resets what is in a row only where it is told apart
+			h.TimedOut()
+			if h.Ejected() == split {
+				t.Errorf("split %v: ejected %v", split, h.Ejected())
+			}
+			if split {
+				for range 4 {
+					h.Failed()
+				}
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				if !h.Ejected() || c.values["ejections_enforced_consecutive_local_origin_failure"] != 1 {
+					t.Error(c.values)
+				}
+			}
+		})
+	}
+}
+
+// Of five hosts the one whose success rate is far below the others is ejected.
+func TestSuccessRate(t *testing.T) {
+	p := envoy()
+	p.Consecutive5xx = 1000
+	watched(t, p, 5, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+		for i := range 5 {
+			fail(d.Host(i), 200, 100)
+		}
+		fail(d.Host(3), 500, 100)
+		time.Sleep(11 * time.Second)
+		for i := range 5 {
+			if d.Host(i).Ejected() != (i == 3) {
+				t.Errorf("host %d: ejected %v", i, d.Host(i).Ejected())
+			}
+		}
+		if r, local := d.Host(3).Rates(); r != 50 || local != -1 {
+			t.Errorf("rates %v, %v", r, local)
+		}
+		c.want(t, map[string]int64{
+			"ejections_detected_success_rate": 1, "ejections_enforced_success_rate": 1, "ejections_enforced_total": 1,
+			"ejections_success_rate": 1, "ejections_active": 1,
+		})
+	})
+}
+
+func TestTooFewForRates(t *testing.T) {
+	p := envoy()
+	p.Consecutive5xx = 1000
+	watched(t, p, 5, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+		for i := range 4 { // of five
+			fail(d.Host(i), 200, 100)
+		}
+		fail(d.Host(3), 500, 900)
+		time.Sleep(11 * time.Second)
+		c.want(t, map[string]int64{})
+		if r, _ := d.Host(0).Rates(); r != 100 {
+			t.Errorf("rate %v", r)
+		}
+	})
+}
+
+func TestFailurePercentage(t *testing.T) {
+	p := envoy()
+	p.Consecutive5xx, p.RateHosts, p.FailureHosts = 1000, 100, 1
+	p.Enforce[plan.FailurePercentage] = 100
+	watched(t, p, 2, func(t *testing.T, d *Detector, _ counts, _ *atomic.Int64) {
+		for i, good := range []int{16, 15} { // of 100
+			fail(d.Host(i), 200, good)
+			fail(d.Host(i), 500, 100-good)
+		}
+		time.Sleep(11 * time.Second)
+		if d.Host(0).Ejected() || !d.Host(1).Ejected() {
+			t.Error("85 % is the bar")
+		}
+	})
+}
+
+func TestHealthCheckReturns(t *testing.T) {
+	watched(t, envoy(), 2, func(t *testing.T, d *Detector, c counts, changes *atomic.Int64) {
+		h := d.Host(0)
+		h.Checked()
+		fail(h, 500, 5)
+		h.Checked()
+		if h.Ejected() || changes.Load() != 2 {
+			t.Errorf("ejected %v after %d changes", h.Ejected(), changes.Load())
+		}
+		fail(h, 500, 5)
+		d.Close()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.values["ejections_active"] != 0 {
+			t.Error("a closed detector still counts")
+		}
+	})
+}
