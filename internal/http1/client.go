@@ -148,9 +148,12 @@ func (c *Client) release(reuse bool, why *httpmsg.ResetError) {
 		c.busy = false
 	}
 	c.mu.Unlock()
-	if reuse {
+	switch {
+	case reuse:
 		c.tell(changed, nil)
 		return
+	case why == nil:
+		why = &httpmsg.ResetError{Reason: httpmsg.LocalReset}
 	}
 	c.end(why)
 }

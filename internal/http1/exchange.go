@@ -301,15 +301,24 @@ func (x *exchange) Wire() httpmsg.Wire { return x.c.wire() }
 func (x *exchange) Release() {
 	complete := !x.begun || x.ended.Load() && x.answered.Load() && (x.body.done.Load() || x.body.skip())
 	reuse := complete && (!x.begun || x.head.keep) && !x.tunnel.Load() && x.c.clean()
-	why := x.c.why.Load()
-	if why == nil {
-		why = x.failed.Load()
+	if reuse {
+		x.c.release(true, nil)
+		return
 	}
-	if why == nil {
-		why = &httpmsg.ResetError{Reason: httpmsg.LocalReset}
-	}
+	why := x.whyOver()
 	if !complete {
 		x.c.abort(why, x.tunnel.Load())
 	}
-	x.c.release(reuse, why)
+	x.c.release(false, why)
+}
+
+// whyOver is why the connection is not used again.
+func (x *exchange) whyOver() *httpmsg.ResetError {
+	if why := x.c.why.Load(); why != nil {
+		return why
+	}
+	if why := x.failed.Load(); why != nil {
+		return why
+	}
+	return &httpmsg.ResetError{Reason: httpmsg.LocalReset}
 }

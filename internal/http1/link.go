@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -59,6 +60,9 @@ func (l *link) clean() bool {
 func (l *link) failure(err error) *httpmsg.ResetError {
 	if why := l.why.Load(); why != nil {
 		return why
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
 	return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
 }
