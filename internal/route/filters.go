@@ -41,14 +41,15 @@ func (p *perFilter) add(s *extension.Scope, name string, a *anypb.Any) {
 		}
 		m := msg.(*routev3.FilterConfig)
 		filterFields.Check(s, m)
-		p.disabled[name] = m.Disabled
 		switch {
 		case m.Disabled:
+			p.disabled[name] = true
 			return
 		case m.Config == nil:
 			s.Errorf("Empty route/virtual host per filter configuration for %s filter", name)
 			return
 		case m.Config.TypeUrl == "": // enabled, and nothing else
+			p.disabled[name] = false
 			return
 		}
 		a, optional, s = m.Config, m.IsOptional, s.Field("config")

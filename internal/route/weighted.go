@@ -24,8 +24,8 @@ func (c *compiler) weighted(s *extension.Scope, r *Route, m *routev3.WeightedClu
 		weight := uint64(e.GetWeight().GetValue())
 		w.total += weight
 		w.weights = append(w.weights, weight)
-		if m.RuntimeKeyPrefix != "" {
-			w.keys = append(w.keys, m.RuntimeKeyPrefix+"."+e.GetName())
+		if m.GetRuntimeKeyPrefix() != "" {
+			w.keys = append(w.keys, m.GetRuntimeKeyPrefix()+"."+e.GetName())
 		}
 		c.share(s.Field("clusters").Index(i), &w.entries[i], r, e, own, host)
 	}
