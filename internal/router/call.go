@@ -26,16 +26,22 @@ type call struct {
 	alt     *responses // of x-envoy-upstream-alt-stat-name; nil: none
 
 	limits   limits
+	retry    *retries // nil: there is one try only
+	replay   *replay  // of the request's body; nil: it is sent once
+	tee      *tee     // nil: nobody else gets the body
 	grpc     bool
+	envoy    bool // the request has x-envoy headers
+	hedged   bool // a try that is slow gets company
 	internal bool // the request comes from inside
 	ends     bool // it is a CONNECT that ends here
 	hash     *uint64
 	hashed   uint64
-	cookies  []string // set-cookie lines that the response gets
-	tries    int      // begun so far
-	answer   answer   // what the client gets
-	senders  sync.WaitGroup
-	first    try // the others, if there are any, are made
+	cookies  []string       // set-cookie lines that the response gets
+	tries    int            // begun so far
+	answer   answer         // what the client gets
+	slow     chan struct{}  // the latest try of a race ran into its per-try timeout; nil: no race
+	senders  sync.WaitGroup // all goroutines of the call
+	first    try            // the others, if there are any, are made
 
 	// Functions that are passed on, made once.
 	onReset func(*httpmsg.ResetError)
@@ -58,7 +64,7 @@ const (
 	routeClock  = iota // the route's timeout
 	tryClock           // of the one try: the per-try timeout
 	idleClock          // of the one try: the per-try idle timeout
-	streamClock        // the cluster's max_stream_duration
+	streamClock        // of the one try: the cluster's max_stream_duration
 	lingerClock        // for the end of a request whose response is complete
 	clocks
 )
@@ -94,6 +100,7 @@ func (x *call) free() {
 	x.stream, x.route, x.action, x.cluster, x.stats = nil, nil, nil, nil, nil
 	x.virtual, x.own, x.alt = nil, nil, nil
 	x.limits, x.grpc, x.internal, x.ends, x.tries, x.answer = limits{}, false, false, false, 0, answer{}
+	x.envoy, x.hedged, x.retry, x.replay, x.tee, x.slow = false, false, nil, nil, nil, nil
 	x.hash, x.cookies = nil, nil
 	x.router.calls.Put(x)
 }
@@ -210,9 +217,16 @@ func (x *call) expired(clock int) {
 	case routeClock:
 		x.strike(routeTimeout)
 	case streamClock:
-		x.strike(streamTimeout)
+		x.strikeTries(streamTimeout)
 	case tryClock:
-		x.strikeTries(tryTimeout)
+		if !x.hedged {
+			x.strikeTries(tryTimeout)
+			return
+		}
+		select {
+		case x.slow <- struct{}{}:
+		default:
+		}
 	case idleClock:
 		x.idle()
 	case lingerClock:

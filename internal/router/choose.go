@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
 )
 
 // aim finds out what chooses among the cluster's hosts.
@@ -32,8 +33,8 @@ func criteria(base, over *structpb.Struct) *structpb.Struct {
 }
 
 // nameHost gives the request the name of the host that was chosen.
-func (x *call) nameHost(h *filter.Host) {
+func (x *call) nameHost(r *httpmsg.Request, h *filter.Host) {
 	if h.Hostname != "" {
-		x.action.SetHost(x.stream.Request, h.Hostname, !x.router.config.Quiet)
+		x.action.SetHost(r, h.Hostname, !x.router.config.Quiet)
 	}
 }

@@ -60,6 +60,13 @@ func (x *call) count(status int, host *filter.Host) {
 	x.trees(x.canary(host), func(r *responses) { r.count(status, blank) })
 }
 
+// countTry counts a response that the client does not get.
+func (x *call) countTry(status int) {
+	if !x.router.config.NoStatistics {
+		x.stats.all.count(status, x.grpc && x.router.config.NoGRPCFailures)
+	}
+}
+
 // time records how long the exchange took, from the end of the request on.
 func (x *call) time(took time.Duration, host *filter.Host) {
 	if x.router.config.NoStatistics || x.stream.Info.HTTP().HealthCheck {

@@ -125,6 +125,15 @@ func (f *failure) details(started bool) string {
 	return ""
 }
 
+// reset is a failure as outlier detection takes it.
+func (f *failure) reset() *httpmsg.ResetError {
+	r := &httpmsg.ResetError{Reason: f.reason, Failure: f.text}
+	if f.kind != wasReset {
+		r.Reason = httpmsg.ConnectionTimeout
+	}
+	return r
+}
+
 // flags are the response flags of a failure.
 func (f *failure) flags() filter.Flags {
 	switch f.kind {

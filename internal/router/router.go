@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math/rand/v2"
 	"sync"
 
 	"github.com/ginnel/ginnel/filter"
@@ -20,11 +21,12 @@ type Router struct {
 	shares   book[shareKey, *responses]
 	calls    sync.Pool // of *call
 	numbers  numbers
+	random   func(n int64) int64 // below n, which is positive
 }
 
 // NewHTTPHandler implements filter.HTTPTerminalFactory.
 func (c *Config) NewHTTPHandler(env *filter.HTTPEnv) (filter.HTTPHandler, error) {
-	r := &Router{config: c, env: env, stats: newStats(env.HTTP)}
+	r := &Router{config: c, env: env, stats: newStats(env.HTTP), random: rand.Int64N}
 	r.calls.New = func() any { return newCall(r) }
 	for _, f := range c.Logs {
 		log, err := f.NewAccessLog(env.Env)

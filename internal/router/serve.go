@@ -2,6 +2,7 @@ package router
 
 import (
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -17,10 +18,10 @@ type answer struct {
 
 	tunnel bool // the bytes behind the heads are a tunnel's
 	open   bool // the tunnel has been accepted
-	racing bool // tries run beside each other
 	begun  bool // the client has got something; guarded by call.mu
 	whole  bool // the response has ended in order; guarded by call.mu
 	canary bool
+	failed failure // why it broke off
 }
 
 // serve answers the request of the call, which it then owns.
@@ -36,6 +37,9 @@ func (x *call) serve() (*httpmsg.Response, error) {
 	if s.Request.Body == nil {
 		x.complete()
 	}
+	if x.hedged {
+		return x.race()
+	}
 	return x.exchange()
 }
 
@@ -44,7 +48,10 @@ func (x *call) serve() (*httpmsg.Response, error) {
 func (x *call) prepare() (filter.LocalReply, bool) {
 	s, c := x.stream, x.router.config
 	x.grpc = isGRPC(s.Request)
-	x.internal = s.Request.Header.Get("x-envoy-internal") == "true"
+	if x.envoy = hasEnvoy(s.Request.Header); x.envoy {
+		x.internal = s.Request.Header.Get("x-envoy-internal") == "true"
+	}
+	x.hedged = x.hedges()
 	x.countBy()
 	if reply, bad := c.check(s.Request); bad {
 		return reply, true
@@ -64,11 +71,48 @@ func (x *call) prepare() (filter.LocalReply, bool) {
 	x.limit()
 	x.expect(0)
 	x.aim()
+	x.retry = x.policy()
+	if x.hedged = x.hedged && x.limits.try > 0 && !x.answer.tunnel; x.hedged {
+		x.slow = make(chan struct{}, 1)
+	}
 	if x.route.Host.AttemptCount {
 		s.Request.Header.Set("x-envoy-attempt-count", "1")
 	}
 	x.route.Forward(s.Request, s.Info, !c.Quiet)
+	x.mirror()
+	x.keep()
 	return filter.LocalReply{}, false
+}
+
+// hasEnvoy reports whether there are x-envoy headers, which most requests lack.
+func hasEnvoy(h httpmsg.Header) bool {
+	for i := range h {
+		if strings.HasPrefix(h[i].Name, "x-envoy-") {
+			return true
+		}
+	}
+	return false
+}
+
+// keep has the body of the request kept where it may be needed again.
+func (x *call) keep() {
+	s := x.stream
+	if s.Request.Body == nil || x.answer.tunnel || x.retry == nil && x.action.Redirect == nil && !x.hedged {
+		return
+	}
+	x.replay = newReplay(s.Request.Body, x.room(), x.spill)
+}
+
+// room is how much of a request may be kept; 0: all of it.
+func (x *call) room() int {
+	limit := 0
+	if l := x.stream.Info.Listener; l != nil {
+		limit = l.BufferBytes
+	}
+	if r := x.route; r.HasBuffer && (!r.Capped || limit == 0 || r.BufferBytes < uint64(limit)) {
+		limit = max(int(min(r.BufferBytes, math.MaxInt32)), 1)
+	}
+	return limit
 }
 
 // isGRPC reports whether a request is one of gRPC.
@@ -91,10 +135,46 @@ func (x *call) exchange() (*httpmsg.Response, error) {
 	for {
 		x.begun(t)
 		resp, f := x.run(t)
-		if f.kind != noFailure {
-			return x.fail(t, f)
+		switch {
+		case f.kind == noFailure && !x.againAfter(resp):
+			if x.redirects(t, resp) {
+				return x.router.ServeHTTP(x.stream)
+			}
+			return x.deliver(t, resp)
+		case f.kind != noFailure && !x.again(t, f):
+			x.discard(t, nil, f)
+			return x.fail(f)
 		}
-		return x.deliver(t, resp)
+		x.discard(t, resp, f)
+		if t, f = x.anew(f); f.kind != noFailure {
+			return x.fail(f)
+		}
+	}
+}
+
+// discard ends a try whose result the client does not get.
+func (x *call) discard(t *try, resp *httpmsg.Response, f failure) {
+	x.log(t, f, resp, filter.UpstreamEnd)
+	switch {
+	case resp != nil:
+		t.outcome(resp.Status, nil)
+		x.countTry(resp.Status)
+	case f.kind != clientGone:
+		t.outcome(0, f.reset())
+		x.chargeTry(f)
+	}
+	if t.up != nil {
+		t.info.HTTP().UpWire = t.up.Wire()
+	}
+	x.tried(t)
+	t.finish()
+}
+
+// tried notes the host of a try for those that follow.
+func (x *call) tried(t *try) {
+	if x.retry != nil && !t.noted && t.info.Up.Host != nil {
+		t.noted = true
+		x.retry.tried = append(x.retry.tried, t.info.Up.Host)
 	}
 }
 
@@ -105,6 +185,10 @@ func (x *call) run(t *try) (*httpmsg.Response, failure) {
 	}
 	if x.stream.Request.Body != nil {
 		t.source = source{try: t, in: x.stream.Request.Body}
+		if x.replay != nil {
+			t.cursor = &cursor{replay: x.replay}
+			t.source.in = t.cursor
+		}
 		t.body = &t.source
 	}
 	if f := t.write(); f.kind != noFailure {
@@ -120,6 +204,9 @@ func (x *call) run(t *try) (*httpmsg.Response, failure) {
 // inform passes an informational response on. From then on the client has a part of the
 // answer, and there are no more tries.
 func (x *call) inform(t *try, r *httpmsg.Response) error {
+	if x.hedged { // another try may answer
+		return nil
+	}
 	t.began = true
 	x.begins(t)
 	x.count(r.Status, t.up.Host())
@@ -132,6 +219,9 @@ func (x *call) begins(t *try) {
 	x.answer.begun = true
 	x.due[tryClock], x.due[idleClock] = 0, 0
 	x.mu.Unlock()
+	if x.replay != nil {
+		x.replay.last()
+	}
 }
 
 // deliver hands the response of t on.
@@ -183,13 +273,12 @@ func (x *call) attempts(h *httpmsg.Header) {
 	}
 }
 
-// fail answers a call whose last try was t, in vain.
-func (x *call) fail(t *try, f failure) (*httpmsg.Response, error) {
-	t.finish()
+// fail answers a call whose tries were in vain.
+func (x *call) fail(f failure) (*httpmsg.Response, error) {
 	if f.kind == clientGone {
 		return nil, x.goneWhy()
 	}
-	x.charge(t, f)
+	x.charge(f)
 	s := x.stream
 	started := x.answer.begun
 	reply := f.reply(started, x.tries > 1, x.limits.status)
@@ -203,13 +292,8 @@ func (x *call) fail(t *try, f failure) (*httpmsg.Response, error) {
 	return s.Reply(reply), nil
 }
 
-// charge counts a failure.
-func (x *call) charge(t *try, f failure) {
-	var host *filter.Host
-	if t.info != nil {
-		host = t.info.Up.Host
-	}
-	status := f.reply(false, false, x.limits.status).Status
+// chargeTry counts what ended a try.
+func (x *call) chargeTry(f failure) {
 	switch f.kind {
 	case routeTimeout:
 		x.stats.timeout.Add(1)
@@ -220,11 +304,15 @@ func (x *call) charge(t *try, f failure) {
 	case streamTimeout:
 		x.stats.maxDuration.Add(1)
 	}
+}
+
+// charge counts a call that failed.
+func (x *call) charge(f failure) {
 	if x.answer.begun {
 		x.router.stats.lateResets.Add(1)
 		return
 	}
-	x.count(status, host)
+	x.count(f.reply(false, false, x.limits.status).Status, x.stream.Info.Up.Host)
 }
 
 // goneWhy is why the client's stream is over.
@@ -240,11 +328,17 @@ func (x *call) goneWhy() error {
 // finish ends a try whose response is not wanted, or did not come.
 func (t *try) finish() {
 	x := t.call
-	x.mu.Lock()
-	if t.why == noFailure {
-		t.strike(superseded)
+	if t.finished {
+		return
 	}
+	t.finished = true
+	x.mu.Lock()
+	t.strike(superseded)
+	x.due[tryClock], x.due[idleClock], x.due[streamClock] = 0, 0, 0
 	x.mu.Unlock()
+	if t.cursor != nil {
+		t.cursor.end()
+	}
 	x.over(t)
 	t.drop()
 }
@@ -289,6 +383,7 @@ func (a *answer) ended(last []byte) {
 	}
 	if idle && len(last) == 0 && a.Trailer() == nil && len(x.router.logs) == 0 {
 		x.over(a.try)
+		x.settle(a.try)
 		a.try.drop()
 		a.try = nil
 	}
@@ -302,7 +397,9 @@ func (a *answer) cut(err error) error {
 	if f.kind == clientGone {
 		return x.goneWhy()
 	}
-	x.charge(a.try, f)
+	x.chargeTry(f)
+	x.charge(f)
+	a.failed = f
 	i := x.stream.Info
 	i.Flags |= f.flags()
 	i.More().Details = f.details(true)
@@ -324,11 +421,18 @@ func (a *answer) passOn(f failure, err error) error {
 // end is the last thing of a call: the response has been sent, or will not be.
 func (x *call) end() {
 	x.linger()
+	if x.tee != nil {
+		x.tee.end()
+	}
 	x.senders.Wait()
 	x.stream.OnReset(nil)
+	if x.retry != nil && x.retry.done != nil {
+		x.retry.done()
+	}
 	if t := x.answer.try; t != nil {
 		x.over(t)
 		x.settle(t)
+		x.log(t, x.answer.failed, x.stream.Info.HTTP().Response, filter.UpstreamEnd)
 		t.drop()
 	}
 	x.free()
@@ -337,6 +441,7 @@ func (x *call) end() {
 // settle notes what came of the try that was passed on.
 func (x *call) settle(t *try) {
 	http := x.stream.Info.HTTP()
+	http.UpWire = t.up.Wire()
 	if t.source.sent != 0 {
 		http.UpstreamLastSent = t.source.sent
 	}

@@ -12,13 +12,21 @@ import (
 // stats are the router's own, http.<prefix>.
 type stats struct {
 	noRoute, noCluster, redirects, directs, total, lateResets filter.Counter
+
+	// Internal redirects that went to the client, by why.
+	badLocation, unsafeScheme, tooMany, noTarget, predicate filter.Counter
 }
 
 func newStats(s filter.Scope) stats {
 	return stats{
 		noRoute: s.Counter("no_route"), noCluster: s.Counter("no_cluster"),
 		redirects: s.Counter("rq_redirect"), directs: s.Counter("rq_direct_response"),
-		total: s.Counter("rq_total"), lateResets: s.Counter("rq_reset_after_downstream_response_started"),
+		badLocation:  s.Counter("passthrough_internal_redirect_bad_location"),
+		unsafeScheme: s.Counter("passthrough_internal_redirect_unsafe_scheme"),
+		tooMany:      s.Counter("passthrough_internal_redirect_too_many_redirects"),
+		noTarget:     s.Counter("passthrough_internal_redirect_no_route"),
+		predicate:    s.Counter("passthrough_internal_redirect_predicate"),
+		total:        s.Counter("rq_total"), lateResets: s.Counter("rq_reset_after_downstream_response_started"),
 	}
 }
 

@@ -25,7 +25,18 @@ func (x *call) limit() {
 	if p := x.action.Retry; p != nil {
 		l.try, l.tryIdle = p.PerTryTimeout, p.PerTryIdleTimeout
 	}
-	expected := false
+	l.stream = x.cluster.Info().MaxStreamDuration
+	if x.envoy {
+		x.limitBy(h)
+	}
+	if l.route > 0 && l.try >= l.route {
+		l.try = 0
+	}
+}
+
+// limitBy does what the request itself asks for.
+func (x *call) limitBy(h *httpmsg.Header) {
+	l, expected := &x.limits, false
 	if x.router.config.RespectExpected {
 		_, expected = h.Lookup("x-envoy-expected-rq-timeout-ms")
 		millis(h, "x-envoy-expected-rq-timeout-ms", &l.route)
@@ -36,10 +47,6 @@ func (x *call) limit() {
 	}
 	millis(h, "x-envoy-upstream-rq-per-try-timeout-ms", &l.try)
 	h.Del("x-envoy-upstream-rq-per-try-timeout-ms")
-	if l.route > 0 && l.try >= l.route {
-		l.try = 0
-	}
-	l.stream = x.cluster.Info().MaxStreamDuration
 	if millis(h, "x-envoy-upstream-stream-duration-ms", &l.stream) {
 		h.Del("x-envoy-upstream-stream-duration-ms")
 	}
@@ -66,7 +73,7 @@ func millis(h *httpmsg.Header, name string, out *time.Duration) (there bool) {
 // where the route makes its own of it. since is the time since the request was complete.
 func (x *call) expect(since time.Duration) {
 	d := x.limits.try
-	if d == 0 || x.answer.racing {
+	if d == 0 || x.hedged {
 		d = x.limits.route
 	}
 	if d == 0 {

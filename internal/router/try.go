@@ -10,17 +10,22 @@ import (
 
 // A try is one attempt to have a request answered by a host.
 type try struct {
-	call    *call
-	number  int          // 1 is the first
-	info    *filter.Info // what is known of it; the call's, but where several run at once
-	up      filter.UpstreamStream
-	body    httpmsg.Body // what is sent; nil: nothing
-	wrote   bool         // the head was written
-	began   bool         // an informational response has come
-	settled bool         // outlier detection knows what became of it
-	request filter.StreamRequest
-	source  source
-	moved   atomic.Int64 // when bytes last moved, since the call's start
+	call     *call
+	number   int          // 1 is the first
+	info     *filter.Info // what is known of it; the call's, but where several run at once
+	up       filter.UpstreamStream
+	body     httpmsg.Body // what is sent; nil: nothing
+	wrote    bool         // the head was written
+	began    bool         // an informational response has come
+	settled  bool         // outlier detection knows what became of it
+	finished bool         // its answer is not wanted any more
+	noted    bool         // its host is among those that were tried
+	request  filter.StreamRequest
+	cluster  filter.HTTPCluster
+	head     *httpmsg.Request // the request as it is sent
+	source   source
+	cursor   *cursor      // of the call's replay; nil: there is none
+	moved    atomic.Int64 // when bytes last moved, since the call's start
 
 	// Functions that are passed on, made once.
 	waiting func() <-chan struct{}
@@ -44,8 +49,8 @@ func (t *try) clear() {
 	if t.why != noFailure { // it was closed
 		cancel = nil
 	}
-	t.info, t.up, t.body, t.request, t.source = nil, nil, nil, filter.StreamRequest{}, source{}
-	t.wrote, t.began, t.settled, t.sending, t.why, t.holders = false, false, false, false, noFailure, 0
+	t.info, t.up, t.body, t.request, t.source, t.cursor, t.cluster, t.head = nil, nil, nil, filter.StreamRequest{}, source{}, nil, nil, nil
+	t.noted, t.wrote, t.began, t.settled, t.finished, t.sending, t.why, t.holders = false, false, false, false, false, false, noFailure, 0
 	t.cancel = cancel
 }
 
@@ -87,7 +92,8 @@ func (t *try) waits() <-chan struct{} {
 // begin prepares the next try in t.
 func (x *call) begun(t *try) {
 	x.tries++
-	t.number, t.info = x.tries, x.stream.Info
+	t.number, t.info, t.head = x.tries, x.stream.Info, x.stream.Request
+	t.ask()
 	x.mu.Lock()
 	x.live = append(x.live, t)
 	if x.why != noFailure {
@@ -108,20 +114,28 @@ func (x *call) over(t *try) {
 	x.mu.Unlock()
 }
 
-// open gets a stream to a host.
-func (t *try) open() failure {
-	x := t.call
-	r, s := &t.request, x.stream
-	*r = filter.StreamRequest{
+// ask makes the request for a stream.
+func (t *try) ask() {
+	x, s := t.call, t.call.stream
+	t.request = filter.StreamRequest{
 		Info: t.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High,
 		Hash: x.hash, Route: x.route.Metadata(), Waiting: t.waiting,
 		Match: criteria(x.action.Subset, s.Info.Metadata["envoy.lb"]),
 	}
-	open := x.cluster.Open
+	if avoid := x.avoids(); avoid != nil {
+		t.request.Avoid, t.request.AvoidTries = avoid, x.retry.policy.HostAttempts
+	}
+	t.cluster = x.cluster
+}
+
+// open gets a stream to a host.
+func (t *try) open() failure {
+	x := t.call
+	open := t.cluster.Open
 	if x.ends {
 		open = t.dial
 	}
-	up, err := open(r)
+	up, err := open(&t.request)
 	if err != nil {
 		return t.judge(err, connectFailure)
 	}
@@ -132,6 +146,10 @@ func (t *try) open() failure {
 		up.Reset(resetFor(t.why, x.gone))
 		return failure{kind: t.why}
 	}
+	if d := x.limits.stream; d > 0 {
+		now := x.now()
+		x.arm(streamClock, now, now+d)
+	}
 	if x.asked != 0 || x.answer.tunnel {
 		t.timed(x.now())
 	}
@@ -141,7 +159,7 @@ func (t *try) open() failure {
 // timed starts the clocks of a try whose request is complete. call.mu is held.
 func (t *try) timed(now time.Duration) {
 	x := t.call
-	if t.up == nil || x.answer.begun || x.answer.racing {
+	if t.up == nil || x.answer.begun {
 		return
 	}
 	if d := x.limits.try; d > 0 {
@@ -168,10 +186,10 @@ func (t *try) judge(err error, by func(error) failure) failure {
 func (t *try) write() failure {
 	x := t.call
 	if x.action.AutoHost {
-		x.nameHost(t.up.Host())
+		x.nameHost(t.head, t.up.Host())
 	}
-	http := x.stream.Info.HTTP()
-	if err := t.up.WriteRequest(x.stream.Request, t.body == nil); err != nil {
+	http := t.info.HTTP()
+	if err := t.up.WriteRequest(t.head, t.body == nil); err != nil {
 		return t.judge(err, resetFailure)
 	}
 	t.wrote = true
@@ -252,9 +270,6 @@ func (t *try) drop() {
 	}
 	t.up = nil // nobody resets it from now on
 	x.mu.Unlock()
-	if http := t.info.HTTP(); http != nil {
-		http.UpWire = up.Wire()
-	}
 	up.Release()
 }
 
@@ -266,6 +281,8 @@ func (t *try) gone() bool {
 
 // outcome tells outlier detection what became of the try, once.
 func (t *try) outcome(status int, why *httpmsg.ResetError) {
+	t.call.mu.Lock()
+	defer t.call.mu.Unlock()
 	if t.up != nil && !t.settled {
 		t.settled = true
 		t.up.Outcome(status, why)

@@ -65,9 +65,8 @@ func (x *call) terminates() bool {
 
 // dial connects to a host in place of a try's stream.
 func (t *try) dial(s *filter.StreamRequest) (filter.UpstreamStream, error) {
-	x := t.call
 	d := &dial{try: t}
-	err := x.cluster.Connect(&filter.ConnectRequest{Info: t.info, Hop: d, Hash: s.Hash, Match: s.Match, Route: s.Route})
+	err := t.cluster.Connect(&filter.ConnectRequest{Info: t.info, Hop: d, Hash: s.Hash, Match: s.Match, Route: s.Route})
 	switch {
 	case err != nil:
 		return nil, err
