@@ -1,0 +1,643 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
+	"github.com/ginnel/ginnel/internal/netconn"
+)
+
+// TestResponseBytes is what is written for responses.
+func TestResponseBytes(t *testing.T) {
+	const (
+		get11 = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+		get10 = "GET / HTTP/1.0\r\n\r\n"
+		keep  = "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+		head  = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"
+	)
+	length := func(n string) httpmsg.Header { return httpmsg.Header{{Name: "content-length", Value: n}} }
+	tests := []struct {
+		name    string
+		o       ServerOptions
+		in      string
+		status  int
+		h       httpmsg.Header
+		body    string // "": the head ends the response
+		trailer httpmsg.Header
+		want    string
+	}{
+		{"empty", ServerOptions{}, get11, 200, nil, "", nil, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"},
+		{"length", ServerOptions{}, get11, 200, length("3"), "abc", nil, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"},
+		{"chunked", ServerOptions{}, get11, 404, nil, "abc", nil, "HTTP/1.1 404 Not Found\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+		{"unknown status", ServerOptions{}, get11, 999, nil, "", nil, "HTTP/1.1 999 Unknown\r\ncontent-length: 0\r\n\r\n"},
+		{"close asked", ServerOptions{}, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, nil, "", nil, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"},
+		{"proxy-connection: close", ServerOptions{}, "GET / HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\n\r\n", 200, nil, "", nil, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"},
+		{"close set", ServerOptions{}, get11, 200, httpmsg.Header{{Name: "connection", Value: "close"}}, "", nil, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"},
+		{"hop-by-hop", ServerOptions{}, get11, 200, httpmsg.Header{{Name: "keep-alive", Value: "x"}, {Name: "transfer-encoding", Value: "gzip"}, {Name: "upgrade", Value: "x"}, {Name: "x", Value: "y"}}, "", nil, "HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 0\r\n\r\n"},
+		{"proper case", ServerOptions{HeaderKeyFormat: KeyFormat{ProperCase: true}}, get11, 200, httpmsg.Header{{Name: "x-abc", Value: "y"}}, "", nil, "HTTP/1.1 200 OK\r\nX-Abc: y\r\nContent-Length: 0\r\n\r\n"},
+		{"HEAD", ServerOptions{}, head, 200, length("3"), "", nil, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"},
+		{"HEAD with a body", ServerOptions{}, head, 200, length("3"), "abc", nil, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"},
+		{"HEAD without length", ServerOptions{}, head, 200, nil, "abc", nil, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"},
+		{"204", ServerOptions{}, get11, 204, length("3"), "", nil, "HTTP/1.1 204 No Content\r\n\r\n"},
+		{"304", ServerOptions{}, get11, 304, length("3"), "", nil, "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n\r\n"},
+		{"trailers", ServerOptions{EnableTrailers: true}, get11, 200, nil, "abc", httpmsg.Header{{Name: "x", Value: "y"}, {Name: "te", Value: "z"}}, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx: y\r\n\r\n"},
+		{"trailers off", ServerOptions{}, get11, 200, nil, "abc", httpmsg.Header{{Name: "x", Value: "y"}}, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"},
+		{"trailers behind a length", ServerOptions{EnableTrailers: true}, get11, 200, length("3"), "abc", httpmsg.Header{{Name: "x", Value: "y"}}, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc"},
+		{"HTTP/1.0", ServerOptions{AcceptHTTP10: true, DefaultHostForHTTP10: "d"}, get10, 200, length("3"), "abc", nil, "HTTP/1.0 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc"},
+		{"HTTP/1.0 kept alive", ServerOptions{AcceptHTTP10: true, DefaultHostForHTTP10: "d"}, keep, 200, length("3"), "abc", nil, "HTTP/1.0 200 OK\r\ncontent-length: 3\r\nconnection: keep-alive\r\n\r\nabc"},
+		{"HTTP/1.0 without length", ServerOptions{AcceptHTTP10: true, DefaultHostForHTTP10: "d"}, keep, 200, nil, "abc", nil, "HTTP/1.0 200 OK\r\nconnection: close\r\n\r\nabc"},
+		{"a line in a value", ServerOptions{}, get11, 200, httpmsg.Header{{Name: "x", Value: "y\r\nz: 1"}}, "", nil, ""},
+		{"length without body", ServerOptions{}, get11, 200, length("3"), "", nil, ""},
+		{"101 unasked", ServerOptions{}, get11, 101, nil, "", nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c, s := pipe.New(pipe.Options{})
+			_, wait := serve(s, &tt.o, &handler{answer: func(_ *httpmsg.Request, w httpmsg.Responder) {
+				err := w.WriteResponse(&httpmsg.Response{Status: tt.status, Header: tt.h}, tt.body == "")
+				if err == nil && tt.body != "" {
+					err = w.WriteData([]byte(tt.body), tt.trailer == nil)
+				}
+				if err == nil && tt.trailer != nil {
+					err = w.WriteTrailer(tt.trailer)
+				}
+				if (err == nil) != (tt.want != "") {
+					t.Errorf("error %v", err)
+				}
+			}})
+			_, _ = io.WriteString(c, tt.in)
+			_ = c.CloseWrite()
+			got, _ := io.ReadAll(c)
+			_ = wait()
+			_ = c.Close()
+			if string(got) != tt.want {
+				t.Errorf("%q\nwant %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestInformational(t *testing.T) {
+	eachPair(t, func(t *testing.T, c, s filter.Stream) {
+		_, wait := serve(s, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+			if r.Header.Get("expect") != "100-continue" {
+				t.Error("no expect")
+			}
+			if err := w.WriteResponse(&httpmsg.Response{Status: 100}, true); err != nil {
+				t.Error(err)
+			}
+			body, _ := readBody(t, r.Body)
+			_ = w.WriteResponse(&httpmsg.Response{Status: 200, Header: httpmsg.Header{{Name: "x", Value: body}}}, true)
+		}})
+		_, _ = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+		expect(t, c, "HTTP/1.1 100 Continue\r\n\r\n")
+		_, _ = io.WriteString(c, "abc")
+		expect(t, c, "HTTP/1.1 200 OK\r\nx: abc\r\ncontent-length: 0\r\n\r\n")
+		_ = c.Close()
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// expect reads exactly what is wanted.
+func expect(t *testing.T, r io.Reader, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	if _, err := io.ReadFull(r, b); err != nil || string(b) != want {
+		t.Fatalf("read %q, %v, want %q", b, err, want)
+	}
+}
+
+// ends checks that what is read ends in order.
+func ends(t *testing.T, r io.Reader) {
+	t.Helper()
+	if b, err := io.ReadAll(r); err != nil || len(b) > 0 {
+		t.Fatalf("read %q, %v, want the end", b, err)
+	}
+}
+
+// TestTunnel: bytes pass both ways, and each direction ends by itself.
+func TestTunnel(t *testing.T) {
+	requests := map[string]httpmsg.Request{
+		"CONNECT": {Method: "CONNECT", Authority: "b:1"},
+		"upgrade": {Method: "GET", Path: "/", Authority: "b", Upgrade: "foo"},
+	}
+	for name, r := range requests {
+		for _, clientFirst := range []bool{true, false} {
+			t.Run(name, func(t *testing.T) {
+				eachPair(t, func(t *testing.T, cc, sc filter.Stream) { tunnel(t, cc, sc, &r, clientFirst) })
+			})
+		}
+	}
+}
+
+func tunnel(t *testing.T, cc, sc filter.Stream, r *httpmsg.Request, clientFirst bool) {
+	big := strings.Repeat("0123456789abcdef", 20_000)
+	status := 200
+	if r.Upgrade != "" {
+		status = 101
+	}
+	clientEnded := make(chan struct{})
+	_, wait := serve(sc, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		if err := w.WriteResponse(&httpmsg.Response{Status: status}, false); err != nil {
+			t.Error(err)
+		}
+		if err := w.Flush(); err != nil {
+			t.Error(err)
+		}
+		if !clientFirst {
+			if err := w.WriteData([]byte(big), true); err != nil {
+				t.Error(err)
+			}
+		}
+		if got, _ := readBody(t, r.Body); got != big {
+			t.Errorf("%d bytes arrived, want %d", len(got), len(big))
+		}
+		close(clientEnded)
+		if clientFirst {
+			if err := w.WriteData([]byte(big), true); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	own := newOwner()
+	c := NewClient(cc, nil, own)
+	x := exchangeOf(t, c)
+	if err := x.WriteRequest(r, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := x.ReadResponse()
+	if err != nil || resp.Status != status {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	if clientFirst {
+		if err := x.WriteData([]byte(big), true); err != nil {
+			t.Fatal(err)
+		}
+		<-clientEnded
+	}
+	if got, _ := readBody(t, resp.Body); got != big {
+		t.Errorf("%d bytes came back, want %d", len(got), len(big))
+	}
+	if !clientFirst {
+		if err := x.WriteData([]byte(big), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := wait(); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	x.Release()
+	<-own.closed
+}
+
+// TestTunnelEarlyEnd: the end of a tunnel that is not accepted yet is kept until it is.
+func TestTunnelEarlyEnd(t *testing.T) {
+	cc, sc := pipe.New(pipe.Options{})
+	defer sc.Close()
+	own := newOwner()
+	c := NewClient(cc, nil, own)
+	x := exchangeOf(t, c)
+	if err := x.WriteRequest(&httpmsg.Request{Method: "CONNECT", Authority: "b:1"}, true); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, sc, "CONNECT b:1 HTTP/1.1\r\nhost: b:1\r\n\r\n")
+	if err := sc.SetReadDeadline(past); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sc.Read(make([]byte, 1)); !isTimeout(err) {
+		t.Errorf("%v, want nothing yet", err)
+	}
+	_ = sc.SetReadDeadline(never)
+	_, _ = io.WriteString(sc, "HTTP/1.1 200 OK\r\n\r\n")
+	if _, err := x.ReadResponse(); err != nil {
+		t.Fatal(err)
+	}
+	ends(t, sc)
+	x.Release()
+	<-own.closed
+}
+
+// TestTunnelReset: a tunnel that is cut off does not look like one that ended.
+func TestTunnelReset(t *testing.T) {
+	for _, kind := range []string{"pipe", "socket"} {
+		t.Run(kind, func(t *testing.T) {
+			c, s := pairs[kind](t)
+			defer c.Close()
+			_, wait := serve(s, &ServerOptions{}, &handler{answer: func(_ *httpmsg.Request, w httpmsg.Responder) {
+				_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+				_ = w.Flush()
+				_, _ = c.Read(make([]byte, 19))
+				w.Reset(&httpmsg.ResetError{Reason: httpmsg.RemoteReset})
+			}})
+			_, _ = io.WriteString(c, "CONNECT b:1 HTTP/1.1\r\n\r\n")
+			_ = wait()
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("%v, want a reset", err)
+			}
+		})
+	}
+}
+
+// TestRefusedTunnel: what came for the tunnel is not taken for a request.
+func TestRefusedTunnel(t *testing.T) {
+	for name, in := range map[string]string{
+		"CONNECT": "CONNECT b:1 HTTP/1.1\r\n\r\n",
+		"upgrade": "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			saw, out := "", ""
+			c, s := pipe.New(pipe.Options{})
+			defer c.Close()
+			_, wait := serve(s, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+				saw += r.Method
+				_ = w.WriteResponse(&httpmsg.Response{Status: 403}, true)
+			}})
+			_, _ = io.WriteString(c, in+"GET /admin HTTP/1.1\r\nHost: a\r\n\r\n")
+			b, _ := io.ReadAll(c)
+			out = string(b)
+			_ = wait()
+			if want := "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"; out != want {
+				t.Errorf("%q, want %q", out, want)
+			}
+			if len(saw) > len("CONNECT") || strings.HasPrefix(saw, "GETGET") {
+				t.Errorf("saw %s", saw)
+			}
+		})
+	}
+}
+
+// TestHangup: a client that goes away is noticed while its request is answered.
+func TestHangup(t *testing.T) {
+	for name, leave := range map[string]func(filter.Stream){
+		"close": func(c filter.Stream) { _ = c.Close() },
+		"reset": func(c filter.Stream) { _ = c.Reset() },
+		"end":   func(c filter.Stream) { _ = c.CloseWrite() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, kind := range []string{"pipe", "socket"} {
+				t.Run(kind, func(t *testing.T) {
+					c, s := pairs[kind](t)
+					defer c.Close()
+					var hangups netconn.Hangups
+					defer hangups.Close()
+					_, wait := serve(s, &ServerOptions{Hangups: &hangups}, &handler{answer: func(_ *httpmsg.Request, w httpmsg.Responder) {
+						gone := make(chan *httpmsg.ResetError, 1)
+						w.OnReset(func(why *httpmsg.ResetError) { gone <- why })
+						leave(c)
+						why := <-gone
+						if why.Reason != httpmsg.ConnectionTermination {
+							t.Errorf("%v", why)
+						}
+						w.OnReset(nil)
+						late := 0
+						w.OnReset(func(*httpmsg.ResetError) { late++ })
+						if late != 1 {
+							t.Error("who asks late is not told")
+						}
+						if err := w.WriteResponse(&httpmsg.Response{Status: 200}, true); err != error(why) {
+							t.Errorf("%v, want %v", err, why)
+						}
+					}})
+					_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+					if err := wait(); err == nil {
+						t.Error("Serve ended in order")
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestTunnelHangup: half a close leaves a tunnel alone, a whole one ends it.
+func TestTunnelHangup(t *testing.T) {
+	c, s := pipe.New(pipe.Options{})
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	_, wait := serve(s, &ServerOptions{Hangups: &hangups}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		gone := make(chan *httpmsg.ResetError, 1)
+		w.OnReset(func(why *httpmsg.ResetError) { gone <- why })
+		_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+		_, _ = io.WriteString(c, "bytes")
+		_ = c.CloseWrite()
+		if got, _ := readBody(t, r.Body); got != "bytes" {
+			t.Errorf("%q", got)
+		}
+		if err := w.WriteData([]byte("more"), false); err != nil || w.Flush() != nil {
+			t.Error(err)
+		}
+		if len(gone) > 0 {
+			t.Error("an end of one direction was taken for one of both")
+		}
+		_ = c.Reset()
+		if err := w.WriteData(make([]byte, 64<<10), false); err == nil {
+			t.Error("wrote to nobody")
+		}
+	}})
+	_, _ = io.WriteString(c, "CONNECT b:1 HTTP/1.1\r\n\r\n")
+	_ = wait()
+}
+
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pipe.New(pipe.Options{})
+		srv, wait := serve(s, &ServerOptions{}, &handler{})
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		expect(t, c, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+		synctest.Wait()
+		begun := time.Now()
+		srv.Drain(time.Minute)
+		srv.Drain(0)
+		ends(t, c)
+		if d := time.Since(begun); d != time.Minute {
+			t.Errorf("ended after %v", d)
+		}
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+	})
+}
+
+func TestDrainBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pipe.New(pipe.Options{})
+		srv, wait := serve(s, &ServerOptions{}, &handler{})
+		synctest.Wait()
+		srv.Drain(time.Minute)
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		expect(t, c, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+		ends(t, c)
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+	})
+}
+
+func TestDrainIdleAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pipe.New(pipe.Options{})
+		srv, wait := serve(s, &ServerOptions{}, &handler{})
+		synctest.Wait()
+		srv.Drain(0)
+		ends(t, c)
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+	})
+}
+
+func TestRequestHeadersTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pipe.New(pipe.Options{})
+		var details string
+		_, wait := serve(s, &ServerOptions{RequestHeadersTimeout: time.Second}, &handler{
+			refuse: func(_ *httpmsg.Request, w httpmsg.Responder, status int, why *httpmsg.ResetError) {
+				details = why.Details
+				_ = w.WriteResponse(&httpmsg.Response{Status: status}, true)
+			}})
+		// A silent connection is not timed, nor is a body.
+		time.Sleep(time.Hour)
+		_, _ = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n")
+		time.Sleep(time.Hour)
+		_, _ = io.WriteString(c, "x")
+		_ = c.SetReadDeadline(time.Now().Add(time.Hour))
+		expect(t, c, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"[:15])
+		_ = c.Close()
+		_ = wait()
+
+		c, s = pipe.New(pipe.Options{})
+		_, wait = serve(s, &ServerOptions{RequestHeadersTimeout: time.Second}, &handler{
+			refuse: func(_ *httpmsg.Request, w httpmsg.Responder, status int, why *httpmsg.ResetError) {
+				details = why.Details
+				_ = w.WriteResponse(&httpmsg.Response{Status: status}, true)
+			}})
+		_, _ = io.WriteString(c, "G")
+		begun := time.Now()
+		expect(t, c, "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+		ends(t, c)
+		_ = wait()
+		if d := time.Since(begun); d != time.Second || details != "request_header_timeout" {
+			t.Errorf("%q after %v", details, d)
+		}
+		_ = c.Close()
+	})
+}
+
+// TestDelayedClose: a client that is still sending reads the response, and is cut off
+// after a while.
+func TestDelayedClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := pipe.New(pipe.Options{})
+		_, wait := serve(s, &ServerOptions{DelayedCloseTimeout: time.Second}, &handler{})
+		_, _ = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc")
+		begun := time.Now()
+		expect(t, c, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+		ends(t, c)
+		for range 9 {
+			time.Sleep(100 * time.Millisecond)
+			if _, err := io.WriteString(c, "more"); err != nil {
+				t.Fatalf("after %v: %v", time.Since(begun), err)
+			}
+		}
+		_ = wait()
+		if d := time.Since(begun); d != time.Second {
+			t.Errorf("closed after %v", d)
+		}
+		if _, err := io.WriteString(c, "more"); err == nil {
+			t.Error("the connection is still there")
+		}
+		_ = c.Close()
+	})
+}
+
+// TestStopRequest: a request can be given up and answered all the same.
+func TestStopRequest(t *testing.T) {
+	eachPair(t, func(t *testing.T, c, s filter.Stream) {
+		why := &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: "enough"}
+		_, wait := serve(s, &ServerOptions{DelayedCloseTimeout: time.Minute}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+			if p, err := r.Body.Next(); string(p) != "a" || err != nil {
+				t.Errorf("%q, %v", p, err)
+			}
+			waits := make(chan error)
+			go func() {
+				_, err := r.Body.Next()
+				waits <- err
+			}()
+			w.StopRequest(why)
+			if err := <-waits; err != error(why) {
+				t.Errorf("%v, want %v", err, why)
+			}
+			_ = w.WriteResponse(&httpmsg.Response{Status: 408}, true)
+		}})
+		_, _ = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na")
+		expect(t, c, "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+		ends(t, c)
+		_ = c.Close()
+		_ = wait()
+	})
+}
+
+// TestUnfinished: what a handler leaves undone cannot be taken for a whole response.
+func TestUnfinished(t *testing.T) {
+	for name, answer := range map[string]func(r *httpmsg.Request, w httpmsg.Responder){
+		"nothing": func(*httpmsg.Request, httpmsg.Responder) {},
+		"half": func(_ *httpmsg.Request, w httpmsg.Responder) {
+			_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+			_ = w.WriteData([]byte("abc"), false)
+			_ = w.Flush()
+		},
+		"reset": func(_ *httpmsg.Request, w httpmsg.Responder) {
+			_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+			w.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachPair(t, func(t *testing.T, c, s filter.Stream) {
+				_, wait := serve(s, &ServerOptions{}, &handler{answer: answer})
+				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				b, _ := io.ReadAll(c)
+				if strings.Contains(string(b), "\r\n0\r\n") {
+					t.Errorf("%q", b)
+				}
+				if err := wait(); err == nil {
+					t.Error("Serve ended in order")
+				}
+			})
+		})
+	}
+}
+
+// TestClose: who serves, reads and writes hears why.
+func TestClose(t *testing.T) {
+	eachPair(t, func(t *testing.T, c, s filter.Stream) {
+		why := &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: "test"}
+		started := make(chan struct{})
+		srv, wait := serve(s, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+			told := make(chan *httpmsg.ResetError, 1)
+			w.OnReset(func(why *httpmsg.ResetError) { told <- why })
+			close(started)
+			if _, err := r.Body.Next(); err != error(why) {
+				t.Errorf("Next: %v", err)
+			}
+			if got := <-told; got != why {
+				t.Errorf("told %v", got)
+			}
+			if err := w.WriteResponse(&httpmsg.Response{Status: 200}, true); err != error(why) {
+				t.Errorf("WriteResponse: %v", err)
+			}
+		}})
+		_, _ = io.WriteString(c, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+		<-started
+		srv.Close(why)
+		if err := wait(); err != error(why) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+func TestCloseIdle(t *testing.T) {
+	eachPair(t, func(t *testing.T, _, s filter.Stream) {
+		why := &httpmsg.ResetError{Reason: httpmsg.LocalReset}
+		srv, wait := serve(s, &ServerOptions{}, &handler{})
+		srv.Close(why)
+		if err := wait(); err != error(why) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+}
+
+// TestStreaming: both bodies at the same time, each piece as soon as it is there.
+func TestStreaming(t *testing.T) {
+	eachPair(t, func(t *testing.T, cc, sc filter.Stream) {
+		_, wait := serve(sc, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+			_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+			if _, _, err := httpmsg.Copy(w, r.Body); err != nil {
+				t.Error(err)
+			}
+		}})
+		own := newOwner()
+		c := NewClient(cc, nil, own)
+		x := exchangeOf(t, c)
+		mustSend(t, x, false)
+		if err := x.WriteData([]byte("0"), false); err != nil || x.Flush() != nil {
+			t.Fatal(err)
+		}
+		resp, err := x.ReadResponse()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 9 {
+			p, err := resp.Body.Next()
+			if err != nil || string(p) != string(rune('0'+i)) {
+				t.Fatalf("%q, %v, want %d", p, err, i)
+			}
+			if err := x.WriteData([]byte{byte('1' + i)}, i == 8); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, _ := readBody(t, resp.Body); got != "9" {
+			t.Errorf("%q", got)
+		}
+		x.Release()
+		<-own.closed
+		_ = wait()
+	})
+}
+
+// TestPreserveCase: names leave as they came.
+func TestPreserveCase(t *testing.T) {
+	c, s := pipe.New(pipe.Options{})
+	defer c.Close()
+	_, wait := serve(s, &ServerOptions{HeaderKeyFormat: KeyFormat{PreserveCase: true, ProperCase: true}}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		if r.Header.Get("x-aa") != "1" {
+			t.Errorf("%v", r.Header)
+		}
+		_ = w.WriteResponse(&httpmsg.Response{Status: 200, Header: append(httpmsg.Header{{Name: "own", Value: "2"}}, r.Header...)}, true)
+	}})
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nhOsT: a\r\nx-Aa: 1\r\n\r\n")
+	expect(t, c, "HTTP/1.1 200 OK\r\nOwn: 2\r\nx-Aa: 1\r\nContent-Length: 0\r\n\r\n")
+	_ = c.CloseWrite()
+	_ = wait()
+}
+
+// TestWire: the bytes of an exchange, and of its heads.
+func TestWire(t *testing.T) {
+	const in, out = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+	c, s := pipe.New(pipe.Options{})
+	defer c.Close()
+	srv, wait := serve(s, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		_, _ = readBody(t, r.Body)
+		_ = w.WriteResponse(&httpmsg.Response{Status: 200}, true)
+		want := httpmsg.Wire{Received: uint64(len(in)), HeaderReceived: uint64(len(in) - 3), Sent: uint64(len(out)), HeaderSent: uint64(len(out))}
+		if got := w.(httpmsg.Metered).Wire(); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}})
+	for range 2 {
+		_, _ = io.WriteString(c, in)
+		expect(t, c, out)
+	}
+	_ = c.CloseWrite()
+	_ = wait()
+	if r, w := srv.Bytes(); r != 2*uint64(len(in)) || w != 2*uint64(len(out)) {
+		t.Errorf("%d, %d", r, w)
+	}
+}
