@@ -14,8 +14,8 @@ type encoder struct {
 	table   table
 	huffman bool
 	cap     uint32 // of the table, by this side's configuration
-	lowest  uint32 // the smallest size asked for since the last block
-	resized bool   // the next block begins with the table's size
+	target  uint32 // the size that the table shall have
+	lowest  uint32 // the smallest that was asked for and the peer not told of
 	index   *encoderIndex
 }
 
@@ -34,35 +34,32 @@ var hashSeed = maphash.MakeSeed()
 
 func newEncoder(tableSize uint32, huffman bool) *encoder {
 	// The peer's table has the initial size until its SETTINGS have come.
-	e := &encoder{cap: tableSize, huffman: huffman, table: table{max: initialTableSize}, lowest: initialTableSize}
-	if tableSize < initialTableSize {
-		e.resize(initialTableSize)
-	}
+	e := &encoder{cap: tableSize, huffman: huffman, table: table{max: initialTableSize}}
+	e.target, e.lowest = initialTableSize, initialTableSize
+	e.resize(initialTableSize)
 	return e
 }
 
 // resize obeys the peer's SETTINGS_HEADER_TABLE_SIZE.
 func (e *encoder) resize(size uint32) {
-	size = min(size, e.cap)
-	if size == e.table.max {
-		return
-	}
-	e.lowest = min(e.lowest, size)
-	e.resized = true
-	e.table.resize(size)
+	e.target = min(size, e.cap)
+	e.lowest = min(e.lowest, e.target)
 }
 
-// begin begins a block.
+// begin begins a block, with an update of the table's size if it has one. Where the size
+// went down and up again two are due; the second waits for the next block, since x/net's
+// decoder refuses two in one.
 func (e *encoder) begin(p []byte) []byte {
-	if !e.resized {
+	size := e.target
+	if e.lowest < e.table.max {
+		size = e.lowest
+	}
+	e.lowest = e.target
+	if size == e.table.max {
 		return p
 	}
-	e.resized = false
-	if e.lowest < e.table.max {
-		p = appendInteger(p, 0x20, 5, uint64(e.lowest))
-	}
-	e.lowest = e.table.max
-	return appendInteger(p, 0x20, 5, uint64(e.table.max))
+	e.table.resize(size)
+	return appendInteger(p, 0x20, 5, uint64(size))
 }
 
 // field appends a field of a block.
