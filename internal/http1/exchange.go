@@ -122,10 +122,11 @@ var errRequestLine = errors.New("http1: a request that cannot be written on one 
 
 func (x *exchange) requestLine(b []byte, r *httpmsg.Request) ([]byte, error) {
 	target := r.Path
+	ok := target != "" && (target[0] == '/' || target == "*" && r.Method == "OPTIONS")
 	if r.Connect() {
-		target = r.Authority
+		target, ok = r.Authority, true
 	}
-	if !isToken(r.Method) || !isTarget(target) || !isAuthority(r.Authority) {
+	if !ok || !isToken(r.Method) || !isTarget(target) || !isAuthority(r.Authority) {
 		return b, errRequestLine
 	}
 	b = append(append(b, r.Method...), ' ')
