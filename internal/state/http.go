@@ -1,26 +1,63 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
 )
 
-// header makes an operator that reads a header, which TCP has none of. Its arguments
-// are checked all the same.
-func header(a args) (operator, error) {
-	names := strings.Split(a.text, "?")
+// A finder finds a text; false: there is none.
+type finder func(m moment) (string, bool)
+
+// operator prints what f finds.
+func (f finder) operator(a args) operator {
+	return operator{text: func(dst []byte, m moment) ([]byte, bool) {
+		s, ok := f(m)
+		if !ok {
+			return dst, false
+		}
+		return append(dst, a.cutText(s)...), true
+	}}
+}
+
+// header makes an operator that reads the first line of a header, or of its
+// alternative: NAME(main?alternative):N.
+func header(find func(name string) finder) builder {
+	return func(a args) (operator, error) {
+		names, err := headerNames(a.text)
+		if err != nil {
+			return operator{}, err
+		}
+		first := find(names[0])
+		if names[1] == "" {
+			return first.operator(a), nil
+		}
+		second := find(names[1])
+		return finder(func(m moment) (string, bool) {
+			if s, ok := first(m); ok {
+				return s, true
+			}
+			return second(m)
+		}).operator(a), nil
+	}
+}
+
+func headerNames(text string) ([2]string, error) {
+	names := strings.Split(strings.ToLower(text), "?")
 	if len(names) > 2 {
-		return operator{}, fmt.Errorf("More than 1 alternative header specified in token: %s", a.text) //nolint:staticcheck // Envoy's text
+		return [2]string{}, fmt.Errorf("More than 1 alternative header specified in token: %s", text) //nolint:staticcheck // Envoy's text
 	}
 	for _, n := range names {
 		if !headerName(n) {
-			return operator{}, errors.New("Invalid header configuration. Format string contains invalid characters.") //nolint:staticcheck // Envoy's text
+			return [2]string{}, errors.New("Invalid header configuration. Format string contains invalid characters.") //nolint:staticcheck // Envoy's text
 		}
 	}
-	return nothing(a)
+	return [2]string(append(names, "")), nil
 }
 
 // headerName reports whether s is empty or a header name; a leading colon marks a
@@ -33,13 +70,102 @@ func headerName(s string) bool {
 	})
 }
 
-// choice makes an operator that HTTP alone has, with one of the arguments, or none.
-func choice(of ...string) builder {
-	return func(a args) (operator, error) {
-		if err := oneOf(a, a.text, of...); err != nil {
-			return operator{}, err
+// requestHeader finds a header of the request as the filters left it. What makes an
+// upgrade is a header in Envoy.
+func requestHeader(name string) finder {
+	of := func(r *httpmsg.Request) (string, bool) { return r.Header.Lookup(name) }
+	switch name {
+	case ":method", ":scheme", ":authority", ":path", "host":
+		of = func(r *httpmsg.Request) (string, bool) { return r.Lookup(name) }
+	case "upgrade":
+		of = func(r *httpmsg.Request) (string, bool) { return r.Upgrade, r.Upgrade != "" }
+	case "connection":
+		of = func(r *httpmsg.Request) (string, bool) { return "upgrade", r.Upgrade != "" }
+	}
+	return func(m moment) (string, bool) {
+		if r := request(m); r != nil {
+			return of(r)
 		}
-		return nothing(a)
+		return "", false
+	}
+}
+
+func responseHeader(name string) finder {
+	if name == ":status" {
+		return func(m moment) (string, bool) {
+			if r := response(m); r != nil {
+				return strconv.Itoa(r.Status), true
+			}
+			return "", false
+		}
+	}
+	return func(m moment) (string, bool) {
+		if r := response(m); r != nil {
+			return r.Header.Lookup(name)
+		}
+		return "", false
+	}
+}
+
+func responseTrailer(name string) finder {
+	return func(m moment) (string, bool) {
+		if h := m.HTTP(); h != nil {
+			return h.Trailer.Lookup(name)
+		}
+		return "", false
+	}
+}
+
+// request is nil for a connection.
+func request(m moment) *httpmsg.Request {
+	if h := m.HTTP(); h != nil {
+		return h.Request
+	}
+	return nil
+}
+
+// response is nil where there is none, yet or at all.
+func response(m moment) *httpmsg.Response {
+	if h := m.HTTP(); h != nil {
+		return h.Response
+	}
+	return nil
+}
+
+// ofRequest makes an operator whose empty value is missing, as that of a connection.
+func ofRequest(f func(*filter.HTTPInfo) string) builder {
+	return textOf(func(m moment) string {
+		if h := m.HTTP(); h != nil {
+			return f(h)
+		}
+		return ""
+	})
+}
+
+func routeName(h *filter.HTTPInfo) string {
+	if h.Route == nil {
+		return ""
+	}
+	return h.Route.Name()
+}
+
+func responseCode(m moment) uint64 {
+	if h := m.HTTP(); h != nil {
+		return uint64(h.Code)
+	}
+	return 0
+}
+
+func withoutQuery(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return path
+}
+
+func requestWithoutQuery(name string) finder {
+	find := requestHeader(name)
+	return func(m moment) (string, bool) {
+		s, ok := find(m)
+		return withoutQuery(s), ok
 	}
 }
 
@@ -50,30 +176,130 @@ func oneOf(a args, got string, of ...string) error {
 	return fmt.Errorf("Invalid %s option: '%s', only '%s' are allowed", a.name, got, strings.Join(of, "'/'")) //nolint:staticcheck // Envoy's text
 }
 
+var (
+	sentPath     = requestHeader(":path")
+	originalPath = requestHeader("x-envoy-original-path")
+)
+
+// path makes PATH(WQ|NQ:ORIG|PATH|ORIG_OR_PATH).
 func path(a args) (operator, error) {
 	p := append(strings.Split(a.text, ":"), "")
 	if err := errors.Join(oneOf(a, p[0], "WQ", "NQ"), oneOf(a, p[1], "ORIG", "PATH", "ORIG_OR_PATH")); err != nil {
 		return operator{}, err
 	}
-	return nothing(a)
-}
-
-func grpcStatus(a args) (operator, error) {
-	if oneOf(a, a.text, "CAMEL_STRING", "SNAKE_STRING", "NUMBER") != nil {
-		return operator{}, fmt.Errorf("GrpcStatusFormatter only supports CAMEL_STRING, SNAKE_STRING or NUMBER. Got: %s", a.text)
+	from := []finder{originalPath, sentPath}
+	switch p[1] {
+	case "ORIG":
+		from = from[:1]
+	case "PATH":
+		from = from[1:]
 	}
-	return nothing(a)
+	bare := p[0] == "NQ"
+	return finder(func(m moment) (string, bool) {
+		for _, f := range from {
+			if s, ok := f(m); ok {
+				if bare {
+					s = withoutQuery(s)
+				}
+				return s, true
+			}
+		}
+		return "", false
+	}).operator(a), nil
 }
 
-// serverName makes REQUESTED_SERVER_NAME; the forms differ where there is a Host
-// header only.
+// queryParam makes QUERY_PARAM(name).
+func queryParam(a args) (operator, error) {
+	return finder(func(m moment) (string, bool) {
+		path, _ := sentPath(m)
+		_, query, _ := strings.Cut(path, "?")
+		for one := range strings.SplitSeq(query, "&") {
+			k, v, _ := strings.Cut(one, "=")
+			if one != "" && decoded(k) == a.text {
+				return decoded(v), true
+			}
+		}
+		return "", false
+	}).operator(a), nil
+}
+
+// queryParams makes QUERY_PARAMS(ORIG|DECODED).
+func queryParams(a args) (operator, error) {
+	if err := oneOf(a, a.text, "ORIG", "DECODED"); err != nil {
+		return operator{}, err
+	}
+	decode := func(s string) string { return s }
+	if a.text == "DECODED" {
+		decode = decoded
+	}
+	return finder(func(m moment) (string, bool) {
+		path, _ := sentPath(m)
+		_, query, ok := strings.Cut(path, "?")
+		return decode(query), ok
+	}).operator(a), nil
+}
+
+// decoded replaces what percent signs encode; where they encode nothing they stay.
+func decoded(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// serverName makes REQUESTED_SERVER_NAME(SNI_ONLY|SNI_FIRST|HOST_FIRST:ORIG_OR_HOST|HOST|ORIG).
 func serverName(a args) (operator, error) {
 	p := append(strings.Split(a.text, ":"), "")
 	err := errors.Join(oneOf(a, p[0], "SNI_ONLY", "SNI_FIRST", "HOST_FIRST"), oneOf(a, p[1], "ORIG_OR_HOST", "HOST", "ORIG"))
 	if err != nil {
 		return operator{}, err
 	}
-	return textOf(func(m moment) string { return sanitized(m.Rest().Inspected.ServerName) })(a)
+	sni := func(m moment) string { return m.Rest().Inspected.ServerName }
+	host := hostOf(p[1])
+	from := []func(moment) string{sni}
+	switch p[0] {
+	case "SNI_FIRST":
+		from = append(from, host)
+	case "HOST_FIRST":
+		from = []func(moment) string{host, sni}
+	}
+	return textOf(func(m moment) string {
+		for _, f := range from {
+			if s := f(m); s != "" {
+				return sanitized(s)
+			}
+		}
+		return ""
+	})(a)
+}
+
+// hostOf returns the host of a request without its port.
+func hostOf(form string) func(moment) string {
+	sent, original := requestHeader(":authority"), requestHeader("x-envoy-original-host")
+	return func(m moment) string {
+		s, ok := "", false
+		if form != "HOST" {
+			s, ok = original(m)
+		}
+		if !ok && form != "ORIG" {
+			s, _ = sent(m)
+		}
+		if i := strings.LastIndexByte(s, ':'); i >= 0 && strings.LastIndexByte(s, ']') < i {
+			s = s[:i]
+		}
+		return s
+	}
 }
 
 // sanitized replaces what no host name has, for the name came from a client.
@@ -91,93 +317,4 @@ func sanitized(s string) string {
 		}
 	}
 	return string(out)
-}
-
-// coalesce makes COALESCE({"operators": [...]}): the first operator that has a
-// value that is not empty.
-func coalesce(a args, o Options) (operator, error) {
-	if err := (argsRequired | lengthAllowed).check(a); err != nil {
-		return operator{}, err
-	}
-	entries, err := coalesceEntries(a.text)
-	if err != nil {
-		return operator{}, fmt.Errorf("COALESCE: %w", err)
-	}
-	var ops []operator
-	for i, e := range entries {
-		op, err := coalesceOperator(e, o)
-		if err != nil {
-			return operator{}, fmt.Errorf("COALESCE: failed to parse operator at index %d: %w", i, err)
-		}
-		full := op.text
-		op.text = func(dst []byte, m moment) ([]byte, bool) {
-			out, ok := full(dst, m)
-			return a.cut(out, len(dst)), ok
-		}
-		ops = append(ops, op)
-	}
-	return operator{text: firstText(ops), json: firstJSON(ops)}, nil
-}
-
-func coalesceEntries(text string) ([]json.RawMessage, error) {
-	var top map[string]json.RawMessage
-	if !json.Valid([]byte(text)) {
-		return nil, errors.New("failed to parse JSON configuration: JSON supplied is not valid")
-	}
-	if json.Unmarshal([]byte(text), &top) != nil || top["operators"] == nil {
-		return nil, errors.New("JSON configuration must contain 'operators' array")
-	}
-	var entries []json.RawMessage
-	if json.Unmarshal(top["operators"], &entries) != nil {
-		return nil, errors.New("'operators' must be an array")
-	}
-	if len(entries) == 0 {
-		return nil, errors.New("'operators' array must not be empty")
-	}
-	return entries, nil
-}
-
-func coalesceOperator(entry json.RawMessage, o Options) (operator, error) {
-	a := args{max: -1}
-	var fields map[string]json.RawMessage
-	switch {
-	case json.Unmarshal(entry, &a.name) == nil:
-	case json.Unmarshal(entry, &fields) != nil:
-		return operator{}, errors.New("operator entry must be either a string (command name) or an object with 'command' field")
-	case json.Unmarshal(fields["command"], &a.name) != nil:
-		return operator{}, errors.New("operator object must have 'command' field")
-	case fields["param"] != nil && json.Unmarshal(fields["param"], &a.text) != nil:
-		return operator{}, errors.New("'param' field must be a string")
-	case fields["max_length"] != nil && json.Unmarshal(fields["max_length"], &a.max) != nil:
-		return operator{}, errors.New("'max_length' field must be an integer")
-	case fields["max_length"] != nil && a.max <= 0:
-		return operator{}, errors.New("'max_length' must be a positive integer")
-	}
-	op, err := build(a, o)
-	if unknown := (*UnknownOperator)(nil); errors.As(err, &unknown) {
-		return op, fmt.Errorf("unknown command: '%s'", a.name)
-	}
-	return op, err
-}
-
-func firstText(ops []operator) printer {
-	return func(dst []byte, m moment) ([]byte, bool) {
-		for i := range ops {
-			if out, ok := ops[i].text(dst, m); ok && len(out) > len(dst) {
-				return out, true
-			}
-		}
-		return dst, false
-	}
-}
-
-func firstJSON(ops []operator) printer {
-	return func(dst []byte, m moment) ([]byte, bool) {
-		for i := range ops {
-			if out, ok := ops[i].appendJSON(dst, m); ok && string(out[len(dst):]) != `""` {
-				return out, true
-			}
-		}
-		return dst, false
-	}
 }

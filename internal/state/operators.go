@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/ginnel/ginnel/filter"
 )
 
 // commands are Envoy 1.40.0's operators but COALESCE, and those of OwnOperators. What TLS or
@@ -43,7 +45,7 @@ var commands = map[string]commandSpec{
 	"ACCESS_LOG_TYPE":                {bare, textOf(func(m moment) string { return m.t.String() })},
 
 	"CONNECTION_ID":         {bare, number64(func(m moment) uint64 { return m.ID })},
-	"STREAM_ID":             {bare, text(streamID)},
+	"STREAM_ID":             {bare, optional(streamID)},
 	"UNIQUE_ID":             {bare, text(func(dst []byte, _ moment) []byte { return uuid(dst, rand.Uint64(), rand.Uint64()) })},
 	"FILTER_CHAIN_NAME":     {bare, textOf(chainName)},
 	"REQUESTED_SERVER_NAME": {argsOptional, serverName},
@@ -102,18 +104,28 @@ var commands = map[string]commandSpec{
 	"UPSTREAM_METADATA":     {argsRequired, metadataOf(hostMetadata)},
 	"METADATA":              {unchecked, anyMetadata},
 
-	// not known without HTTP
-	"REQ": {argsRequired | lengthAllowed, header}, "RESP": {argsRequired | lengthAllowed, header},
-	"TRAILER": {argsRequired | lengthAllowed, header}, "REQUEST_HEADER": {argsRequired | lengthAllowed, header},
-	"RESPONSE_HEADER": {argsRequired | lengthAllowed, header}, "RESPONSE_TRAILER": {argsRequired | lengthAllowed, header},
-	"STREAM_INFO_REQ":   {argsRequired | lengthAllowed, header},
-	"REQ_WITHOUT_QUERY": {argsRequired | lengthAllowed, header},
-	"QUERY_PARAM":       {argsRequired | lengthAllowed, nothing},
-	"QUERY_PARAMS":      {argsOptional | lengthAllowed, choice("ORIG", "DECODED")},
-	"PATH":              {argsOptional | lengthAllowed, path},
-	"GRPC_STATUS":       {argsOptional, grpcStatus}, "GRPC_STATUS_NUMBER": {bare, nothing},
-	"PROTOCOL": {bare, nothing}, "UPSTREAM_PROTOCOL": {bare, nothing},
-	"RESPONSE_CODE": {bare, zero}, "ROUTE_NAME": {bare, nothing}, "VIRTUAL_CLUSTER_NAME": {bare, nothing},
+	// of requests only
+	"REQ":               {argsRequired | lengthAllowed, header(requestHeader)},
+	"REQUEST_HEADER":    {argsRequired | lengthAllowed, header(requestHeader)},
+	"STREAM_INFO_REQ":   {argsRequired | lengthAllowed, header(requestHeader)},
+	"REQ_WITHOUT_QUERY": {argsRequired | lengthAllowed, header(requestWithoutQuery)},
+	"RESP":              {argsRequired | lengthAllowed, header(responseHeader)},
+	"RESPONSE_HEADER":   {argsRequired | lengthAllowed, header(responseHeader)},
+	"TRAILER":           {argsRequired | lengthAllowed, header(responseTrailer)},
+	"RESPONSE_TRAILER":  {argsRequired | lengthAllowed, header(responseTrailer)},
+
+	"PATH":                 {argsOptional | lengthAllowed, path},
+	"QUERY_PARAM":          {argsRequired | lengthAllowed, queryParam},
+	"QUERY_PARAMS":         {argsOptional | lengthAllowed, queryParams},
+	"PROTOCOL":             {bare, ofRequest(func(h *filter.HTTPInfo) string { return h.Protocol.String() })},
+	"UPSTREAM_PROTOCOL":    {bare, ofRequest(func(h *filter.HTTPInfo) string { return h.UpProtocol.String() })},
+	"RESPONSE_CODE":        {bare, number64(responseCode)},
+	"ROUTE_NAME":           {bare, ofRequest(routeName)},
+	"VIRTUAL_CLUSTER_NAME": {bare, ofRequest(func(h *filter.HTTPInfo) string { return h.VirtualCluster })},
+	"GRPC_STATUS":          {argsOptional, grpcStatus},
+	"GRPC_STATUS_NUMBER":   {bare, grpcNumber},
+	"LOCAL_REPLY_BODY":     {bare, text(localReplyBody)},
+
 	"REQUEST_HEADERS_BYTES": {bare, zero}, "RESPONSE_HEADERS_BYTES": {bare, zero}, "RESPONSE_TRAILERS_BYTES": {bare, zero},
 	"DOWNSTREAM_HEADER_BYTES_RECEIVED": {bare, zero}, "DOWNSTREAM_HEADER_BYTES_SENT": {bare, zero},
 	"UPSTREAM_HEADER_BYTES_RECEIVED": {bare, zero}, "UPSTREAM_HEADER_BYTES_SENT": {bare, zero},
@@ -122,8 +134,10 @@ var commands = map[string]commandSpec{
 	"REQUEST_DURATION": {bare, nothing}, "REQUEST_TX_DURATION": {bare, nothing},
 	"RESPONSE_DURATION": {bare, nothing}, "RESPONSE_TX_DURATION": {bare, nothing},
 	"ROUTE_RESOLUTION_COUNT": {bare, zero}, "ROUTE_RESOLUTION_TIME_US": {bare, nothing},
+
+	// not known without tracing
 	"TRACE_ID": {bare, nothing}, "SPAN_ID": {bare, nothing},
-	"LOCAL_REPLY_BODY": {bare, emptyText}, "CUSTOM_FLAGS": {bare, emptyText},
+	"CUSTOM_FLAGS": {bare, emptyText},
 
 	// not known without QUIC
 	"BYTES_RETRANSMITTED": {bare, zero}, "PACKETS_RETRANSMITTED": {bare, zero}, "ROUNDTRIP_DURATION": {bare, nothing},
@@ -198,6 +212,13 @@ func nothing(args) (operator, error) {
 }
 
 func emptyText(args) (operator, error) { return literally(""), nil }
+
+func localReplyBody(dst []byte, m moment) []byte {
+	if h := m.HTTP(); h != nil {
+		dst = append(dst, h.LocalReplyBody...)
+	}
+	return dst
+}
 
 func zero(a args) (operator, error) { return number64(func(moment) uint64 { return 0 })(a) }
 
@@ -288,10 +309,14 @@ func uuid(dst []byte, hi, lo uint64) []byte {
 	return dst
 }
 
-// streamID prints the same id for all lines of a connection.
-func streamID(dst []byte, m moment) []byte {
+// streamID prints the id of a request; that of a connection is the same for all its
+// lines.
+func streamID(dst []byte, m moment) ([]byte, bool) {
+	if h := m.HTTP(); h != nil {
+		return append(dst, h.StreamID...), h.StreamID != ""
+	}
 	seed := uint64(m.Start.UnixNano())
-	return uuid(dst, mix(m.ChainID, seed), mix(m.ID, seed))
+	return uuid(dst, mix(m.ChainID, seed), mix(m.ID, seed)), true
 }
 
 func mix(a, b uint64) uint64 {
