@@ -78,6 +78,9 @@ type Upgrade struct {
 // A ConnectConfig ends a CONNECT here: its bytes are sent on by themselves.
 type ConnectConfig struct {
 	AllowPost bool // the same for POST
+	// ProxyProtocol is the version, 1 or 2, of the PROXY header that goes before the
+	// bytes; 0: none does.
+	ProxyProtocol int
 }
 
 // ClusterOf returns the name of the cluster of a request; "" if it names none.
@@ -170,6 +173,10 @@ func upgrades(s *extension.Scope, list []*routev3.RouteAction_UpgradeConfig) map
 				s.Errorf("Non-CONNECT upgrade type %s has ConnectConfig", m.GetUpgradeType())
 			}
 			u.Connect = &ConnectConfig{AllowPost: c.GetAllowPost()}
+			if p := c.GetProxyProtocolConfig(); p != nil {
+				proxyFields.Check(s.Field("connect_config.proxy_protocol_config"), p)
+				u.Connect.ProxyProtocol = int(p.GetVersion()) + 1
+			}
 		}
 		out[name] = u
 	}

@@ -97,7 +97,7 @@ func (c *compiler) virtualHost(s *extension.Scope, m *routev3.VirtualHost) {
 		retry:    c.retryPolicy(s, m.GetRetryPolicy(), m.GetRetryPolicyTypedConfig()),
 		hedge:    hedgePolicy(s.Field("hedge_policy"), m.GetHedgePolicy()),
 		host:     h,
-		buffer:   bufferLimit(s, m),
+		buffer:   bufferLimit(m),
 	}
 	if l.mirrors == nil {
 		l.mirrors = c.root.mirrors
@@ -132,7 +132,7 @@ func (c *compiler) route(s *extension.Scope, r *Route, m *routev3.Route, host *l
 		request:  compileHeaders(s, "request_headers", m.GetRequestHeadersToAdd(), m.GetRequestHeadersToRemove()),
 		response: compileHeaders(s, "response_headers", m.GetResponseHeadersToAdd(), m.GetResponseHeadersToRemove()),
 		filters:  compileFilters(s.Field("typed_per_filter_config"), m.GetTypedPerFilterConfig(), host.filters),
-		buffer:   bufferLimit(s, m),
+		buffer:   bufferLimit(m),
 	}
 	if !l.buffer.set {
 		l.buffer = host.buffer
@@ -184,15 +184,13 @@ type limited interface {
 	GetRequestBodyBufferLimit() *wrapperspb.UInt64Value
 }
 
-func bufferLimit(s *extension.Scope, m limited) buffer {
-	old, limit := m.GetPerRequestBufferLimitBytes(), m.GetRequestBodyBufferLimit()
-	switch {
-	case old != nil && limit != nil:
-		s.Errorf("Only one of per_request_buffer_limit_bytes and request_body_buffer_limit can be specified")
-	case limit != nil:
+// bufferLimit: of both limits the newer one holds (Envoy, in spite of its words).
+func bufferLimit(m limited) buffer {
+	if limit := m.GetRequestBodyBufferLimit(); limit != nil {
 		return buffer{bytes: limit.Value, set: true}
-	case old != nil:
-		return buffer{bytes: uint64(old.Value), set: true, capped: true}
+	}
+	if limit := m.GetPerRequestBufferLimitBytes(); limit != nil {
+		return buffer{bytes: uint64(limit.Value), set: true, capped: true}
 	}
 	return buffer{}
 }

@@ -102,8 +102,9 @@ var (
 	}
 	connectFields = extension.Fields{
 		Message: &routev3.RouteAction_UpgradeConfig_ConnectConfig{},
-		Obeyed:  []string{"allow_post"},
+		Obeyed:  []string{"allow_post", "proxy_protocol_config"},
 	}
+	proxyFields = extension.Fields{Message: &corev3.ProxyProtocolConfig{}, Obeyed: []string{"version"}}
 	retryFields = extension.Fields{
 		Message: &routev3.RetryPolicy{},
 		Obeyed: []string{"retry_on", "num_retries", "per_try_timeout", "per_try_idle_timeout",
@@ -177,7 +178,7 @@ func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&tableFields, &hostFields, &routeFields, &matchFields, &actionFields, &weightedFields, &shareFields,
 		&redirectFields, &directFields, &sourceFields, &optionFields, &headerValueFields, &stepFields,
-		&filterFields, &upgradeFields, &connectFields, &retryFields, &backOffFields, &rateLimitedFields,
+		&filterFields, &upgradeFields, &connectFields, &proxyFields, &retryFields, &backOffFields, &rateLimitedFields,
 		&omitFields, &hedgeFields, &hashFields, &headerHashFields, &cookieHashFields, &mirrorFields,
 		&internalRedirectFields, &allowListedFields, &virtualClusterFields, &templateFields,
 		&templateRewriteFields,

@@ -260,7 +260,7 @@ func TestAvoid(t *testing.T) {
 	policy := func(predicates string) *RetryPolicy {
 		return compiled(t, inAction("cluster: c\nretry_policy: {retry_host_predicate: ["+predicates+"]}")).Match(ask(get("h", "/"))).Action.Retry
 	}
-	previous := policy("{name: envoy.retry_host_predicates.previous_hosts}")
+	previous := policy(`{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}`)
 	a, b := host("1.1.1.1:1", nil), host("1.1.1.1:2", map[string]any{"canary": true, "v": "1"})
 	if !previous.Avoid(a, []*filter.Host{b, host("1.1.1.1:1", nil)}) || previous.Avoid(a, []*filter.Host{b}) {
 		t.Error("previous hosts are avoided by address")

@@ -246,7 +246,7 @@ func (p *RetryPolicy) resets(s *extension.Scope, m *routev3.RetryPolicy_RateLimi
 func (p *RetryPolicy) hostPredicate(s *extension.Scope, x *routev3.RetryPolicy_RetryHostPredicate) {
 	s = s.Field("typed_config")
 	if x.GetTypedConfig() == nil {
-		p.namedPredicate(s, x.GetName())
+		s.Errorf("is required")
 		return
 	}
 	m, ok := s.Unpack(x.GetTypedConfig())
@@ -265,18 +265,6 @@ func (p *RetryPolicy) hostPredicate(s *extension.Scope, x *routev3.RetryPolicy_R
 		}
 	default:
 		s.Errorf("%s is a known type, but ginnel does not implement it as a retry host predicate", m.ProtoReflect().Descriptor().FullName())
-	}
-}
-
-// namedPredicate serves predicates without a message: Istio has them so.
-func (p *RetryPolicy) namedPredicate(s *extension.Scope, name string) {
-	switch name {
-	case "envoy.retry_host_predicates.previous_hosts":
-		p.previous = true
-	case "envoy.retry_host_predicates.omit_canary_hosts":
-		p.omitCanaries()
-	default:
-		s.Errorf("is required")
 	}
 }
 

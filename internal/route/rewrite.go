@@ -109,15 +109,14 @@ func (p *pathRewrite) compileTemplate(s *extension.Scope, x typedConfig, at *mat
 		return
 	}
 	templateRewriteFields.Check(s, m)
-	text := m.GetPathTemplateRewrite()
 	switch {
 	case at.kind != byTemplate:
-		s.Errorf("unable to use path_rewrite_policy without path_match_policy")
+		s.Errorf("unable to use envoy.path.rewrite.uri_template.uri_template_rewriter extension without envoy.path.match.uri_template.uri_template_matcher extension")
 	case at.template == nil: // its own fault was reported
 	default:
 		var err error
-		if p.template, err = at.template.parseRewrite(text); err != nil {
-			s.Errorf("path_rewrite_policy.path_template_rewrite %s is invalid: %v", text, err)
+		if p.template, err = at.template.parseRewrite(m.GetPathTemplateRewrite()); err != nil {
+			s.Errorf("%v", err)
 		}
 	}
 }

@@ -14,24 +14,30 @@ type template struct {
 	text  string
 	re    *regexp.Regexp
 	names []string // of the variables, in order: groups 1, 2, ...
+	glob  bool     // while compiling: ** was there, no operator may follow
 }
 
 // The characters of paths that operators stand for (RFC 3986, as Envoy takes it).
 const pathChars = `a-zA-Z0-9\-._~%!$&'()*+,;:@=`
 
 var (
-	variableName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]{0,15}$`)
-	literalText  = regexp.MustCompile(`^[` + pathChars + `]*$`)
+	variableName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*$`)
+	literalText  = regexp.MustCompile(`^[` + pathChars + `]+$`)
+	templateText = regexp.MustCompile(`^/[` + pathChars + `/{}]*$`)
+	rewriteText  = regexp.MustCompile(`^[` + pathChars + `/]*$`)
 )
 
-const maxVariables = 5
+const (
+	maxVariables = 5
+	maxNameBytes = 16
+)
 
 func (t *template) fits(path string) bool { return t != nil && t.re.MatchString(path) }
 
-// parseTemplate compiles a path template; nil with an error.
+// parseTemplate compiles a path template; nil with an error, whose text is Envoy's.
 func parseTemplate(text string) (*template, error) {
 	t := &template{text: text}
-	expr, err := t.expression(text)
+	expr, err := t.segments(text)
 	if err == nil && len(t.names) > maxVariables {
 		err = fmt.Errorf("Exceeded variable count limit (%d)", maxVariables) //nolint:staticcheck // Envoy's text
 	}
@@ -44,121 +50,153 @@ func parseTemplate(text string) (*template, error) {
 	return t, nil
 }
 
-// expression turns a template into a regular expression.
-func (t *template) expression(text string) (string, error) {
-	if !strings.HasPrefix(text, "/") {
-		return "", errors.New("it must begin with '/'")
+// segments turns a template into a regular expression.
+func (t *template) segments(text string) (string, error) {
+	if !templateText.MatchString(text) {
+		return "", invalid("pattern", text)
 	}
 	var b strings.Builder
-	last := false // ** was there: no operator may follow
-	for text != "" {
-		n, expr, operator, rest, err := t.piece(text)
+	for more := true; more; {
+		var one string
+		one, text, more = cutSegment(text[1:])
+		expr, err := t.segment(one, !more)
 		if err != nil {
 			return "", err
 		}
-		if operator && last {
-			return "", errors.New("there is an operator after '**'")
-		}
-		last = last || rest
-		b.WriteString(expr)
-		text = text[n:]
+		b.WriteString("/" + expr)
 	}
 	return b.String(), nil
 }
 
-// piece compiles what text begins with and returns its length; operator tells that it is
-// one or has one, rest that it is **.
-func (t *template) piece(text string) (n int, expr string, operator, rest bool, err error) {
-	switch {
-	case strings.HasPrefix(text, "**"):
-		return 2, `[` + pathChars + `/]*`, true, true, nil
-	case text[0] == '*':
-		return 1, `[` + pathChars + `]+`, true, false, nil
-	case text[0] == '/':
-		return 1, `/`, false, false, nil
-	case text[0] == '{':
-		n = strings.IndexByte(text, '}')
-		if n < 0 {
-			return 0, "", false, false, fmt.Errorf("Unmatched variable bracket in \"%s\"", text) //nolint:staticcheck // Envoy's text
+// cutSegment cuts text before the next slash that is in no variable at its beginning.
+func cutSegment(text string) (one, rest string, more bool) {
+	from := 0
+	if strings.HasPrefix(text, "{") {
+		from = max(strings.IndexByte(text, '}'), 0)
+	}
+	i := strings.IndexByte(text[from:], '/')
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:from+i], text[from+i:], true
+}
+
+func (t *template) segment(text string, last bool) (string, error) {
+	if text == "" && last { // a slash at the end
+		return "", nil
+	}
+	if text != "" && text[0] == '*' {
+		op, expr, err := t.operator(text)
+		suffix := text[op:]
+		switch {
+		case err != nil || suffix == "":
+			return expr, err
+		case !last:
+			return "", errors.New("Prefix match not supported.") //nolint:staticcheck // Envoy's text
 		}
-		expr, operator, rest, err = t.variable(text[1:n])
-		return n + 1, expr, operator, rest, err
+		return expr + regexp.QuoteMeta(suffix), literal("literal", suffix)
 	}
-	n = strings.IndexAny(text, "/*{")
-	if n < 0 {
-		n = len(text)
+	before, rest, found := strings.Cut(text, "{")
+	if !found {
+		return regexp.QuoteMeta(text), literal("literal", text)
 	}
-	if !literalText.MatchString(text[:n]) {
-		return 0, "", false, false, fmt.Errorf("Invalid literal: \"%s\"", text[:n]) //nolint:staticcheck // Envoy's text
+	of, after, closed := strings.Cut(rest, "}")
+	switch {
+	case before != "" && (!closed || !literalText.MatchString(before)):
+		return "", invalid("literal", text)
+	case !closed:
+		return "", fmt.Errorf("Unmatched variable bracket in mixed pattern: \"%s\"", text) //nolint:staticcheck // Envoy's text
+	case after != "" && !literalText.MatchString(after):
+		return "", invalid("suffix literal", after)
 	}
-	return n, regexp.QuoteMeta(text[:n]), false, false, nil
+	expr, err := t.variable(of)
+	return regexp.QuoteMeta(before) + "(" + expr + ")" + regexp.QuoteMeta(after), err
+}
+
+// operator compiles the operator that text begins with and returns its length.
+func (t *template) operator(text string) (int, string, error) {
+	if t.glob {
+		return 1, "", errors.New("Glob after text glob.") //nolint:staticcheck // Envoy's text
+	}
+	if strings.HasPrefix(text, "**") {
+		t.glob = true
+		return 2, `[` + pathChars + `/]*`, nil
+	}
+	return 1, `[` + pathChars + `]+`, nil
 }
 
 // variable compiles name or name=pattern.
-func (t *template) variable(text string) (expr string, operator, rest bool, err error) {
+func (t *template) variable(text string) (string, error) {
 	name, of, given := strings.Cut(text, "=")
 	switch {
+	case len(name) < 1 || len(name) > maxNameBytes:
+		//nolint:staticcheck // Envoy's text
+		return "", fmt.Errorf("Invalid variable name length (length of \"%s\" should be at least 1 and no more than %d)", name, maxNameBytes)
 	case !variableName.MatchString(name):
-		return "", false, false, fmt.Errorf("Invalid variable name: \"%s\"", name) //nolint:staticcheck // Envoy's text
+		return "", invalid("variable name", name)
 	case slices.Contains(t.names, name):
-		return "", false, false, fmt.Errorf("Repeated variable name: \"%s\"", name) //nolint:staticcheck // Envoy's text
+		return "", fmt.Errorf("Repeated variable name: \"%s\"", name) //nolint:staticcheck // Envoy's text
+	case given && of == "":
+		return "", errors.New("Empty variable match") //nolint:staticcheck // Envoy's text
 	case !given:
 		of = "*"
-	case of == "":
-		return "", false, false, errors.New("Empty variable match") //nolint:staticcheck // Envoy's text
 	}
 	t.names = append(t.names, name)
-	var b strings.Builder
-	for of != "" {
-		if of[0] == '{' {
-			return "", false, false, fmt.Errorf("Invalid variable match: \"%s\"", text) //nolint:staticcheck // Envoy's text
+	var exprs []string
+	for _, one := range strings.Split(of, "/") {
+		expr, err := regexp.QuoteMeta(one), literal("literal", one)
+		if strings.HasPrefix(one, "*") {
+			var n int
+			if n, expr, err = t.operator(one); err == nil && n < len(one) {
+				err = invalid("variable match", one[n:])
+			}
 		}
-		n, e, op, all, err := t.piece(of)
 		if err != nil {
-			return "", false, false, err
+			return "", err
 		}
-		if op && rest {
-			return "", false, false, errors.New("there is an operator after '**'")
-		}
-		operator, rest = operator || op, rest || all
-		b.WriteString(e)
-		of = of[n:]
+		exprs = append(exprs, expr)
 	}
-	return "(" + b.String() + ")", operator, rest, nil
+	return strings.Join(exprs, "/"), nil
 }
 
-// A segment of a rewritten path is text, or a variable.
+func literal(what, text string) error {
+	if !literalText.MatchString(text) {
+		return invalid(what, text)
+	}
+	return nil
+}
+
+func invalid(what, text string) error {
+	return fmt.Errorf("Invalid %s: \"%s\"", what, text) //nolint:staticcheck // Envoy's text
+}
+
+// A segment of a rewritten path is text, and a variable after it.
 type segment struct {
 	text     string
-	variable int // of the template, from 1; 0: text
+	variable int // of the template, from 1; 0: none
 }
 
-// parseRewrite compiles what a path is rewritten to.
+// parseRewrite compiles what a path is rewritten to. Its errors are Envoy's.
 func (t *template) parseRewrite(text string) ([]segment, error) {
+	bad := fmt.Errorf("path_rewrite_policy.path_template_rewrite %s is invalid", text)
 	if !strings.HasPrefix(text, "/") {
-		return nil, errors.New("it must begin with '/'")
+		return nil, bad
 	}
 	var out []segment
-	for text != "" {
-		if text[0] != '{' {
-			literal, _, _ := strings.Cut(text, "{")
-			if strings.Contains(literal, "}") {
-				return nil, errors.New("Unmatched variable bracket") //nolint:staticcheck // Envoy's text
+	for rest := text; rest != ""; {
+		plain, after, found := strings.Cut(rest, "{")
+		name, next, closed := strings.Cut(after, "}")
+		if !rewriteText.MatchString(plain) || found != closed {
+			return nil, bad
+		}
+		rest = next
+		s := segment{text: plain}
+		if found {
+			if s.variable = slices.Index(t.names, name) + 1; s.variable == 0 {
+				return nil, fmt.Errorf("mismatch between variables in path_match_policy %s and path_rewrite_policy %s", t.text, text)
 			}
-			out, text = append(out, segment{text: literal}), text[len(literal):]
-			continue
 		}
-		name, rest, ok := strings.Cut(text[1:], "}")
-		switch i := slices.Index(t.names, name); {
-		case !ok:
-			return nil, errors.New("Unmatched variable bracket") //nolint:staticcheck // Envoy's text
-		case strings.HasPrefix(rest, "{"):
-			return nil, errors.New("Invalid rewrite variable placement") //nolint:staticcheck // Envoy's text
-		case i < 0:
-			return nil, fmt.Errorf("mismatch between variables in path_match_policy %s and path_rewrite_policy", t.text)
-		default:
-			out, text = append(out, segment{variable: i + 1}), rest
-		}
+		out = append(out, s)
 	}
 	return out, nil
 }
