@@ -59,6 +59,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
 		Lookup:         c.GetType().String(),
 		HTTP:           httpOptions(s, c),
+		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
 	}
 	if d := c.GetConnectTimeout(); d != nil {
 		p.ConnectTimeout = d.AsDuration()

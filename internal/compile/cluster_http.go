@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
@@ -97,22 +96,14 @@ func commonHTTP(s *extension.Scope, m *corev3.HttpProtocolOptions, h *plan.HTTP)
 	if d := m.GetIdleTimeout(); d != nil {
 		h.IdleTimeout = d.AsDuration()
 	}
-	h.MaxDuration = duration(m.GetMaxConnectionDuration())
+	h.MaxDuration = durationOr(m.GetMaxConnectionDuration(), 0)
 	h.MaxDurationJitter = m.GetMaxConnectionDurationJitter().GetValue()
-	h.MaxStreamDuration = duration(m.GetMaxStreamDuration())
+	h.MaxStreamDuration = durationOr(m.GetMaxStreamDuration(), 0)
 	h.MaxHeaders = m.GetMaxHeadersCount().GetValue()
 	h.MaxHeaderBytes = int(m.GetMaxResponseHeadersKb().GetValue()) << 10
 	if v := m.GetMaxRequestsPerConnection(); v != nil {
 		h.MaxRequests = v.GetValue()
 	}
-}
-
-// duration is d; 0 where it is not set.
-func duration(d *durationpb.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	return d.AsDuration()
 }
 
 func upstreamHTTP(s *extension.Scope, m *corev3.UpstreamHttpProtocolOptions) {
@@ -217,8 +208,8 @@ func http2Keepalive(s *extension.Scope, m *corev3.KeepaliveSettings) plan.HTTP2K
 	}
 	pingFields.Check(s, m)
 	k := plan.HTTP2Keepalive{
-		Interval: duration(m.GetInterval()), Timeout: duration(m.GetTimeout()),
-		JitterPercent: 15, IdleInterval: duration(m.GetConnectionIdleInterval()),
+		Interval: durationOr(m.GetInterval(), 0), Timeout: durationOr(m.GetTimeout(), 0),
+		JitterPercent: 15, IdleInterval: durationOr(m.GetConnectionIdleInterval(), 0),
 	}
 	if j := m.GetIntervalJitter(); j != nil {
 		k.JitterPercent = j.GetValue()

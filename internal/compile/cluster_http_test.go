@@ -123,3 +123,23 @@ func TestRetryBudget(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
+
+func TestOutlier(t *testing.T) {
+	got := compiled(t, `outlier_detection: {}`, `outlier_detection: {base_ejection_time: 600s, enforcing_consecutive_gateway_failure: 50, always_eject_one_host: true}`, ``)
+	want := &plan.Outlier{
+		Interval: 10 * time.Second, BaseEjection: 30 * time.Second, MaxEjection: 300 * time.Second, MaxPercent: 10,
+		Consecutive5xx: 5, ConsecutiveGateway: 5, ConsecutiveLocal: 5, RateHosts: 5, RateRequests: 100, StdevFactor: 1900,
+		FailurePercent: 85, FailureHosts: 5, FailureRequests: 50, HealthCheckReturns: true,
+		Enforce: [plan.OutlierKinds]uint32{plan.Consecutive5xx: 100, plan.ConsecutiveLocalFailure: 100, plan.SuccessRate: 100, plan.LocalSuccessRate: 100},
+	}
+	if d := cmp.Diff(want, got[0].Outlier); d != "" {
+		t.Errorf("defaults (-want +got):\n%s", d)
+	}
+	want.BaseEjection, want.MaxEjection, want.AlwaysOne, want.Enforce[plan.ConsecutiveGatewayFailure] = 600*time.Second, 600*time.Second, true, 50
+	if d := cmp.Diff(want, got[1].Outlier); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if got[2].Outlier != nil {
+		t.Error("detection that nobody asked for")
+	}
+}

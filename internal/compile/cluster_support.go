@@ -34,7 +34,7 @@ var clusterFields = extension.Fields{
 		"round_robin_lb_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",
 		"typed_extension_protocol_options", "max_requests_per_connection", "upstream_http_protocol_options",
 		"common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection",
-		"preconnect_policy", "connection_pool_per_downstream_connection",
+		"outlier_detection", "preconnect_policy", "connection_pool_per_downstream_connection",
 	},
 	Ignored: map[string]string{
 		"track_timeout_budgets": moreStats,
@@ -226,7 +226,7 @@ var (
 func clusterSupport() []*extension.Fields {
 	return []*extension.Fields{
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
-		&http1Fields, &preserveCaseFields, &http2Fields, &settingFields, &pingFields, &preconnectFields, &retryBudgetFields,
+		&http1Fields, &preserveCaseFields, &http2Fields, &settingFields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&clusterFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,

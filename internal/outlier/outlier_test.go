@@ -113,7 +113,7 @@ func TestConsecutive5xx(t *testing.T) {
 		if !h.Ejected() {
 			t.Error("the second ejection is no longer than the first")
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(11 * time.Second)
 		if h.Ejected() {
 			t.Error("not back")
 		}
@@ -132,7 +132,7 @@ func TestBackoffShrinks(t *testing.T) {
 		time.Sleep(31 * time.Second)
 		time.Sleep(10 * time.Second)
 		fail(h, 500, 5)
-		time.Sleep(40 * time.Second)
+		time.Sleep(41 * time.Second)
 		if h.Ejected() {
 			t.Error("a healthy interval was forgotten")
 		}

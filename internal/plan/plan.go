@@ -128,6 +128,7 @@ type Cluster struct {
 	Keepalive            *Keepalive
 	Lookup               string // cluster type as Envoy names it: "STATIC"
 	HTTP                 HTTP
+	Outlier              *Outlier // nil: no host is ejected
 }
 
 // BindConfig is the source of upstream connections.

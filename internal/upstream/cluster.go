@@ -13,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/netconn"
+	"github.com/ginnel/ginnel/internal/outlier"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -22,8 +23,11 @@ type Cluster struct {
 	plan     *plan.Cluster
 	info     filter.ClusterInfo
 	stats    *stats
-	balancer *lb.Balancer
-	hosts    []*host // in the order of the configuration
+	balancer atomic.Pointer[lb.Balancer]
+	hosts    []*host           // in the order of the configuration
+	members  lb.Hosts          // with the hosts' health as it is configured
+	detector *outlier.Detector // nil: no host is ejected
+	healing  sync.Mutex        // one change of health after the other
 	byHost   map[*filter.Host]*host
 	socket   netconn.DialOptions
 	updated  time.Time
@@ -47,12 +51,14 @@ type host struct {
 	more      []net.Addr // the addresses after the first, in the order they are tried
 	slots     slots
 	pools     pools
+	outlier   *outlier.Host // nil: there is no detection
+	ill       bool          // guarded by cluster.healing
 
 	requests requests
 }
 
 // requests are a host's, beside those under way; for TCP each connection is one.
-type requests struct{ total, pending atomic.Uint64 }
+type requests struct{ total, pending, succeeded, failed, timedOut atomic.Uint64 }
 
 // init makes the parts of a cluster that has its plan and stats.
 func (c *Cluster) init(s *Set) {
@@ -70,7 +76,9 @@ func (c *Cluster) init(s *Set) {
 	}
 	c.byAddr = sync.OnceValue(c.addresses)
 	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, c.stats.scope, s.opts.Hangups) })
-	c.balancer = lb.New(c.policy(), c.members(), rand.Uint64())
+	c.members = c.makeHosts()
+	c.watch()
+	c.balancer.Store(lb.New(c.policy(), c.current(), rand.Uint64()))
 	c.stats.limit(p, s.opts.Runtime)
 	c.stats.member(c)
 }
@@ -87,8 +95,8 @@ func (c *Cluster) policy() plan.LB {
 	return p
 }
 
-// members makes the hosts and returns them as the balancer wants them.
-func (c *Cluster) members() lb.Hosts {
+// makeHosts makes the hosts and returns them as the balancer wants them.
+func (c *Cluster) makeHosts() lb.Hosts {
 	a := &c.plan.Assignment
 	out := lb.Hosts{Overprovision: a.OverprovisionFactor, WeighHealth: a.WeightedHealth}
 	for i := range a.Localities {
@@ -164,8 +172,10 @@ func (c *Cluster) AttemptsExceeded() { c.stats.attemptsExceeded.Add(1) }
 // Plan returns what the cluster was made from.
 func (c *Cluster) Plan() *plan.Cluster { return c.plan }
 
-// drain lets the HTTP connections end with the requests that they have.
+// drain ends what runs for a cluster that is no more, and lets its HTTP connections end
+// with the requests that they have.
 func (c *Cluster) drain() {
+	c.unwatch()
 	for _, h := range c.hosts {
 		h.pools.drain()
 	}

@@ -59,7 +59,7 @@ var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
 // pick chooses a host; nil: none may be used.
 func (c *Cluster) pick(hash *uint64) *host {
-	chosen, panics := c.balancer.Pick(lb.Request{Random: rand.Uint64(), Hash: hash})
+	chosen, panics := c.balancer.Load().Pick(lb.Request{Random: rand.Uint64(), Hash: hash})
 	if panics {
 		c.stats.panics.Add(1)
 	}
@@ -168,6 +168,9 @@ func (a *attempt) connected(stream filter.Stream, to net.Addr) {
 	s, now := c.stats, c.set.now()
 	s.connectMillis.Record(uint64((now - a.begun).Milliseconds()))
 	a.pending(-1)
+	if h.outlier != nil {
+		h.outlier.Connected(true)
+	}
 	s.requests.Add(1)
 	s.requestsActive.Add(1)
 	s.breakers[0].connected()
@@ -213,6 +216,7 @@ func (a *attempt) failed(err error, to net.Addr) error {
 		return o.err
 	}
 	s.failed(h, o)
+	h.failed(o.err)
 	s.ejected.Add(1)
 	if o.reason != "" || a.r.Info.Extra != nil {
 		a.r.Info.More().UpFailure = o.reason

@@ -40,6 +40,7 @@ func (x *exchange) Reset(why *httpmsg.ResetError) {
 
 // Outcome implements filter.UpstreamStream.
 func (x *exchange) Outcome(status int, why *httpmsg.ResetError) {
+	x.member.pool.host.outcome(status, why)
 	if why == nil || x.Protocol() != httpmsg.HTTP2 {
 		return
 	}

@@ -58,7 +58,11 @@ func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 			continue
 		}
 		if err != nil {
+			h.failed(err)
 			return nil, err
+		}
+		if h.outlier != nil {
+			h.outlier.Connected(false)
 		}
 		o.opened(s)
 		return s, nil

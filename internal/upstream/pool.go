@@ -339,10 +339,17 @@ func (p *pool) tidy() {
 // drain lets no connection be kept without a request from now on.
 func (p *pool) drain() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.draining = true
+	p.mu.Unlock()
+	p.renew()
+}
+
+// renew lets the connections that there are end with their requests.
+func (p *pool) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for m := range p.births.all {
-		if m.client != nil {
+		if m.client != nil && !m.closed {
 			m.retire()
 		}
 	}

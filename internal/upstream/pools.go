@@ -133,6 +133,16 @@ func (s *pools) remove(p *pool) {
 	s.host.cluster.set.live.remove(p)
 }
 
+// renew lets the connections end with the requests that they have; others may be made.
+func (s *pools) renew() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.byKey))
+	s.mu.Unlock()
+	for _, p := range all {
+		p.renew()
+	}
+}
+
 // drain lets connections end with the requests that they have.
 func (s *pools) drain() {
 	s.mu.Lock()

@@ -133,7 +133,14 @@ func (s *Set) build(c, old *Cluster) {
 
 // Close ends the HTTP connections, and what is asked of the clusters from now on finds
 // none; it returns when nothing of them runs any more.
-func (s *Set) Close() { s.live.close() }
+func (s *Set) Close() {
+	s.mu.Lock()
+	for _, c := range s.order {
+		c.unwatch()
+	}
+	s.mu.Unlock()
+	s.live.close()
+}
 
 // Settle counts the bytes that HTTP connections moved so far; who reads the statistics
 // calls it before.

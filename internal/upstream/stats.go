@@ -27,6 +27,7 @@ type stats struct {
 	http                                             httpStats
 
 	mu      sync.Mutex
+	of      *Cluster      // the version that is shown
 	members lb.Membership // as the gauges show it
 	table   lb.TableStats // likewise
 }
@@ -130,14 +131,8 @@ func (s *stats) matched(name string) {
 func (s *stats) member(c *Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, was := c.balancer.Membership(), s.members
-	for name, d := range map[string]int{
-		"total": m.Total - was.Total, "healthy": m.Healthy - was.Healthy,
-		"degraded": m.Degraded - was.Degraded, "excluded": m.Excluded - was.Excluded,
-	} {
-		s.scope.Gauge("membership_" + name).Add(int64(d))
-	}
-	s.members = m
+	s.of = c
+	s.showMembers(c)
 	s.scope.Counter("membership_change").Add(priorities(c.hosts))
 	s.scope.Counter("default.total_match_count")
 	for i := range c.plan.Transports {
@@ -147,6 +142,27 @@ func (s *stats) member(c *Cluster) {
 		c.noMetadata = s.scope.Counter("internal_upstream.no_metadata")
 	}
 	s.showTable(c)
+}
+
+// healed shows the members after their health has changed, unless c is of the past.
+func (s *stats) healed(c *Cluster) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == c {
+		s.showMembers(c)
+		s.showTable(c)
+	}
+}
+
+func (s *stats) showMembers(c *Cluster) {
+	m, was := c.balancer.Load().Membership(), s.members
+	for name, d := range map[string]int{
+		"total": m.Total - was.Total, "healthy": m.Healthy - was.Healthy,
+		"degraded": m.Degraded - was.Degraded, "excluded": m.Excluded - was.Excluded,
+	} {
+		s.scope.Gauge("membership_" + name).Add(int64(d))
+	}
+	s.members = m
 }
 
 func priorities(hosts []*host) uint64 {
@@ -173,7 +189,7 @@ func passesOn(p *plan.Cluster) bool {
 }
 
 func (s *stats) showTable(c *Cluster) {
-	t, ok := c.balancer.Table()
+	t, ok := c.balancer.Load().Table()
 	if !ok {
 		return
 	}

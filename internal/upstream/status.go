@@ -26,7 +26,13 @@ type HostStatus struct {
 	Health corev3.HealthStatus // as configured
 
 	// Requests; of TCP one for each connection.
-	RequestsActive, RequestsPending, RequestsTotal uint64
+	RequestsActive, RequestsPending, RequestsTotal      uint64
+	RequestsSucceeded, RequestsFailed, RequestsTimedOut uint64 // of HTTP
+
+	Ejected bool // by outlier detection
+	// SuccessRate and LocalSuccessRate are those of outlier detection in percent; -1: there
+	// is none.
+	SuccessRate, LocalSuccessRate float64
 }
 
 // Status returns all clusters in the order of the configuration.
@@ -47,6 +53,12 @@ func (c *Cluster) status() ClusterStatus {
 		st.Hosts[i] = HostStatus{
 			Host: &h.Host, Weight: max(h.endpoint.Weight, 1), Health: h.endpoint.Health,
 			RequestsActive: h.Requests.Load(), RequestsPending: h.requests.pending.Load(), RequestsTotal: h.requests.total.Load(),
+			RequestsSucceeded: h.requests.succeeded.Load(), RequestsFailed: h.requests.failed.Load(), RequestsTimedOut: h.requests.timedOut.Load(),
+			SuccessRate: -1, LocalSuccessRate: -1,
+		}
+		if h.outlier != nil {
+			st.Hosts[i].Ejected = h.outlier.Ejected()
+			st.Hosts[i].SuccessRate, st.Hosts[i].LocalSuccessRate = h.outlier.Rates()
 		}
 	}
 	slices.SortStableFunc(st.Hosts, func(a, b HostStatus) int { return cmp.Compare(a.Host.Priority, b.Host.Priority) })
