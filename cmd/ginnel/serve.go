@@ -48,9 +48,9 @@ func serve(f *cli.Flags) int {
 		return 1
 	}
 	logger.Info("starting main dispatch loop")
-	waitForEnd(a, signals, f, log, logger)
+	code := waitForEnd(a, signals, f, log, logger)
 	logger.Info("exiting")
-	return 0
+	return code
 }
 
 // start takes the flags to a running proxy.
@@ -110,13 +110,14 @@ func nodeOf(f *cli.Flags) func(*bootstrapv3.Bootstrap) {
 	}
 }
 
-// waitForEnd handles signals as Envoy does until the proxy has stopped.
-func waitForEnd(a *app.App, signals <-chan os.Signal, f *cli.Flags, log *cli.Log, logger *slog.Logger) {
-	draining := false
+// waitForEnd handles signals as Envoy does until the proxy has stopped, or must not wait
+// for that, and returns the exit code.
+func waitForEnd(a *app.App, signals <-chan os.Signal, f *cli.Flags, log *cli.Log, logger *slog.Logger) int {
+	draining, ending := false, false
 	for {
 		select {
 		case <-a.Done():
-			return
+			return 0
 		case s := <-signals:
 			switch s {
 			case syscall.SIGHUP:
@@ -134,7 +135,12 @@ func waitForEnd(a *app.App, signals <-chan os.Signal, f *cli.Flags, log *cli.Log
 					go drain(a, f)
 					continue
 				}
-				a.Close()
+				if ending { // perhaps for the reader of an access log, who reads no more
+					logger.Error("ending without waiting: access logs may not be whole")
+					return 1
+				}
+				ending = true
+				go a.Close()
 			}
 		}
 	}

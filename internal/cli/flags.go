@@ -113,7 +113,7 @@ var flags = []flag{
 	{"version", "", "", "Displays version information and exits", set(func(f *Flags) *bool { return &f.Version })},
 	{"hot-restart-version", "", "", "Hot restart compatibility version", set(func(f *Flags) *bool { return &f.HotRestartVersion })},
 
-	{"drain-on-sigterm", "", "seconds", "(ginnel) On SIGTERM stop accepting and wait that long for connections to end; a second signal ends it", duration(time.Second, func(f *Flags) *time.Duration { return &f.DrainOnSIGTERM })},
+	{"drain-on-sigterm", "", "seconds", "(ginnel) On SIGTERM stop accepting and wait that long for connections to end; a second signal ends it; a third one does not wait for anything", duration(time.Second, func(f *Flags) *time.Duration { return &f.DrainOnSIGTERM })},
 	{"max-internal-hops", "", "uint16_t", "(ginnel) Internal hops that one chain of connections may pass; 16 by default", number(func(f *Flags) *uint16 { return &f.MaxInternalHops })},
 	{"force-pipes", "", "", "(ginnel, for tests) Never hand a connection over to an internal listener: always use a pipe", set(func(f *Flags) *bool { return &f.ForcePipes })},
 	{"force-goroutine-pumps", "", "", "(ginnel, for tests) Never move the bytes of a connection in an event loop: always in goroutines", set(func(f *Flags) *bool { return &f.GoroutinePumps })},

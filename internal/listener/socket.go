@@ -71,10 +71,14 @@ func (l *Listener) accept(s *netconn.Listener) {
 			if c := l.take(s); c != nil {
 				c.turn = t
 				c.begin()
+				c.turn = nil // whoever accepts c too late shall not end a turn of another one
 			}
 		}, failed)
+		if err != nil && err != netconn.ErrNoLoops {
+			l.env.Log.Error("event loops cannot accept, a goroutine does: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
+		}
 	}
-	if err == netconn.ErrNoLoops {
+	if err != nil {
 		err = s.Serve(func(s *netconn.Socket) {
 			if c := l.take(s); c != nil {
 				go c.begin()

@@ -33,6 +33,7 @@ type pipes struct {
 	free []*cargo
 	made int // free or in use
 	wait time.Duration
+	used time.Duration // when one was given back last
 }
 
 const (
@@ -98,6 +99,14 @@ func (l *loop) release(c *cargo) {
 		l.pipes.made--
 	default:
 		l.pipes.free = append(l.pipes.free, c)
+		l.pipes.used = l.now
+	}
+}
+
+// closeIdlePipes closes them when none has been used for a while.
+func (l *loop) closeIdlePipes() {
+	if l.group.now()-l.pipes.used >= pipeIdle {
+		l.closePipes()
 	}
 }
 

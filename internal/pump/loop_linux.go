@@ -178,7 +178,7 @@ func (l *loop) wait() int {
 		// to others.
 		n, _ = unix.EpollWait(l.epoll, l.events, l.patience())
 		if n = max(n, 0); n == 0 {
-			l.closePipes()
+			l.closeIdlePipes()
 		}
 		l.fresh = l.group.now()
 	}
