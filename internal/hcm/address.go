@@ -23,12 +23,16 @@ func (s *stream) origin(h *httpmsg.Header) origin {
 	addr := peer.Addr().Unmap()
 	forwarded, has := joinForwarded(h)
 	alone := !has
+	if !o.useRemoteAddress && !has {
+		return origin{addr: addr}
+	}
 	if !o.useRemoteAddress {
 		var a netip.Addr
 		if a, alone = trusted(forwarded, o.trustedHops); a.IsValid() {
 			addr = a
 			s.info.RestoreRemote(filter.IPAddr{AddrPort: netip.AddrPortFrom(a, 0)})
 		}
+		alone = alone && o.trustedHops == 0
 		return origin{addr: addr, internal: alone && o.internal.has(addr, s.info.Remote)}
 	}
 	if o.trustedHops > 0 {

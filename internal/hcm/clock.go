@@ -147,6 +147,7 @@ func (c *conn) outlived() {
 	case server == nil:
 		c.CloseLocal(durationReason)
 	case c.service.config.Limits.safeDuration && server.Protocol() != httpmsg.HTTP2:
+		c.service.stats.cxSoftDrain.Add(1)
 		server.Drain(0)
 	default:
 		c.drain()

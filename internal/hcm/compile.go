@@ -276,7 +276,7 @@ func compileBody(s *extension.Scope, m *corev3.SubstitutionFormatString) *bodyFo
 	if out.contentType == "" {
 		out.contentType = textPlain
 		if m.GetJsonFormat() != nil {
-			out.contentType = "application/json"
+			out.contentType = applicationJSON
 		}
 	}
 	return out

@@ -24,6 +24,7 @@ type conn struct {
 
 	active    atomic.Int32  // requests under way
 	idleSince atomic.Int64  // when active became 0
+	lastEnd   atomic.Int64  // when the last request ended
 	requests  atomic.Uint32 // begun so far
 
 	mu       sync.Mutex
@@ -213,7 +214,7 @@ func (c *conn) Refuse(r *httpmsg.Request, w httpmsg.Responder, status int, why *
 // Active implements httpmsg.ServerHandler.
 func (c *conn) Active(n int) {
 	if n == 0 {
-		c.idleSince.Store(int64(c.since()))
+		c.idleSince.Store(c.lastEnd.Load())
 	}
 	c.active.Store(int32(n))
 	if n == 0 {

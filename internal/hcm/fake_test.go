@@ -232,7 +232,7 @@ func (w *responder) Flush() error { return nil }
 func (w *responder) Reset(why *httpmsg.ResetError) {
 	w.mu.Lock()
 	if w.why == nil {
-		w.why = why
+		w.why, w.fail = why, why
 		close(w.reset)
 	}
 	w.mu.Unlock()
@@ -265,7 +265,7 @@ func (w *responder) goAway(why *httpmsg.ResetError) {
 }
 
 // last is the head that counts.
-func (w *responder) last(t *testing.T) httpmsg.Response {
+func (w *responder) last(t testing.TB) httpmsg.Response {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -326,7 +326,7 @@ func (e *entries) Log(i *filter.Info, t filter.AccessLogType) {
 
 func (e *entries) NewAccessLog(*filter.Env) (filter.AccessLog, error) { return e, nil }
 
-func (e *entries) last(t *testing.T) entry {
+func (e *entries) last(t testing.TB) entry {
 	t.Helper()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -338,7 +338,7 @@ func (e *entries) last(t *testing.T) entry {
 
 // rig is a connection manager with one connection.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	sv    *service
 	stats scope
 	log   *entries
@@ -357,7 +357,7 @@ func (f terminal) NewHTTPHandler(*filter.HTTPEnv) (filter.HTTPHandler, error) {
 const anyRoute = `{"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
 	{"match": {"prefix": "/"}, "route": {"cluster": "c"}}]}]}`
 
-func table(t *testing.T, text string) *route.Table {
+func table(t testing.TB, text string) *route.Table {
 	t.Helper()
 	var m routev3.RouteConfiguration
 	if err := protojson.Unmarshal([]byte(text), &m); err != nil {
@@ -373,7 +373,7 @@ func table(t *testing.T, text string) *route.Table {
 
 // start serves a connection with a configuration in which the test may change
 // everything; what is not set is as in an empty message.
-func start(t *testing.T, c *Config, h filter.HTTPHandlerFunc) *rig {
+func start(t testing.TB, c *Config, h filter.HTTPHandlerFunc) *rig {
 	t.Helper()
 	c.StatPrefix = "test"
 	if c.Routes == nil {

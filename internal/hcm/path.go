@@ -22,7 +22,6 @@ func (s *stream) normalize() *httpmsg.Response {
 		switch verdict {
 		case badPath:
 			sv.stats.rqBadPath.Add(1)
-			s.conn.closeAfter()
 			return s.Reply(filter.LocalReply{Status: 400, Details: "path_normalization_failed"})
 		case redirectPath:
 			sv.stats.rqRedirectedPath.Add(1)

@@ -32,7 +32,10 @@ type bodyFormat struct {
 	contentType string
 }
 
-const textPlain = "text/plain"
+const (
+	textPlain       = "text/plain"
+	applicationJSON = "application/json"
+)
 
 // NewResponse implements filter.HTTPHost.
 func (s *stream) NewResponse() *httpmsg.Response {
@@ -63,6 +66,9 @@ func (s *stream) Reply(l filter.LocalReply) *httpmsg.Response {
 	}
 	contentType := s.rewrite(resp)
 	if isGRPC(s.handed.Request) {
+		if contentType == applicationJSON { // whose formatter ends the line (Envoy)
+			s.http.LocalReplyBody = strings.TrimSuffix(s.http.LocalReplyBody, "\n")
+		}
 		s.grpc(resp, l.GRPCStatus)
 		return resp
 	}
@@ -71,7 +77,6 @@ func (s *stream) Reply(l filter.LocalReply) *httpmsg.Response {
 	if body == "" {
 		h.Del("content-length")
 		h.Del("content-type")
-		h.Add("content-length", "0")
 		return resp
 	}
 	h.Set("content-length", strconv.Itoa(len(body)))

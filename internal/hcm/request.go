@@ -58,8 +58,8 @@ func (s *stream) find() *route.Route {
 	if !s.looked {
 		s.looked = true
 		sv := s.conn.service
-		q := route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
-		if s.route = sv.config.Routes.Match(&q); s.route != nil {
+		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
+		if s.route = sv.config.Routes.Match(&s.query); s.route != nil {
 			s.http.Route = s.route
 		}
 	}

@@ -17,15 +17,15 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 	if !ok {
 		return false
 	}
+	s.touch()
+	s.http.FirstSent = time.Duration(s.touched.Load()) - s.begun
 	s.finishHead(resp)
 	body := resp.Body
 	if s.handed.Request.Method == "HEAD" || resp.Status == 204 || resp.Status == 304 {
 		body = nil
 	}
 	s.http.Response, s.http.Code = resp, resp.Status
-	s.http.FirstSent = time.Since(s.info.Start)
 	s.conn.service.stats.answered(resp.Status)
-	s.touch()
 	if err := s.w.WriteResponse(resp, body == nil); err != nil {
 		s.failed(err)
 		return false
@@ -35,7 +35,8 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 	} else {
 		err = s.copyBody(body)
 	}
-	s.http.LastSent = time.Since(s.info.Start)
+	s.touch()
+	s.http.LastSent = time.Duration(s.touched.Load()) - s.begun
 	return err == nil
 }
 
@@ -116,7 +117,9 @@ func (s *stream) write(p []byte, ended bool, trailer httpmsg.Header) error {
 			return err
 		}
 		s.info.Sent += uint64(len(p))
-		s.touch()
+		if !ended {
+			s.touch()
+		}
 	}
 	if len(trailer) > 0 {
 		return s.w.WriteTrailer(trailer)
@@ -158,22 +161,22 @@ func (s *stream) settleLimit() {
 func (s *stream) finishHead(resp *httpmsg.Response) {
 	sv := s.conn.service
 	o, h := &sv.config.Response, &resp.Header
-	if o.via != "" {
-		appendVia(h, o.via)
-	}
-	if o.requestID && !h.Has("x-request-id") {
-		if id := s.handed.Request.Header.Get("x-request-id"); id != "" {
-			h.Add("x-request-id", id)
-		}
-	}
 	if !h.Has("date") {
-		h.Add("date", sv.date.now())
+		h.Add("date", sv.date.at(s.info.Start.Add(s.http.FirstSent)))
 	}
 	switch i := h.Index("server"); {
 	case i < 0 && o.server != passServer:
 		h.Add("server", o.serverName)
 	case i >= 0 && o.server == overwriteServer:
 		h.Set("server", o.serverName)
+	}
+	if o.requestID && !h.Has("x-request-id") {
+		if id := s.handed.Request.Header.Get("x-request-id"); id != "" {
+			h.Add("x-request-id", id)
+		}
+	}
+	if o.via != "" {
+		appendVia(h, o.via)
 	}
 }
 
@@ -213,8 +216,7 @@ type second struct {
 	text string
 }
 
-func (d *date) now() string {
-	now := time.Now()
+func (d *date) at(now time.Time) string {
 	last := d.last.Load()
 	if last == nil || last.unix != now.Unix() {
 		text := strings.TrimSuffix(now.UTC().Format(time.RFC1123), "UTC") + "GMT"

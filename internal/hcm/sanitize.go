@@ -95,6 +95,7 @@ func (s *stream) scheme(h *httpmsg.Header, has bool) *httpmsg.Response {
 	untrusted := o.useRemoteAddress && o.trustedHops == 0
 	if o.useRemoteAddress && r.Scheme == "https" && r.Protocol != httpmsg.HTTP2 {
 		s.conn.closeAfter()
+		s.conn.service.stats.cxProtocolError.Add(1)
 		return s.Reply(filter.LocalReply{Status: 403, Details: "http1.https_url_on_plaintext_connection",
 			Body: statusText(403), Flags: filter.DownstreamProtocolError})
 	}
@@ -215,22 +216,11 @@ func goodReferer(v string) bool {
 	if strings.HasPrefix(v, "/") {
 		return true
 	}
-	lower := strings.ToLower(v[:min(len(v), 8)])
-	rest := ""
-	switch {
-	case strings.HasPrefix(lower, "http://"):
-		rest = v[len("http://"):]
-	case strings.HasPrefix(lower, "https://"):
-		rest = v[len("https://"):]
-	default:
+	scheme, rest, ok := strings.Cut(v, "://")
+	if !ok {
 		return !strings.Contains(v, ":")
 	}
-	if strings.Contains(rest, "#") {
-		return false
-	}
-	host := rest
-	if i := strings.IndexAny(rest, "/?"); i >= 0 {
-		host = rest[:i]
-	}
-	return host != "" && !strings.Contains(host, "@")
+	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(host, "?")
+	return scheme != "" && host != "" && !strings.Contains(host, "@") && !strings.Contains(rest, "#")
 }

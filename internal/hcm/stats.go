@@ -10,7 +10,7 @@ type stats struct {
 	cxTotal, cxDestroy, cxDestroyLocal, cxDestroyRemote          filter.Counter
 	cxDestroyActive, cxDestroyLocalActive, cxDestroyRemoteActive filter.Counter
 	cxProtocolError, cxDrainClose, cxIdle, cxDuration            filter.Counter
-	cxRequests, cxDelayedClose, cxUpgrades                       filter.Counter
+	cxRequests, cxDelayedClose, cxUpgrades, cxSoftDrain          filter.Counter
 	received, sent                                               filter.Counter
 	cxActive, cxUpgradesActive                                   filter.Gauge
 	cxLength                                                     filter.Histogram
@@ -58,6 +58,7 @@ func newStats(root filter.Scope, prefix string) *stats {
 		cxDrainClose:          s.Counter("downstream_cx_drain_close"),
 		cxIdle:                s.Counter("downstream_cx_idle_timeout"),
 		cxDuration:            s.Counter("downstream_cx_max_duration_reached"),
+		cxSoftDrain:           s.Counter("downstream_cx_http1_soft_drain"),
 		cxRequests:            s.Counter("downstream_cx_max_requests_reached"),
 		cxDelayedClose:        s.Counter("downstream_cx_delayed_close_timeout"),
 		cxUpgrades:            s.Counter("downstream_cx_upgrades_total"),
@@ -108,7 +109,8 @@ var unmoved = []string{
 	"downstream_cx_ssl_total", "downstream_cx_http3_total", "downstream_cx_overload_disable_keepalive",
 	"downstream_flow_control_paused_reading_total", "downstream_flow_control_resumed_reading_total",
 	"downstream_rq_http3_total", "downstream_rq_rejected_via_ip_detection", "downstream_rq_overload_close",
-	"downstream_rq_too_many_premature_resets", "rs_too_large",
+	"downstream_rq_too_many_premature_resets", "rs_too_large", "tracing.client_enabled", "tracing.health_check",
+	"tracing.not_traceable", "tracing.random_sampling", "tracing.service_forced",
 }
 
 func (st *stats) of(p httpmsg.Protocol) *protocolStats {

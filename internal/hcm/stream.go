@@ -27,8 +27,9 @@ type stream struct {
 	begun     time.Duration // on the connection's clock
 	tunnelled atomic.Bool   // a tunnel is established
 	route     *route.Route
-	looked    bool             // route was looked for
-	chance    uint64           // 0: not drawn yet
+	looked    bool   // route was looked for
+	chance    uint64 // 0: not drawn yet
+	query     route.Query
 	own       httpmsg.Response // of NewResponse; its lines are kept from stream to stream
 	text      httpmsg.Bytes    // the body of a reply of our own
 	ends      []func()         // of OnEnd
@@ -55,7 +56,6 @@ type stream struct {
 func newStream() *stream {
 	s := &stream{over: true}
 	s.onReset = s.clientReset
-	s.info.Extra, s.extra.HTTP = &s.extra, &s.http
 	s.handed.HTTPHost, s.handed.Info = s, &s.info
 	s.body.stream = s
 	return s
@@ -73,10 +73,10 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 	s.longest.Store(int64(l.stream))
 	s.struckAt.Store(0)
 	s.tunnelled.Store(false)
-	s.touch()
+	s.touched.Store(int64(s.begun))
 	s.mu.Lock()
 	s.turn++
-	s.over = false
+	s.over, s.committed, s.watched, s.struck, s.gone = false, false, false, nil, nil
 	s.mu.Unlock()
 	sv.stats.rqTotal.Add(1)
 	sv.stats.rqActive.Add(1)
@@ -110,26 +110,23 @@ func (c *conn) leave(s *stream) {
 	s.prev, s.next = nil, nil
 }
 
-// inherit fills the Info of the request from that of its connection.
+// inherit fills the Info of the request, which is empty, from that of its connection.
 func (s *stream) inherit(r *httpmsg.Request) {
-	from := &s.conn.filter.Info
-	now := time.Now()
-	s.begun = now.Sub(s.conn.start)
-	s.extra = filter.Extra{HTTP: &s.http}
+	from, i := &s.conn.filter.Info, &s.info
+	i.Start = time.Now()
+	s.begun = i.Start.Sub(s.conn.start)
+	i.ID, i.ChainID, i.Parent, i.Depth = from.ID, from.ChainID, from.Parent, from.Depth
+	i.Listener, i.Chain, i.Local, i.Remote, i.Shown = from.Listener, from.Chain, from.Local, from.Remote, from.Shown
+	i.Extra, s.extra.HTTP = &s.extra, &s.http
 	if x := from.Extra; x != nil {
 		s.extra.DirectLocal, s.extra.DirectRemote, s.extra.Inspected = x.DirectLocal, x.DirectRemote, x.Inspected
 	}
-	s.http = filter.HTTPInfo{Conn: from, Protocol: r.Protocol, Request: r}
-	s.info = filter.Info{
-		ID: from.ID, ChainID: from.ChainID, Parent: from.Parent, Listener: from.Listener, Start: now,
-		Local: from.Local, Remote: from.Remote, Chain: from.Chain, Depth: from.Depth, Shown: from.Shown,
-		Extra: &s.extra,
-	}
+	s.http.Conn, s.http.Protocol, s.http.Request = from, r.Protocol, r
 	if len(from.State.Entries()) > 0 {
-		s.info.State = *from.State.Child()
+		i.State = *from.State.Child()
 	}
 	if len(from.Metadata) > 0 {
-		s.info.MergeMetadata(from.Metadata)
+		i.MergeMetadata(from.Metadata)
 	}
 }
 
@@ -175,16 +172,17 @@ func (s *stream) finish(whole bool) {
 	}
 }
 
-// tunnel reports whether the bytes of the response were a tunnel's.
+// tunnel reports whether the bytes of the response were a tunnel's: those of a POST may
+// be, too, where the router ends it.
 func (s *stream) tunnel() bool {
 	r := s.handed.Request
-	return r.Tunnel() && (s.http.Code == 101 || r.Connect() && s.http.Code/100 == 2)
+	return s.tunnelled.Load() || r.Tunnel() && (s.http.Code == 101 || r.Connect() && s.http.Code/100 == 2)
 }
 
 // end writes the log entry and gives the stream back.
 func (s *stream) end() {
 	s.mu.Lock()
-	s.over = true
+	s.over = true // from here on nobody else writes
 	s.hook = nil
 	watched := s.watched
 	s.mu.Unlock()
@@ -199,7 +197,9 @@ func (s *stream) end() {
 
 // settle completes the Info and the statistics.
 func (s *stream) settle() {
-	st, now := s.conn.service.stats, time.Since(s.info.Start)
+	st, end := s.conn.service.stats, s.conn.since()
+	s.conn.lastEnd.Store(int64(end))
+	now := end - s.begun
 	s.info.Duration = max(now, 1)
 	s.info.Received = s.body.received.Load()
 	s.http.RequestDone, s.http.RequestTrailer = s.body.doneAt(), s.body.trailers()
@@ -219,10 +219,10 @@ func (s *stream) settleReset() {
 	if s.gone == nil {
 		return
 	}
+	s.conn.service.stats.rqRxReset.Add(1)
 	i, x := &s.info, &s.extra
 	switch e := s.gone; e.Reason {
 	case httpmsg.RemoteReset, httpmsg.RemoteRefused:
-		s.conn.service.stats.rqRxReset.Add(1)
 		if e.Code == 0 {
 			return // NO_ERROR: the client has all that it wants
 		}
@@ -252,11 +252,8 @@ func (s *stream) release() {
 	s.route, s.looked, s.chance, s.upgraded, s.logged = nil, false, 0, false, 0
 	s.body.end()
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
-	s.handed.Request = nil
-	s.mu.Lock()
-	s.committed, s.struck, s.gone, s.watched = false, nil, nil, false
+	s.handed.Request, s.query = nil, route.Query{}
 	s.w, s.conn = nil, nil
-	s.mu.Unlock()
 	sv.streams.Put(s)
 }
 
