@@ -2,7 +2,6 @@ package http2
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
@@ -31,6 +30,14 @@ func newPeer(t testing.TB, nc *pipe.Conn) *peer {
 	p.fr.ReadMetaHeaders = p.dec
 	p.enc = hpack.NewEncoder(&p.buf)
 	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	return p
+}
+
+// newPeerWriter returns a peer that only writes.
+func newPeerWriter(w io.Writer) *peer {
+	p := &peer{fr: xhttp2.NewFramer(w, nil)}
+	p.fr.AllowIllegalWrites = true
+	p.enc = hpack.NewEncoder(&p.buf)
 	return p
 }
 
@@ -142,5 +149,3 @@ func dialServer(t testing.TB, o *ServerOptions, h *handler) *peer {
 	_ = p.fr.WriteSettings()
 	return p
 }
-
-func u32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
