@@ -15,6 +15,7 @@ import (
 	"github.com/ginnel/ginnel/internal/compile"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
@@ -31,7 +32,7 @@ func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
 		directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
-		hcm.Support(), route.Support(),
+		hcm.Support(), route.Support(), headermutation.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })
 	return slices.CompactFunc(all, same)

@@ -97,6 +97,9 @@ type HTTPHost interface {
 	OnEnd(f func())
 	// Upgraded tells that the stream has become a tunnel: limits on messages hold no more.
 	Upgraded()
+	// StopRequest gives up what is left of the request, as httpmsg.Responder does: of a
+	// tunnel whose far end is gone, nobody wants it.
+	StopRequest(why *httpmsg.ResetError)
 }
 
 // LocalReply describes a response that does not come from an upstream.

@@ -253,6 +253,16 @@ func (c *cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	return u, nil
 }
 
+// sent is how many bytes of a body the host of a try has.
+func (c *cluster) sent(try int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.opened[try]
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.body)
+}
+
 // released reports a stream that was not given back, or that was more than once.
 func (c *cluster) released() {
 	c.world.t.Helper()
@@ -519,6 +529,8 @@ func (c *client) leave() {
 
 func (c *client) OnEnd(f func()) { c.ends = append(c.ends, f) }
 func (c *client) Upgraded()      { c.upgraded = true }
+
+func (c *client) StopRequest(why *httpmsg.ResetError) { c.body.stop(why) }
 
 // A result is what a client saw, and what the log says.
 type result struct {

@@ -253,7 +253,7 @@ func TestBodyTooLargeToBeKept(t *testing.T) {
 func TestPreviousHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Config{}, retrying("5xx", `, "hostSelectionRetryMaxAttempts": "3",
-			"retryHostPredicate": [{"name": "envoy.retry_host_predicates.previous_hosts"}]`))
+			"retryHostPredicate": [{"name": "p", "typedConfig": {"@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"}}]`))
 		w.c.then(status(500))
 		w.c.then(status(200))
 		w.get("/")

@@ -420,11 +420,12 @@ func (a *answer) passOn(f failure, err error) error {
 
 // end is the last thing of a call: the response has been sent, or will not be.
 func (x *call) end() {
-	x.linger()
+	stop := x.linger()
 	if x.tee != nil {
 		x.tee.end()
 	}
 	x.senders.Wait()
+	stop()
 	x.stream.OnReset(nil)
 	if x.retry != nil && x.retry.done != nil {
 		x.retry.done()
@@ -447,27 +448,39 @@ func (x *call) settle(t *try) {
 	}
 }
 
-// linger lets the request come to its end, or ends it, once the response is over: of a
-// tunnel whose host has ended first the client's bytes are still wanted.
-func (x *call) linger() {
+// linger lets the request come to its end, or ends it, once the response is over. stop
+// is called when that is so.
+func (x *call) linger() (stop func()) {
+	stop = func() {}
 	t := x.answer.try
 	if t == nil {
-		return
+		return stop
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	whole, open, sending, asked := x.answer.whole, x.answer.open, t.sending, x.asked != 0
 	switch {
-	case !x.answer.whole:
+	case !whole:
 		t.strike(clientGone)
-	case !t.sending:
-	case x.answer.open && !t.gone(): // it may go on
-	case x.asked == 0:
+	case !sending || open:
+	case !asked:
 		t.strike(superseded)
 	default:
 		// The last bytes are on their way, or the host does not take them any more.
 		now := x.now()
 		x.arm(lingerClock, now, now+lingering)
 	}
+	x.mu.Unlock()
+	if u, ok := t.up.(*tunnel); ok && whole && sending {
+		// The host has ended first: the client's bytes are wanted still, until the host is
+		// gone altogether.
+		stop = u.onGone(func() {
+			x.mu.Lock()
+			t.strike(superseded)
+			x.mu.Unlock()
+			x.stream.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+		})
+	}
+	return stop
 }
 
 // lingering is how long a host that has answered may take to read the rest of a request.

@@ -273,12 +273,6 @@ func (t *try) drop() {
 	up.Release()
 }
 
-// gone reports whether the host of a tunnel has closed it, and not just its direction.
-func (t *try) gone() bool {
-	u, ok := t.up.(interface{ gone() bool })
-	return ok && u.gone()
-}
-
 // outcome tells outlier detection what became of the try, once.
 func (t *try) outcome(status int, why *httpmsg.ResetError) {
 	t.call.mu.Lock()

@@ -21,7 +21,7 @@ type tunnel struct {
 	host     *filter.Host
 	conn     filter.UpstreamConn
 	stream   filter.Stream
-	head     func() []byte // what goes before the bytes; nil: nothing
+	head     []byte // what goes before the bytes; nil: nothing
 	response httpmsg.Response
 
 	chunk   *pipe.Chunk // whose bytes are in use; nil: none
@@ -73,13 +73,17 @@ func (t *try) dial(s *filter.StreamRequest) (filter.UpstreamStream, error) {
 	case d.conn == nil || d.conn.Stream() == nil: // it was not offered a stream to take over
 		return nil, filter.ErrNoHost
 	}
-	return &tunnel{info: t.info, host: t.info.Up.Host, conn: d.conn, stream: d.conn.Stream()}, nil
+	u := &tunnel{info: t.info, host: t.info.Up.Host, conn: d.conn, stream: d.conn.Stream()}
+	if v := t.call.action.Upgrades["connect"].Connect.ProxyProtocol; v != 0 {
+		u.head = proxyHeader(v, t.info)
+	}
+	return u, nil
 }
 
 // WriteRequest implements httpmsg.Exchange: the head is not sent.
 func (u *tunnel) WriteRequest(_ *httpmsg.Request, end bool) error {
 	if u.head != nil {
-		if _, err := u.stream.Write(u.head()); err != nil {
+		if _, err := u.stream.Write(u.head); err != nil {
 			return broken(err)
 		}
 	}
@@ -197,11 +201,39 @@ func (u *tunnel) Ready() bool {
 // Trailer implements httpmsg.Body.
 func (u *tunnel) Trailer() httpmsg.Header { return nil }
 
-// gone reports whether the host has closed both directions: what the client still sends
-// would reach nobody.
-func (u *tunnel) gone() bool {
-	s, ok := u.stream.(interface{ PeerClosed() bool })
-	return ok && s.PeerClosed()
+// A watch tells of a host that has closed both directions, or reset them: what the client
+// still sends would reach nobody. Only a pipe knows; a socket fails the next write.
+type watch struct {
+	mu   sync.Mutex
+	over bool
+	f    func()
+}
+
+// onGone has f called, once, when the host is gone; when stop has returned it is not
+// running.
+func (u *tunnel) onGone(f func()) (stop func()) {
+	s, ok := u.stream.(interface{ OnPeerGone(func(reset bool)) })
+	if !ok {
+		return func() {}
+	}
+	w := &watch{f: f}
+	s.OnPeerGone(func(bool) { w.tell() })
+	return w.stop
+}
+
+func (w *watch) tell() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.over = true
+		w.f()
+	}
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
 }
 
 // Release implements httpmsg.Exchange.
