@@ -46,38 +46,15 @@ func (c *compiler) body(s *extension.Scope, m *corev3.DataSource) string {
 	if m == nil {
 		return ""
 	}
-	sourceFields.Check(s, m)
-	var body string
-	switch d := m.Specifier.(type) {
-	case *corev3.DataSource_InlineString:
-		body = d.InlineString
-	case *corev3.DataSource_InlineBytes:
-		body = string(d.InlineBytes)
-	case *corev3.DataSource_EnvironmentVariable:
-		v, ok := os.LookupEnv(d.EnvironmentVariable)
-		if !ok {
-			s.Field("environment_variable").Errorf("environment variable doesn't exist: %s", d.EnvironmentVariable)
+	if name := m.GetFilename(); name != "" {
+		if info, err := os.Stat(name); err == nil && info.Size() > int64(c.bodyLimit) {
+			s.Field("filename").Errorf("file %s size is %d bytes; maximum is %d", name, info.Size(), c.bodyLimit)
+			return ""
 		}
-		body = v
-	case *corev3.DataSource_Filename:
-		body = c.file(s.Field("filename"), d.Filename)
 	}
+	body, _ := state.ReadSource(s, m)
 	if len(body) > int(c.bodyLimit) {
 		s.Errorf("response body size is %d bytes; maximum is %d", len(body), c.bodyLimit)
 	}
 	return body
-}
-
-// file reads a body from a file that is small enough.
-func (c *compiler) file(s *extension.Scope, name string) string {
-	info, err := os.Stat(name)
-	if err == nil && info.Size() > int64(c.bodyLimit) {
-		s.Errorf("file %s size is %d bytes; maximum is %d", name, info.Size(), c.bodyLimit)
-		return ""
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		s.Errorf("%v", err)
-	}
-	return string(b)
 }

@@ -15,7 +15,9 @@ import (
 
 // An answer is what Envoy 1.40.0 did with a request (testdata/answers.jsonl), with
 // testdata/routes.yaml as the routes of a connection manager with use_remote_address and
-// one trusted hop, over plain text on 127.0.0.1.
+// one trusted hop, over plain text on 127.0.0.1. Left out is what depends on chance, what
+// its codec refuses, and host_rewrite of a header that is missing: that ginnel leaves out,
+// as Envoy's documentation says, where Envoy itself writes "-".
 type answer struct {
 	Host, Path, Method string
 	Headers            []string
@@ -81,6 +83,7 @@ func check(t *testing.T, table *Table, want *answer) {
 		}
 		return
 	}
+	q.Info.HTTP().Route, q.Info.HTTP().Protocol = got, httpmsg.HTTP11
 	switch {
 	case got.Name() != want.Route:
 		t.Errorf("%+v: route %s", want, got.Name())

@@ -76,10 +76,6 @@ var (
 		Message: &routev3.DirectResponseAction{},
 		Obeyed:  []string{"status", "body", "body_format"},
 	}
-	sourceFields = extension.Fields{
-		Message: &corev3.DataSource{},
-		Obeyed:  []string{"filename", "inline_bytes", "inline_string", "environment_variable"},
-	}
 	optionFields = extension.Fields{
 		Message: &corev3.HeaderValueOption{},
 		Obeyed:  []string{"header", "append", "append_action", "keep_empty_value"},
@@ -177,7 +173,7 @@ var (
 func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&tableFields, &hostFields, &routeFields, &matchFields, &actionFields, &weightedFields, &shareFields,
-		&redirectFields, &directFields, &sourceFields, &optionFields, &headerValueFields, &stepFields,
+		&redirectFields, &directFields, &optionFields, &headerValueFields, &stepFields,
 		&filterFields, &upgradeFields, &connectFields, &proxyFields, &retryFields, &backOffFields, &rateLimitedFields,
 		&omitFields, &hedgeFields, &hashFields, &headerHashFields, &cookieHashFields, &mirrorFields,
 		&internalRedirectFields, &allowListedFields, &virtualClusterFields, &templateFields,

@@ -36,7 +36,11 @@ func (r *Route) Location(req *httpmsg.Request, info *filter.Info) string {
 	if host == "" {
 		host = d.requestHost(req, scheme)
 	}
-	return scheme + "://" + host + d.port + d.newPath(r, req, info)
+	path := d.newPath(r, req, info)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return scheme + "://" + host + d.port + path
 }
 
 // requestHost is the authority of the request, without a port that another one replaces,

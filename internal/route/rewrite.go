@@ -46,27 +46,33 @@ type pathRewrite struct {
 	template []segment
 }
 
-// apply rewrites a path that m matched.
+// apply rewrites a path that m matched. A path that would be empty, with its query,
+// stays as it is (Envoy).
 func (p *pathRewrite) apply(m *match, path string, info *filter.Info) (string, bool) {
 	bare := withoutQuery(path)
-	query := path[len(bare):]
-	switch {
-	case path == "": // of a CONNECT
-	case p.prefix != "":
-		n := m.matched(bare)
-		return p.prefix + path[n:], true
-	case p.regex != nil:
-		out, _ := p.regex.Replace(bare)
-		return out + query, true
-	case p.template != nil:
-		out, ok := m.template.rewrite(p.template, bare)
-		return out + query, ok
-	default:
-		if out := p.whole.print(info); out != "" {
-			return out + query, true
-		}
+	out, ok := p.bare(m, bare, info)
+	if !ok || path == "" { // a CONNECT has none
+		return path, false
 	}
-	return path, false
+	if out += path[len(bare):]; out == "" {
+		return path, false
+	}
+	return out, true
+}
+
+// bare rewrites a path without its query.
+func (p *pathRewrite) bare(m *match, path string, info *filter.Info) (string, bool) {
+	switch {
+	case p.prefix != "":
+		return p.prefix + path[m.matched(path):], true
+	case p.regex != nil:
+		out, _ := p.regex.Replace(path)
+		return out, true
+	case p.template != nil:
+		return m.template.rewrite(p.template, path)
+	}
+	out := p.whole.print(info)
+	return out, out != ""
 }
 
 // matched is how much of a path a prefix rewrite replaces: the prefix that was matched, or
