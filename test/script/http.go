@@ -168,6 +168,7 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 		return errors.Join(err, errors.New(httpUsage))
 	}
 	t := s.httpClient(c.client, c.h2)
+	s.unsteadyHTTP(c)
 	var out string
 	switch {
 	case c.together > 0:
@@ -187,6 +188,22 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 		s.answer("http "+strings.Join(args, " "), out)
 	}
 	return nil
+}
+
+// perRequest are the stats that lengths of times in headers decide, perConnection those
+// that the client's choice of connections does.
+var (
+	perRequest    = regexp.MustCompile(`_bytes_total$`)
+	perConnection = regexp.MustCompile(`_cx_|pending|streams_active`)
+)
+
+// unsteadyHTTP excepts what differs from run to run once requests are made, or made
+// together.
+func (s *session) unsteadyHTTP(c *httpCall) {
+	s.outcome.excepted = append(s.outcome.excepted, exception{"stat", perRequest})
+	if c.together > 0 {
+		s.outcome.excepted = append(s.outcome.excepted, exception{"stat", perConnection})
+	}
 }
 
 func (c *httpCall) allTogether(t *http.Transport) string {
