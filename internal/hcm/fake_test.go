@@ -10,6 +10,8 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
@@ -357,6 +359,8 @@ func (f terminal) NewHTTPHandler(*filter.HTTPEnv) (filter.HTTPHandler, error) {
 const anyRoute = `{"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
 	{"match": {"prefix": "/"}, "route": {"cluster": "c"}}]}]}`
 
+func unmarshal(a *anypb.Any) (proto.Message, error) { return a.UnmarshalNew() }
+
 func table(t testing.TB, text string) *route.Table {
 	t.Helper()
 	var m routev3.RouteConfiguration
@@ -364,7 +368,7 @@ func table(t testing.TB, text string) *route.Table {
 		t.Fatal(err)
 	}
 	report := &extension.Report{}
-	out, ok := route.Compile(extension.NewScope(report, &extension.Registry{}, nil), &m, route.Options{})
+	out, ok := route.Compile(extension.NewScope(report, &extension.Registry{}, unmarshal), &m, route.Options{})
 	if !ok {
 		t.Fatalf("%+v", report.Issues)
 	}
