@@ -21,6 +21,7 @@ type answer struct {
 	begun  bool // the client has got something; guarded by call.mu
 	whole  bool // the response has ended in order; guarded by call.mu
 	canary bool
+	head   *httpmsg.Response
 	failed failure // why it broke off
 }
 
@@ -233,7 +234,7 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 	t.outcome(resp.Status, nil)
 	out := s.NewResponse()
 	out.Status, out.Header = resp.Status, append(out.Header, resp.Header...)
-	a.call, a.try, a.canary = x, t, canaryHeader(out.Header)
+	a.call, a.try, a.canary, a.head = x, t, canaryHeader(out.Header), out
 	if a.tunnel {
 		if reply, refused := x.accept(t, out); refused {
 			return reply, nil
@@ -433,7 +434,7 @@ func (x *call) end() {
 	if t := x.answer.try; t != nil {
 		x.over(t)
 		x.settle(t)
-		x.log(t, x.answer.failed, x.stream.Info.HTTP().Response, filter.UpstreamEnd)
+		x.log(t, x.answer.failed, x.answer.head, filter.UpstreamEnd)
 		t.drop()
 	}
 	x.free()

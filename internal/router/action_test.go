@@ -1,0 +1,345 @@
+package router
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
+)
+
+// What is answered without a cluster, or for want of one.
+func TestWithoutCluster(t *testing.T) {
+	routes := `{"match": {"path": "/direct"}, "directResponse": {"status": 203, "body": {"inlineString": "hello"}}},
+		{"match": {"path": "/redirect"}, "redirect": {"hostRedirect": "there", "responseCode": "FOUND"}},
+		{"match": {"path": "/unknown"}, "route": {"cluster": "nowhere"}},
+		{"match": {"path": "/unknown404"}, "route": {"cluster": "nowhere", "clusterNotFoundResponseCode": "NOT_FOUND"}},
+		{"match": {"path": "/header"}, "route": {"clusterHeader": "to"}}`
+	for _, x := range []struct {
+		path, body, location string
+		status               int
+		flags, details       string
+	}{
+		{"/direct", "hello", "", 203, "-", "direct_response"},
+		{"/redirect", "", "http://there/redirect", 302, "-", "direct_response"},
+		{"/unknown", "", "", 503, "NC", "cluster_not_found"},
+		{"/unknown404", "", "", 404, "NC", "cluster_not_found"},
+		{"/header", "", "", 503, "NC", "cluster_not_found"},
+		{"/none", "", "", 404, "NR", "route_not_found"},
+	} {
+		w := newWorld(t, &Config{}, routes)
+		r := w.get(x.path)
+		if r.status != x.status || r.body != x.body || r.header.Get("location") != x.location || r.flags != x.flags || r.details != x.details {
+			t.Errorf("%s: got %+v", x.path, r)
+		}
+	}
+	w := newWorld(t, &Config{}, routes)
+	w.c.then(status(200))
+	if r := w.get("/header", "to", "c"); r.status != 200 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// A cluster in maintenance gets nothing.
+func TestMaintenance(t *testing.T) {
+	w := newWorld(t, &Config{}, plain)
+	w.c.maintenance = true
+	r := w.get("/")
+	if r.status != 503 || r.body != "maintenance mode" || r.flags != "UO" || r.header.Get("x-envoy-overloaded") != "true" ||
+		w.counts.value("cluster.c.upstream_rq_maintenance_mode") != 1 || w.counts.value("cluster.c.upstream_rq_503") != 1 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// Headers that are checked must be right.
+func TestStrictHeaders(t *testing.T) {
+	c := &Config{Strict: []string{"x-envoy-upstream-rq-timeout-ms", "x-envoy-retry-on"}}
+	for _, x := range []struct{ name, value, body string }{
+		{"x-envoy-upstream-rq-timeout-ms", "zz", "invalid header 'x-envoy-upstream-rq-timeout-ms' with value 'zz'"},
+		{"x-envoy-upstream-rq-timeout-ms", "10", ""},
+		{"x-envoy-retry-on", "5xx,nonsense", "invalid header 'x-envoy-retry-on' with value '5xx,nonsense'"},
+		{"x-envoy-retry-on", "5xx,reset", ""},
+		{"x-envoy-max-retries", "zz", ""},
+	} {
+		w := newWorld(t, c, plain)
+		w.c.then(status(200))
+		r := w.get("/", x.name, x.value)
+		if good := x.body == ""; good != (r.status == 200) || !good && (r.status != 400 || r.body != x.body || r.flags != "IH" ||
+			r.details != "request_headers_failed_strict_check{"+x.name+"}") {
+			t.Errorf("%s: %s: got %+v", x.name, x.value, r)
+		}
+	}
+}
+
+// What the router says in headers can be switched off, but for the number of tries.
+func TestQuiet(t *testing.T) {
+	w := newHost(t, &Config{Quiet: true}, `"includeRequestAttemptCount": true, "routes": [
+		{"match": {"prefix": "/a"}, "route": {"cluster": "c", "prefixRewrite": "/b", "hostRewriteLiteral": "other"}}]`)
+	w.c.then(status(200))
+	r := w.get("/a")
+	sent := w.c.opened[0].request
+	if len(r.header) != 0 || len(sent.Header) != 1 || sent.Header[0].Name != "x-envoy-attempt-count" || sent.Path != "/b" || sent.Authority != "other" {
+		t.Errorf("sent %+v, got %+v", sent, r)
+	}
+}
+
+// The host that was chosen gives its name to the request.
+func TestAutoHostRewrite(t *testing.T) {
+	w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "autoHostRewrite": true}}`)
+	w.c.scripts = []script{{events: []event{status(200)}, host: &filter.Host{Hostname: "one.example"}}}
+	w.get("/")
+	if sent := w.c.opened[0].request; sent.Authority != "one.example" || sent.Header.Get("x-envoy-original-host") != "h" {
+		t.Errorf("sent %+v", sent)
+	}
+}
+
+// Statistics of virtual clusters, of routes with a prefix, and of canaries.
+func TestStatistics(t *testing.T) {
+	w := newHost(t, &Config{}, `"virtualClusters": [{"name": "vc", "headers": [{"name": ":path", "stringMatch": {"prefix": "/v"}}]}],
+		"routes": [{"match": {"prefix": "/"}, "statPrefix": "sp", "route": {"cluster": "c"}}]`)
+	w.c.then(status(200, "x-envoy-upstream-canary", "true"))
+	w.get("/v", "x-envoy-internal", "true", "x-envoy-upstream-alt-stat-name", "alt")
+	for _, name := range []string{
+		"vhost.v.vcluster.vc.upstream_rq_200", "vhost.v.route.sp.upstream_rq_2xx", "cluster.c.canary.upstream_rq_200",
+		"cluster.c.internal.upstream_rq_200", "cluster.c.alt.upstream_rq_200", "cluster.c.canary.upstream_rq_time",
+	} {
+		if w.counts.value(name) != 1 {
+			t.Errorf("%s: %d", name, w.counts.value(name))
+		}
+	}
+	if w.counts.value("cluster.c.external.upstream_rq_200") != 0 {
+		t.Error("counted as external")
+	}
+	w = newWorld(t, &Config{NoStatistics: true}, plain)
+	w.c.then(status(200))
+	w.get("/")
+	if n := w.counts.value("cluster.c.upstream_rq_200"); n != 0 {
+		t.Errorf("counted %d", n)
+	}
+}
+
+// The cluster's max_stream_duration ends a try, before and in its response.
+func TestMaxStreamDuration(t *testing.T) {
+	for _, x := range []struct {
+		events []event
+		status int
+		body   string
+	}{{nil, 504, "upstream max stream duration reached"}, {[]event{opens(200), data("x")}, 200, "x"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, &Config{}, plain)
+			w.c.info.MaxStreamDuration = 3 * time.Second
+			w.c.then(x.events...)
+			r := w.get("/")
+			if r.status != x.status || r.body != x.body || r.flags != "UMSDR" || r.details != "upstream_max_stream_duration_reached" || r.took != 3*time.Second {
+				t.Errorf("got %+v", r)
+			}
+			if w.counts.value("cluster.c.upstream_rq_max_duration_reached") != 1 {
+				t.Error("not counted")
+			}
+			w.c.released()
+		})
+	}
+}
+
+// The time for a response begins when the request is complete.
+func TestTimeoutBeginsWithTheEndOfTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, plain)
+		w.c.then()
+		b := newBody(false, "a")
+		go func() {
+			time.Sleep(time.Minute)
+			close(b.pieces)
+		}()
+		if r := w.client(post("/", b)).do(); r.status != 504 || r.took != 75*time.Second {
+			t.Errorf("got %+v", r)
+		}
+		w.c.released()
+	})
+}
+
+// A response before the end of the request ends both; what is left of the request is not
+// wanted.
+func TestEarlyResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, plain)
+		w.c.then(opens(413), last("enough"))
+		if r := w.client(post("/", newBody(false, "a"))).do(); r.status != 413 || r.body != "enough" || r.err != nil {
+			t.Errorf("got %+v", r)
+		}
+		if w.c.opened[0].why == nil {
+			t.Error("the host's stream was not reset")
+		}
+		w.c.released()
+	})
+}
+
+// A host that answers at last, but does not take the last bytes, is not waited for long.
+func TestLingeringHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, plain)
+		w.c.scripts = []script{{stuck: true, events: []event{later(time.Second, status(200))}}}
+		begun := time.Now()
+		if r := w.client(post("/", newBody(true))).do(); r.status != 200 {
+			t.Errorf("got %+v", r)
+		}
+		if d := time.Since(begun); d != 2*time.Second {
+			t.Errorf("ended after %v", d)
+		}
+		w.c.released()
+	})
+}
+
+// Informational responses go ahead of the one that counts, and end the time for retries.
+func TestInformational(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, retrying("5xx", ""))
+		w.c.then(event{head: head(100)}, event{head: head(103)}, status(500))
+		c := w.client(get("/"))
+		if r := c.do(); r.status != 500 || len(c.informed) != 2 || len(w.c.asked) != 1 {
+			t.Errorf("got %+v, %v", r, c.informed)
+		}
+	})
+}
+
+// grpc-timeout bounds gRPC requests where the route says so.
+func TestGRPCTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "maxGrpcTimeout": "10s", "grpcTimeoutOffset": "1s"}}`)
+		w.c.scripts = make([]script, 2)
+		if r := w.get("/", "content-type", "application/grpc", "grpc-timeout", "5S"); r.took != 4*time.Second {
+			t.Errorf("got %+v", r)
+		}
+		if got := w.c.opened[0].request.Header.Get("grpc-timeout"); got != "4000m" {
+			t.Errorf("the host is told %s", got)
+		}
+		if r := w.get("/", "content-type", "application/grpc", "grpc-timeout", "5H"); r.took != 10*time.Second {
+			t.Errorf("got %+v", r)
+		}
+	})
+}
+
+// A mirror gets the request with a host of its own, and its end is nobody's concern.
+func TestMirror(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "requestMirrorPolicies": [{"cluster": "m"}, {"cluster": "bad"}]}}`)
+		m, bad := w.cluster("m"), w.cluster("bad")
+		w.clusters["m"], w.clusters["bad"] = m, bad
+		w.c.then(event{head: head(200), end: true, request: true})
+		m.then(later(5*time.Second, status(200)))
+		bad.scripts = []script{{err: filter.ErrNoHost}}
+		req := post("/p", newBody(true, "one ", "two"))
+		req.Authority = "h:80"
+		if r := w.client(req).do(); r.status != 200 || r.took != 0 || r.flags != "-" {
+			t.Errorf("got %+v", r)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		u := m.opened[0]
+		if u.request.Authority != "h-shadow:80" || u.request.Path != "/p" || string(u.body) != "one two" || !u.complete ||
+			u.request.Header.Get("x-envoy-internal") != "true" || w.c.opened[0].request.Header.Has("x-envoy-internal") {
+			t.Errorf("the mirror got %+v %q", u.request, u.body)
+		}
+		m.released()
+	})
+}
+
+// A mirror that does not answer ends with the route's timeout, or with the request.
+func TestMirrorEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "timeout": "3s", "requestMirrorPolicies": [{"cluster": "m"}]}}`)
+		m := w.cluster("m")
+		w.clusters["m"] = m
+		m.then()
+		m.then()
+		w.c.then(status(200))
+		w.c.then(status(413))
+		w.get("/")
+		w.client(post("/", newBody(false, "a"))).do()
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		m.released()
+	})
+}
+
+// Internal redirects are followed once by default, and only where they may be.
+func TestInternalRedirect(t *testing.T) {
+	const routes = `{"match": {"path": "/from"}, "route": {"cluster": "c", "internalRedirectPolicy": {"responseHeadersToCopy": ["copied"]}}},
+		{"match": {"path": "/to"}, "route": {"cluster": "c"}}, {"match": {"path": "/direct"}, "directResponse": {"status": 207}}`
+	moved := func(to string) script {
+		return script{events: []event{{head: head(302, "location", to, "copied", "1"), end: true, request: true}}}
+	}
+	for _, x := range []struct {
+		name, location string
+		status, tries  int
+		counter        string
+	}{
+		{"followed", "http://other/to?q#f", 200, 2, "cluster.c.upstream_internal_redirect_succeeded_total"},
+		{"to a direct response", "http://other/direct", 207, 1, "cluster.c.upstream_internal_redirect_succeeded_total"},
+		{"twice", "http://other/from", 302, 2, "http.p.passthrough_internal_redirect_too_many_redirects"},
+		{"relative", "/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
+		{"to https", "https://other/to", 302, 1, "http.p.passthrough_internal_redirect_unsafe_scheme"},
+		{"to nowhere", "http://other/none", 302, 1, "http.p.passthrough_internal_redirect_no_route"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, &Config{}, routes)
+				next := script{events: []event{{head: head(200), end: true, request: true}}}
+				if x.name == "twice" {
+					next = moved(x.location)
+				}
+				w.c.scripts = []script{moved(x.location), next}
+				r := w.client(post("/from", newBody(true, "body"))).do()
+				if r.status != x.status || len(w.c.asked) != x.tries || w.counts.value(x.counter) != 1 {
+					t.Errorf("got %+v after %d tries, counted %d", r, len(w.c.asked), w.counts.value(x.counter))
+				}
+				if x.name == "followed" {
+					u := w.c.opened[1]
+					if h := u.request.Header; u.request.Path != "/to?q" || u.request.Authority != "other" || string(u.body) != "body" ||
+						h.Get("x-envoy-original-url") != "http://h/from" || h.Get("copied") != "1" {
+						t.Errorf("sent %+v %q", u.request, u.body)
+					}
+				}
+				w.c.released()
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // 303 has the answer fetched
+		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "internalRedirectPolicy": {"redirectResponseCodes": [303]}}}`)
+		w.c.then(event{head: head(303, "location", "http://other/to"), end: true, request: true})
+		w.c.then(status(200))
+		req := post("/", newBody(true, "body"))
+		req.Header.Set("content-length", "4")
+		w.client(req).do()
+		if u := w.c.opened[1]; u.request.Method != "GET" || len(u.body) != 0 || u.request.Header.Has("content-length") || !u.complete {
+			t.Errorf("sent %+v", u.request)
+		}
+	})
+}
+
+// A logger of tries.
+type tryLog struct{ lines []string }
+
+func (l *tryLog) NewAccessLog(*filter.Env) (filter.AccessLog, error) { return l, nil }
+func (l *tryLog) Log(i *filter.Info, t filter.AccessLogType) {
+	l.lines = append(l.lines, t.String()+" "+i.Flags.String()+" "+i.Rest().Details+" "+httpmsg.HTTP11.String())
+}
+
+// Each try has an entry in the upstream logs.
+func TestUpstreamLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &tryLog{}
+		w := newWorld(t, &Config{Logs: []filter.AccessLogFactory{l}}, retrying("5xx", ""))
+		w.c.then(reset(httpmsg.RemoteReset))
+		w.c.then(opens(200), last("x"))
+		w.get("/")
+		want := []string{
+			"UpstreamEnd UR upstream_reset_before_response_started{remote_reset} HTTP/1.1",
+			"UpstreamEnd - via_upstream HTTP/1.1",
+		}
+		if len(l.lines) != 2 || l.lines[0] != want[0] || l.lines[1] != want[1] {
+			t.Errorf("logged %q", l.lines)
+		}
+	})
+}
