@@ -19,6 +19,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
+	"github.com/ginnel/ginnel/internal/httpmatch"
 	"github.com/ginnel/ginnel/internal/route"
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/state"
@@ -32,7 +33,7 @@ func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
 		directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
-		hcm.Support(), route.Support(), headermutation.Support(),
+		hcm.Support(), httpmatch.Support(), route.Support(), headermutation.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })
 	return slices.CompactFunc(all, same)

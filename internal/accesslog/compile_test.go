@@ -245,7 +245,7 @@ func TestErrors(t *testing.T) {
 		{filterOf(`{"runtime_filter": {}}`), "[0].filter.runtime_filter.runtime_key", "is required"},
 		{filterOf(`{"header_filter": {}}`), "[0].filter.header_filter.header", "is required"},
 		{filterOf(`{"extension_filter": {"name": "cel"}}`), "[0].filter.extension_filter.typed_config", `is required: the filter "cel"`},
-		{filterOf(`{"metadata_filter": {"matcher": {"filter": "ns", "value": {"string_match": {"safe_regex": {"regex": "("}}}}}}`), "[0].filter.metadata_filter.matcher.value.string_match.safe_regex.regex", "error parsing regexp"},
+		{filterOf(`{"metadata_filter": {"matcher": {"filter": "ns", "value": {"string_match": {"safe_regex": {"regex": "("}}}}}}`), "[0].filter.metadata_filter.matcher.value.string_match.safe_regex.regex", "missing ): ("},
 	} {
 		_, issues := compile(t, c.config)
 		if len(issues) != 1 || issues[0].Path != "listeners[0].access_log"+c.path || !strings.HasPrefix(issues[0].Message, c.message) {

@@ -63,6 +63,8 @@ var forbidden = []struct {
 	{"internal/plan", []string{"internal/..."}, "a plan is values: nothing runs in it"},
 	{"internal/match", []string{"internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump"}, "choosing is pure"},
 	{"internal/lb", []string{"internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump"}, "choosing is pure"},
+	{"internal/route", []string{"internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump", "internal/hcm", "internal/router"}, "choosing is pure"},
+	{"internal/httpmatch", []string{"internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump", "internal/hcm", "internal/router", "internal/route"}, "choosing is pure"},
 	{"internal/config", []string{"internal/compile", "internal/plan", "internal/app", "internal/listener", "internal/upstream"}, "reading a file knows no meaning"},
 	{"internal/compile", []string{"internal/config", "internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump", "internal/tcpproxy", "internal/ext/..."}, "compiling starts nothing and reaches extensions through the registry"},
 	{"internal/netconn", []string{"internal/inproc/...", "internal/pump", "internal/listener", "internal/upstream", "internal/app"}, "sockets know nothing above them"},

@@ -12,18 +12,35 @@ import (
 	"github.com/ginnel/ginnel/internal/state"
 )
 
-// Metadata compiles a matcher of metadata.
-func Metadata(s *extension.Scope, m *matcherv3.MetadataMatcher) func(filter.Metadata) bool {
-	metadataFields.Check(s, m)
-	var keys []string
-	for _, seg := range m.GetPath() {
-		keys = append(keys, seg.GetKey())
-	}
-	match, invert, namespace := Value(s.Field("value"), m.GetValue()), m.GetInvert(), m.GetFilter()
-	return func(md filter.Metadata) bool {
-		return match(state.Walk(md[namespace], keys)) != invert
-	}
+// A Metadata judges by one value of metadata.
+type Metadata struct {
+	namespace string
+	keys      []string
+	fits      func(*structpb.Value) bool
+	invert    bool
 }
+
+// CompileMetadata compiles a matcher of metadata.
+func CompileMetadata(s *extension.Scope, m *matcherv3.MetadataMatcher) Metadata {
+	metadataFields.Check(s, m)
+	out := Metadata{namespace: m.GetFilter(), invert: m.GetInvert()}
+	for _, seg := range m.GetPath() {
+		out.keys = append(out.keys, seg.GetKey())
+	}
+	out.fits = Value(s.Field("value"), m.GetValue())
+	return out
+}
+
+// Match judges metadata.
+func (m *Metadata) Match(md filter.Metadata) bool { return m.Fits(m.Value(md)) != m.invert }
+
+// Value returns the value that counts; nil: it is not there.
+func (m *Metadata) Value(md filter.Metadata) *structpb.Value {
+	return state.Walk(md[m.namespace], m.keys)
+}
+
+// Fits judges a value by itself, without invert.
+func (m *Metadata) Fits(v *structpb.Value) bool { return m.fits(v) }
 
 // Value compiles a matcher of values. nil is a value that is not there, which nothing
 // fits.

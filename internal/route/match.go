@@ -43,7 +43,7 @@ type criteria struct {
 	grpc      bool
 	presented *bool // a client certificate was; nil: either
 	validated *bool
-	metadata  []func(filter.Metadata) bool
+	metadata  []httpmatch.Metadata
 	states    []func(*filter.State) bool
 }
 
@@ -110,8 +110,8 @@ func (c *criteria) fitsTLS() bool {
 }
 
 func (c *criteria) fitsInfo(i *filter.Info) bool {
-	for _, m := range c.metadata {
-		if i == nil || !m(i.Metadata) {
+	for k := range c.metadata {
+		if i == nil || !c.metadata[k].Match(i.Metadata) {
 			return false
 		}
 	}
@@ -168,7 +168,7 @@ func compileCriteria(s *extension.Scope, m *routev3.RouteMatch) *criteria {
 		c.cookies = append(c.cookies, httpmatch.CompileCookie(s.Field("cookies").Index(i), x))
 	}
 	for i, x := range m.DynamicMetadata {
-		c.metadata = append(c.metadata, httpmatch.Metadata(s.Field("dynamic_metadata").Index(i), x))
+		c.metadata = append(c.metadata, httpmatch.CompileMetadata(s.Field("dynamic_metadata").Index(i), x))
 	}
 	for i, x := range m.FilterState {
 		c.states = append(c.states, httpmatch.FilterState(s.Field("filter_state").Index(i), x))
