@@ -6,6 +6,7 @@ import (
 	"github.com/ginnel/ginnel/internal/accesslog"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
@@ -22,6 +23,7 @@ func Registry() *extension.Registry {
 	directresponse.Register(r)
 	echo.Register(r)
 	hcm.Register(r)
+	headermutation.Register(r)
 	originaldst.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)

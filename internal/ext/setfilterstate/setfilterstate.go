@@ -1,6 +1,6 @@
-// Package setfilterstate sets filter-state objects of connections: a network filter
-// (envoy.extensions.filters.network.set_filter_state.v3.Config) and a listener filter
-// (envoy.extensions.filters.listener.set_filter_state.v3.Config).
+// Package setfilterstate sets filter-state objects of connections and requests: an HTTP
+// filter (envoy.extensions.filters.http.set_filter_state.v3.Config), a network filter
+// (the same below network) and a listener filter (below listener).
 package setfilterstate
 
 import (
@@ -31,13 +31,15 @@ var valueFields = extension.Fields{
 
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
-	return []*extension.Fields{&networkFields, &listenerFields, &valueFields}
+	return []*extension.Fields{&networkFields, &listenerFields, &httpFields, &valueFields}
 }
 
-// Register adds both filters to a registry.
+// Register adds the filters to a registry.
 func Register(r *extension.Registry) {
 	extension.Register(r, extension.NetworkFilter, compileNetwork)
 	extension.Register(r, extension.ListenerFilter, compileListener)
+	extension.Register(r, extension.HTTPFilter, compileHTTP)
+	extension.Register(r, extension.HTTPRouteFilter, compileRoute)
 }
 
 func compileNetwork(s *extension.Scope, m *networkv3.Config) filter.NetworkFactory {
