@@ -8,11 +8,16 @@
 // virtual host, route, weighted cluster), put together when it was compiled. So does each
 // entry of a weighted cluster: Match returns the Route of the entry that was chosen.
 //
-// The connection manager executes redirects and direct responses, and response headers;
-// the router all of an Action. In their order:
+// What is left to do with a Route is pure, too, and in this order:
 //
-//	r.RequestHeaders.Apply(&req.Header, info)         // before the rewrites
-//	r.Action.RewritePath(req, info)                   // and RewriteHost
-//	r.Action.Hash(…)                                  // may make a cookie
-//	r.ResponseHeaders.Apply(&resp.Header, info)       // on every response with this route
+//	r.Location, r.Direct.Print            // of those that go nowhere
+//	r.Action.ClusterOf                    // "" or unknown: NotFoundStatus
+//	r.Action.StreamTimeout, IdleTimeout   // of the stream; Limit is that of the request
+//	r.Action.Hash                         // chooses the host, and may make cookies
+//	r.Forward                             // header mutations, host and path
+//	r.Action.SetHost                      // with AutoHost, once a host is known
+//	r.ResponseHeaders.Apply               // to every response with this route
+//
+// Retry, hedge, mirror and internal redirect policies are values of the Action; the
+// decisions they hold are methods of theirs.
 package route
