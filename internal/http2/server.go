@@ -13,10 +13,12 @@ import (
 type Server struct {
 	conn
 	handler httpmsg.ServerHandler
-	answers sync.WaitGroup
+	workers sync.WaitGroup
 
 	// Guarded by mu.
-	running  int  // answers under way
+	running  int // answers under way
+	idle     []*worker
+	retired  bool // no worker waits any more
 	draining bool // GOAWAY was sent; streams are still taken
 	final    bool // and no more of them
 	grace    *time.Timer
@@ -49,7 +51,8 @@ func (v *Server) Protocol() httpmsg.Protocol { return httpmsg.HTTP2 }
 func (v *Server) Serve() error {
 	v.greet()
 	v.run(func(*httpmsg.ResetError) {})
-	v.answers.Wait()
+	v.retire()
+	v.workers.Wait()
 	if v.grace != nil {
 		v.grace.Stop()
 	}
@@ -209,14 +212,51 @@ func (v *Server) refuse(a *answer, status int, err error) {
 	v.start(a)
 }
 
-// start has a goroutine answer.
+// A worker answers one request after the other: its stack has grown to what they take.
+type worker struct {
+	server *Server
+	next   chan *answer // has room for one; closed when the connection is over
+}
+
+// maxIdle is how many workers of a connection wait for further requests. The collector
+// shrinks their stacks meanwhile.
+const maxIdle = 8
+
+// start has a worker answer.
 func (v *Server) start(a *answer) {
+	var w *worker
 	v.mu.Lock()
 	v.running++
+	if n := len(v.idle); n > 0 {
+		w = v.idle[n-1]
+		v.idle = v.idle[:n-1]
+	}
 	v.mu.Unlock()
 	v.report(1)
-	v.answers.Add(1)
-	go v.serve(a)
+	if w == nil {
+		w = &worker{v, make(chan *answer, 1)}
+		v.workers.Go(w.work)
+	}
+	w.next <- a
+}
+
+func (w *worker) work() {
+	for a := range w.next {
+		if !w.server.serve(a, w) {
+			return
+		}
+	}
+}
+
+// retire lets the workers go that wait.
+func (v *Server) retire() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.retired = true
+	for _, w := range v.idle {
+		close(w.next)
+	}
+	v.idle = nil
 }
 
 func (v *Server) report(n int) {
@@ -226,20 +266,30 @@ func (v *Server) report(n int) {
 	v.handler.Active(v.active)
 }
 
-func (v *Server) serve(a *answer) {
-	defer v.answers.Done()
+// serve answers, and reports whether w may wait for another request.
+func (v *Server) serve(a *answer, w *worker) (waits bool) {
 	if a.refusedWith != 0 {
 		v.handler.Refuse(&a.req, a, a.refusedWith, a.over)
 	} else {
 		v.handler.Answer(&a.req, a)
 	}
-	v.answered(a)
+	v.mu.Lock()
+	v.take(a)
+	last := v.final && v.running == 0 && !v.ended
+	if waits = !v.retired && len(v.idle) < maxIdle; waits {
+		v.idle = append(v.idle, w)
+	}
+	v.mu.Unlock()
+	putAnswer(a)
+	if last {
+		v.over()
+	}
 	v.report(-1)
+	return waits
 }
 
-// answered takes an answer back.
-func (v *Server) answered(a *answer) {
-	v.mu.Lock()
+// take takes an answer back. It holds mu.
+func (v *Server) take(a *answer) {
 	if a.listed {
 		code := xhttp2.ErrCodeInternal
 		if a.sent {
@@ -253,12 +303,6 @@ func (v *Server) answered(a *answer) {
 	}
 	a.recycle()
 	v.running--
-	last := v.final && v.running == 0 && !v.ended
-	v.mu.Unlock()
-	putAnswer(a)
-	if last {
-		v.over()
-	}
 }
 
 // peerGoAway implements side: the client will open no more streams.
