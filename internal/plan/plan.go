@@ -128,7 +128,8 @@ type Cluster struct {
 	Keepalive            *Keepalive
 	Lookup               string // cluster type as Envoy names it: "STATIC"
 	HTTP                 HTTP
-	Outlier              *Outlier // nil: no host is ejected
+	Outlier              *Outlier     // nil: no host is ejected
+	Check                *HealthCheck // nil: hosts are not asked
 }
 
 // BindConfig is the source of upstream connections.
@@ -176,6 +177,7 @@ type Endpoint struct {
 	Weight     uint32 // 1 by default
 	Health     corev3.HealthStatus
 	Metadata   *corev3.Metadata
+	Check      EndpointCheck
 }
 
 // An LB is a load balancing policy.

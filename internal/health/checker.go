@@ -1,0 +1,112 @@
+// Package health asks hosts whether they are well: active health checks over HTTP, TCP
+// and gRPC, of hosts on the network and in the process alike.
+package health
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/http1"
+	"github.com/ginnel/ginnel/internal/http2"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// A Checker checks the hosts of one cluster.
+type Checker struct {
+	opts  Options
+	stats *stats
+	ctx   context.Context // ends with the checker
+	end   context.CancelFunc
+	tasks sync.WaitGroup
+	first sync.WaitGroup // hosts that have no result yet
+}
+
+// Options of a Checker.
+type Options struct {
+	Plan    *plan.HealthCheck
+	Cluster string       // its name, which requests go to
+	Stats   filter.Scope // cluster.<name>.
+	// Used reports whether the cluster has ever had a connection: before that, hosts are
+	// asked less often.
+	Used func() bool
+	// Changed is called when the health of a host has changed; no lock is held.
+	Changed func()
+	HTTP1   *http1.ClientOptions // nil: defaults
+	HTTP2   *http2.ClientOptions // nil: defaults
+}
+
+// A Target is a host to be checked.
+type Target struct {
+	// Dial connects to it. The stream is the checker's. It ends with ctx.
+	Dial     func(ctx context.Context) (filter.Stream, error)
+	Hostname string // for requests; "": as the plan says
+	Passed   func() // is called with each check that the host passes; nil: nobody
+}
+
+// New returns a checker without hosts.
+func New(o Options) *Checker {
+	c := &Checker{opts: o, stats: newStats(o.Stats.Scope("health_check."))}
+	c.ctx, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// Watch adds a host, which counts as unhealthy until it is found well. It is checked from
+// Start on; all hosts are added before.
+func (c *Checker) Watch(t Target) *Host {
+	h := &Host{checker: c, target: t, fresh: true}
+	h.failed.Store(true)
+	h.pending.Store(c.opts.Plan.ExcludeNew)
+	c.first.Add(1)
+	return h
+}
+
+// Start begins to check hosts.
+func (c *Checker) Start(hosts []*Host) {
+	for _, h := range hosts {
+		c.tasks.Go(h.run)
+	}
+}
+
+// Checked is closed when each host has been checked once, or the checker is closed.
+func (c *Checker) Checked() <-chan struct{} {
+	done := make(chan struct{})
+	c.tasks.Go(func() {
+		c.first.Wait()
+		close(done)
+	})
+	return done
+}
+
+// Close ends all checks.
+func (c *Checker) Close() {
+	c.end()
+	c.tasks.Wait()
+}
+
+// sleep reports false when the checker is closed.
+func (c *Checker) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}
+
+type stats struct {
+	attempt, success, failure, passive, network filter.Counter
+	healthy, degraded                           filter.Gauge
+}
+
+func newStats(s filter.Scope) *stats {
+	s.Counter("verify_cluster")
+	return &stats{
+		attempt: s.Counter("attempt"), success: s.Counter("success"), failure: s.Counter("failure"),
+		passive: s.Counter("passive_failure"), network: s.Counter("network_failure"),
+		healthy: s.Gauge("healthy"), degraded: s.Gauge("degraded"),
+	}
+}

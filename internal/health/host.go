@@ -1,0 +1,195 @@
+package health
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Host is the health of one host.
+type Host struct {
+	checker *Checker
+	target  Target
+
+	failed, degraded atomic.Bool
+	pending          atomic.Bool // not checked yet, and not to count before
+	excluded         atomic.Bool // it said itself, in an answer, that it wants no requests
+
+	mu        sync.Mutex
+	fresh     bool   // there was no result yet
+	good, bad uint32 // results in a row against what it counts as
+	closed    bool
+}
+
+// Failed reports whether the host counts as unhealthy.
+func (h *Host) Failed() bool { return h.failed.Load() }
+
+// Degraded reports whether the host wants requests only where others are short.
+func (h *Host) Degraded() bool { return h.degraded.Load() }
+
+// Excluded reports whether the host counts neither for nor against its priority.
+func (h *Host) Excluded() bool { return h.pending.Load() || h.excluded.Load() }
+
+// A verdict is the result of one check.
+type verdict struct {
+	passed    bool
+	degraded  bool // with passed
+	network   bool // else: the host could not be asked
+	retriable bool // else: it counts only with others
+	excluded  bool // the host wants no requests at all
+}
+
+// An asker asks one host, one check after the other.
+type asker interface {
+	// ask returns what the host answers before ctx ends.
+	ask(ctx context.Context) verdict
+	// close gives back what is kept between checks.
+	close()
+}
+
+// run checks the host until the checker ends.
+func (h *Host) run() {
+	c := h.checker
+	first := sync.OnceFunc(c.first.Done)
+	defer first()
+	defer h.leave()
+	a := h.asker()
+	defer a.close()
+	if j := c.opts.Plan.InitialJitter; j > 0 && !c.sleep(rand.N(j)) {
+		return
+	}
+	for {
+		c.stats.attempt.Add(1)
+		ctx, cancel := context.WithTimeout(c.ctx, c.opts.Plan.Timeout)
+		v := a.ask(ctx)
+		cancel()
+		if c.ctx.Err() != nil {
+			return
+		}
+		wait := h.settle(v)
+		first()
+		if !c.sleep(wait) {
+			return
+		}
+	}
+}
+
+func (h *Host) asker() asker {
+	switch p := h.checker.opts.Plan; {
+	case p.TCP != nil:
+		return &tcpAsker{host: h, plan: p.TCP}
+	case p.GRPC != nil:
+		return &httpAsker{host: h, exam: newGRPCExam(h, p.GRPC)}
+	default:
+		return &httpAsker{host: h, exam: newHTTPExam(h, p.HTTP)}
+	}
+}
+
+// settle counts a verdict, and returns how long to wait until the next check.
+func (h *Host) settle(v verdict) time.Duration {
+	c := h.checker
+	h.mu.Lock()
+	was := h.state()
+	waits := false // for more results like this one
+	if v.passed {
+		waits = h.passed(v)
+	} else {
+		waits = h.refused(v)
+	}
+	h.fresh = false
+	h.pending.Store(false)
+	changed := h.state() != was
+	h.mu.Unlock()
+	if changed {
+		c.opts.Changed()
+	}
+	if v.passed && h.target.Passed != nil {
+		h.target.Passed()
+	}
+	return wait(c.opts.Plan, v.passed, waits, c.opts.Used())
+}
+
+// state is all that others may see.
+func (h *Host) state() [4]bool {
+	return [4]bool{h.failed.Load(), h.degraded.Load(), h.pending.Load(), h.excluded.Load()}
+}
+
+// passed counts a check that the host passed: the first one of all is enough.
+func (h *Host) passed(v verdict) (waits bool) {
+	stats, p := h.checker.stats, h.checker.opts.Plan
+	stats.success.Add(1)
+	h.bad = 0
+	h.excluded.Store(false)
+	if h.failed.Load() {
+		if h.good++; h.fresh || h.good >= p.Healthy {
+			h.failed.Store(false)
+			stats.healthy.Add(1)
+		} else {
+			waits = true
+		}
+	}
+	if h.degraded.Swap(v.degraded) != v.degraded {
+		stats.degraded.Add(map[bool]int64{true: 1, false: -1}[v.degraded])
+	}
+	return waits
+}
+
+// refused counts a check that the host did not pass. What is not retriable needs no
+// second one.
+func (h *Host) refused(v verdict) (waits bool) {
+	stats, p := h.checker.stats, h.checker.opts.Plan
+	stats.failure.Add(1)
+	if v.network {
+		stats.network.Add(1)
+	}
+	h.good = 0
+	if v.excluded {
+		h.excluded.Store(true)
+	}
+	if h.failed.Load() {
+		return false
+	}
+	if h.bad++; !v.network && !v.retriable || h.bad >= p.Unhealthy {
+		h.fail()
+		return false
+	}
+	return true
+}
+
+func (h *Host) fail() {
+	h.bad = 0
+	h.failed.Store(true)
+	h.checker.stats.healthy.Add(-1)
+}
+
+// Immediate is told that the host has said in an answer that it wants no requests.
+func (h *Host) Immediate() {
+	h.mu.Lock()
+	was := h.state()
+	h.excluded.Store(true)
+	if !h.closed && !h.failed.Load() {
+		h.fail()
+		h.checker.stats.failure.Add(1)
+		h.checker.stats.passive.Add(1)
+	}
+	changed := h.state() != was
+	h.mu.Unlock()
+	if changed {
+		h.checker.opts.Changed()
+	}
+}
+
+// leave takes the host out of the gauges.
+func (h *Host) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	if !h.failed.Swap(true) {
+		h.checker.stats.healthy.Add(-1)
+	}
+	if h.degraded.Swap(false) {
+		h.checker.stats.degraded.Add(-1)
+	}
+}
