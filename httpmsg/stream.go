@@ -55,7 +55,8 @@ type Responder interface {
 // send while another one receives.
 type Exchange interface {
 	Writer
-	// WriteRequest sends the head. end: there is no body. It may be held back until Flush.
+	// WriteRequest sends the head. end: there is no body; such a request may be held back
+	// until ReadResponse, others until Flush.
 	WriteRequest(r *Request, end bool) error
 	// ReadResponse waits for the next head. Informational ones precede the one that
 	// counts, which has a Body if one follows. The response is the exchange's, and valid

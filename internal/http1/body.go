@@ -31,6 +31,7 @@ type body struct {
 	waste   int64 // bytes of chunk framing beyond what data excuse
 	// failed makes an error of the input one of the exchange.
 	failed func(error) *httpmsg.ResetError
+	atEOF  func() // called at the end of a tunnel's direction; nil: nobody
 }
 
 type bodyState uint8
@@ -144,6 +145,9 @@ func (b *body) result() ([]byte, error) {
 func (b *body) endOfInput(err error) {
 	if err == io.EOF && (b.kind == byClose || b.kind == raw) {
 		b.finish()
+		if b.kind == raw && b.atEOF != nil {
+			b.atEOF()
+		}
 		return
 	}
 	b.fail(b.failed(err))

@@ -10,6 +10,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // answers returns what a client makes of the bytes that a server answers r with before
@@ -315,30 +316,37 @@ func mustRead(t *testing.T, x httpmsg.Exchange, want string) {
 	}
 }
 
-// TestStaleConnection: what a server sends unasked is not taken for the next response.
+const okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// whole has a request answered, and returns when the connection is idle again.
+func whole(t *testing.T, c *Client, own *owner, server io.ReadWriter) {
+	t.Helper()
+	x := exchangeOf(t, c)
+	go func() {
+		_, _ = server.Read(make([]byte, 1000))
+		_, _ = io.WriteString(server, okResponse)
+	}()
+	mustSend(t, x, true)
+	mustRead(t, x, "ok")
+	x.Release()
+	<-own.changed
+}
+
+// TestStaleConnection: what a server sends unasked is not taken for the next response,
+// and an idle connection that it has closed is not used.
 func TestStaleConnection(t *testing.T) {
-	for name, stir := range map[string]func(io.WriteCloser){
-		"bytes": func(w io.WriteCloser) {
-			_, _ = io.WriteString(w, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother")
-		},
-		"end": func(w io.WriteCloser) { _ = w.Close() },
-	} {
-		for _, kind := range []string{"pipe", "socket"} {
+	for _, kind := range []string{"pipe", "socket"} {
+		for name, stir := range map[string]func(io.WriteCloser){
+			"bytes": func(w io.WriteCloser) { _, _ = io.WriteString(w, okResponse) },
+			"end":   func(w io.WriteCloser) { _ = w.Close() },
+		} {
 			t.Run(name+" on a "+kind, func(t *testing.T) {
 				cc, sc := pairs[kind](t)
 				defer sc.Close()
 				own := newOwner()
 				c := NewClient(cc, nil, own)
-				x := exchangeOf(t, c)
-				mustSend(t, x, true)
-				if _, err := io.WriteString(sc, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"); err != nil {
-					t.Fatal(err)
-				}
-				mustRead(t, x, "ok")
-				x.Release()
-				<-own.changed
-				stir(sc)
-				// On the loopback interface what was sent has arrived.
+				whole(t, c, own, sc)
+				stir(sc) // on the loopback interface what was sent has arrived
 				if x := c.Open(); x != nil {
 					t.Fatal("the connection was used again")
 				}
@@ -346,6 +354,52 @@ func TestStaleConnection(t *testing.T) {
 				<-own.closed
 			})
 		}
+	}
+}
+
+// TestWatchedConnection: an idle connection that its server closes is given up at once,
+// and bytes that nobody asked for are found when the next request is sent.
+func TestWatchedConnection(t *testing.T) {
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	for _, kind := range []string{"pipe", "socket"} {
+		t.Run("end of a "+kind, func(t *testing.T) {
+			cc, sc := pairs[kind](t)
+			own := newOwner()
+			c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
+			whole(t, c, own, sc)
+			_ = sc.Close()
+			<-own.draining
+			if why := <-own.closed; why.Reason != httpmsg.ConnectionTermination {
+				t.Error(why)
+			}
+			if c.Open() != nil {
+				t.Error("the connection was used again")
+			}
+		})
+	}
+	for _, end := range []bool{true, false} {
+		t.Run(fmt.Sprint("bytes, whole request: ", end), func(t *testing.T) {
+			cc, sc := socketPair(t)
+			defer sc.Close()
+			own := newOwner()
+			c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
+			whole(t, c, own, sc)
+			_, _ = io.WriteString(sc, okResponse)
+			x := exchangeOf(t, c)
+			err := x.WriteRequest(&httpmsg.Request{Method: "POST", Path: "/", Authority: "a"}, end)
+			if err == nil {
+				_, err = x.ReadResponse()
+			}
+			if err == nil || !strings.Contains(err.Error(), "nobody asked") {
+				t.Errorf("%v", err)
+			}
+			x.Release()
+			<-own.closed
+			if b, _ := io.ReadAll(sc); len(b) > 0 {
+				t.Errorf("%q was sent", b)
+			}
+		})
 	}
 }
 

@@ -62,6 +62,10 @@ func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
 	}
 	x.asked = askedBy(r)
 	x.tunnel.Store(r.Tunnel())
+	x.hold = x.c.in.sock != nil && end && !r.Tunnel()
+	if !x.hold && x.c.watched() && x.c.in.stirs() {
+		return x.sent(errUnasked)
+	}
 	f, err := x.writeHead(r, end)
 	if err != nil {
 		return x.sent(err)
@@ -147,8 +151,14 @@ func (x *exchange) WriteData(p []byte, end bool) error { return x.sent(x.data(p,
 // WriteTrailer implements httpmsg.Writer.
 func (x *exchange) WriteTrailer(h httpmsg.Header) error { return x.sent(x.trailer(h)) }
 
-// Flush implements httpmsg.Writer.
-func (x *exchange) Flush() error { return x.sent(x.out.flush()) }
+// Flush implements httpmsg.Writer. A request that is complete with its head is left to
+// ReadResponse, which comes next.
+func (x *exchange) Flush() error {
+	if x.hold && x.done {
+		return nil
+	}
+	return x.sent(x.out.flush())
+}
 
 // sent turns what came of sending into the end of the exchange, and of a request into
 // one of a tunnel where that may end now. A server that takes no more may have answered
@@ -234,6 +244,11 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 // readHead waits for a head, and returns its length. Nothing of it is consumed.
 func (x *exchange) readHead() (int, error) {
 	in := &x.c.in
+	if x.hold && x.out.pending() > 0 {
+		if err := x.c.ask(); err != nil {
+			return 0, x.unanswered(err)
+		}
+	}
 	for from := 0; ; {
 		p := in.unread()
 		n, next, r := endOfBlock(p, from)
@@ -251,11 +266,20 @@ func (x *exchange) readHead() (int, error) {
 		}
 		from = next
 		if err := in.fill(); err != nil {
-			why := x.c.failure(err)
-			x.c.lost(why)
-			return 0, why
+			return 0, x.unanswered(err)
 		}
 	}
+}
+
+// unanswered is the end of an exchange to which no response came.
+func (x *exchange) unanswered(err error) *httpmsg.ResetError {
+	var why *httpmsg.ResetError
+	if !errors.As(err, &why) {
+		why = x.c.failure(err)
+	}
+	x.failed.Store(why)
+	x.c.lost(why)
+	return why
 }
 
 // mayBeResponse reports whether p can begin a response.

@@ -200,15 +200,16 @@ func exchangeOf(t testing.TB, c *Client) httpmsg.Exchange {
 	return x
 }
 
-// send sends a request from a goroutine of its own; wait tells when all of it was sent.
+// send sends a request, its body from a goroutine of its own; wait tells when all of it
+// was sent.
 func send(t testing.TB, x httpmsg.Exchange, r *httpmsg.Request, body string, trailer httpmsg.Header) (wait func()) {
+	t.Helper()
+	if err := x.WriteRequest(r, body == "" && trailer == nil); err != nil {
+		t.Fatalf("WriteRequest: %v", err)
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := x.WriteRequest(r, body == "" && trailer == nil); err != nil {
-			t.Errorf("WriteRequest: %v", err)
-			return
-		}
 		for p := []byte(body); len(p) > 0; {
 			n := min(len(p), 64<<10)
 			if err := x.WriteData(p[:n], n == len(p) && trailer == nil); err != nil {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
 )
 
 // An input is the direction from the peer. One goroutine at a time uses it.
@@ -15,20 +17,29 @@ type input struct {
 	r, w int    // what was read and not used yet is buf[r:w]
 	err  error  // how the direction ended; what was read before is good
 
-	// stream asks for large buffers: the last read filled the one there was.
+	// stream asks for large buffers: the last read filled the one there was, or the last
+	// message did not fit into a small one.
 	stream bool
 	total  atomic.Uint64 // bytes read
+	rested uint64        // of them, those before this message
 
-	sock  *rawReader // nil: not a socket
-	sleep sleeper    // nil: cannot wait without a buffer
+	sock  *rawReader  // nil: not a socket
+	pipe  chunkReader // nil: not a pipe
+	chunk *pipe.Chunk // what buf is part of; nil: it is not
 }
 
-// A sleeper waits until there is something to read, without a buffer to read it into.
-type sleeper interface{ WaitReadable() error }
+// A chunkReader gives away what was sent in the pieces in which it is.
+type chunkReader interface {
+	ReadChunk() (*pipe.Chunk, error)
+}
+
+// leastBytes is room for the part of a head, or of a chunk's line, that waits for its
+// rest: a peer that keeps many connections so shall not have many buffers.
+const leastBytes = 2 << 10
 
 func (in *input) init(c Conn) {
 	in.conn = c
-	in.sleep, _ = c.(sleeper)
+	in.pipe, _ = c.(chunkReader)
 	if s, ok := c.(syscall.Conn); ok {
 		in.sock = newRawReader(s, in)
 	}
@@ -52,16 +63,21 @@ func (in *input) fill() error {
 		in.makeRoom()
 	}
 	n, err := in.read()
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	return in.took(n, err)
+}
+
+// took notes what a read returned.
+func (in *input) took(n int, err error) error {
 	if n > 0 {
-		in.stream = in.w+n == len(in.buf)
+		in.stream = in.w+n == len(in.buf) && len(in.buf) >= smallBytes && in.chunk == nil
 		in.w += n
 		in.total.Add(uint64(n))
 		return nil
 	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	if !isTimeout(err) {
+	if err != nil && !isTimeout(err) {
 		in.err = err
 	}
 	return err
@@ -72,13 +88,22 @@ func (in *input) read() (int, error) {
 	switch {
 	case in.sock != nil:
 		return in.sock.read()
-	case in.sleep != nil && in.buf == nil:
-		if err := in.sleep.WaitReadable(); err != nil {
-			return 0, err
-		}
+	case in.pipe != nil && in.empty():
+		return in.readChunk()
 	}
 	in.take()
 	return in.conn.Read(in.buf[in.w:])
+}
+
+// readChunk takes what is sent over a pipe where it lies.
+func (in *input) readChunk() (int, error) {
+	in.release(true)
+	k, err := in.pipe.ReadChunk()
+	if err != nil {
+		return 0, err
+	}
+	in.chunk, in.buf = k, k.Bytes()
+	return len(in.buf), nil
 }
 
 func (in *input) take() {
@@ -92,19 +117,36 @@ func (in *input) makeRoom() {
 	if in.w < len(in.buf) {
 		return
 	}
-	old := in.buf
-	if in.r == 0 {
-		in.buf = grown(len(old))
+	if in.r > 0 && in.chunk == nil {
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+		return
 	}
-	in.w = copy(in.buf, old[in.r:in.w])
-	in.r = 0
-	if &old[0] != &in.buf[0] {
-		giveBuffer(old)
+	in.move(grown(in.buffered()))
+}
+
+// move goes on in another buffer, and gives the old one back.
+func (in *input) move(to []byte) {
+	n := copy(to, in.unread())
+	in.release(true)
+	in.buf, in.w = to, n
+}
+
+// shrink is called before waiting with a part of something.
+func (in *input) shrink() {
+	if len(in.buf) >= smallBytes && in.buffered() <= leastBytes/2 {
+		in.move(make([]byte, leastBytes))
 	}
 }
 
+// grown returns a buffer for more than n bytes.
 func grown(n int) []byte {
-	if n < largeBytes {
+	switch {
+	case n < leastBytes/2:
+		return make([]byte, leastBytes)
+	case n < smallBytes/2:
+		return takeBuffer(false)
+	case n < largeBytes:
 		return takeBuffer(true)
 	}
 	return make([]byte, 2*n)
@@ -113,9 +155,29 @@ func grown(n int) []byte {
 // release forgets the place in an empty buffer, and gives the buffer back if asked to.
 func (in *input) release(give bool) {
 	in.r, in.w = 0, 0
-	if give && in.buf != nil {
+	switch {
+	case in.chunk != nil: // it has room for nothing else
+		in.chunk.Free()
+		in.chunk, in.buf = nil, nil
+	case give && in.buf != nil:
 		giveBuffer(in.buf)
 		in.buf = nil
+	}
+}
+
+// rest gives the buffer back between messages, unless there is something in it. Messages
+// on a connection are often of the same size.
+func (in *input) rest() {
+	total := in.total.Load()
+	in.stream = total-in.rested > smallBytes
+	in.rested = total
+	in.idle()
+}
+
+// idle gives the buffer back where nothing is in it.
+func (in *input) idle() {
+	if in.empty() {
+		in.release(true)
 	}
 }
 
@@ -138,13 +200,6 @@ func (in *input) stirs() bool {
 	}
 	n, _ := p.Buffered()
 	return n > 0 || p.PeerClosed()
-}
-
-// rest gives the buffer back between messages, unless there is something in it.
-func (in *input) rest() {
-	if in.empty() {
-		in.release(true)
-	}
 }
 
 // close gives the buffer back; nothing is read any more.

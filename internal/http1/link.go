@@ -50,6 +50,39 @@ func (l *link) close() {
 	}
 }
 
+// ask sends what is held back and waits for the answer, in one go. The stream must be a
+// socket, and nothing be there to read.
+func (l *link) ask() error {
+	in, out := &l.in, &l.out
+	if !in.empty() || in.err != nil || out.err != nil {
+		return nil // the usual way finds out
+	}
+	in.release(false)
+	sent, n, werr, err := in.sock.ask(out.buf)
+	switch out.total.Add(uint64(sent)); {
+	case sent == 0 && (n > 0 || err != nil) && werr == nil:
+		return l.unasked(n, err)
+	case werr != nil:
+		out.err = werr
+		out.give()
+	case sent < len(out.buf):
+		out.buf = out.buf[:copy(out.buf, out.buf[sent:])]
+		return out.flush()
+	default:
+		out.give()
+	}
+	_ = in.took(n, err)
+	return nil
+}
+
+// unasked is the end of a connection on which something came before it was asked for.
+func (l *link) unasked(n int, err error) *httpmsg.ResetError {
+	if n > 0 && l.why.Load() == nil {
+		return errUnasked.why()
+	}
+	return l.failure(err)
+}
+
 // clean reports whether nothing went wrong, and nothing waits to be read or sent.
 func (l *link) clean() bool {
 	return l.why.Load() == nil && !l.closed.Load() &&

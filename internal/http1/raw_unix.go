@@ -18,6 +18,10 @@ type rawReader struct {
 	err error
 	// once: nobody waits.
 	once bool
+	// question is written when nothing was there to be read, and before waiting.
+	question []byte
+	asked    int // bytes of it that were written
+	writeErr error
 }
 
 func newRawReader(c syscall.Conn, in *input) *rawReader {
@@ -46,6 +50,34 @@ func (r *rawReader) poll() (ok bool) {
 	return err != nil || r.n > 0 || r.err != nil
 }
 
+// ask writes p and reads what comes then, in one go: had it been written before, the
+// first attempt to read would be for nothing. What is there already was not asked for:
+// then nothing is written. sent is how much was; werr why it was not all, beside nil.
+func (r *rawReader) ask(p []byte) (sent, n int, werr, err error) {
+	r.n, r.err, r.question, r.asked, r.writeErr = 0, nil, p, 0, nil
+	err = r.rc.Read(r.try)
+	r.question = nil
+	if err == nil {
+		err = r.err
+	}
+	return r.asked, r.n, r.writeErr, err
+}
+
+// put writes the question. It reports whether there is something to wait for.
+func (r *rawReader) put(fd uintptr) bool {
+	n, err := unix.Write(int(fd), r.question)
+	for err == unix.EINTR {
+		n, err = unix.Write(int(fd), r.question)
+	}
+	if err != nil && err != unix.EAGAIN {
+		r.writeErr = os.NewSyscallError("write", err)
+	}
+	r.asked = max(n, 0)
+	whole := r.asked == len(r.question)
+	r.question = nil
+	return whole
+}
+
 func (r *rawReader) attempt(fd uintptr) bool {
 	in := r.in
 	in.take()
@@ -55,8 +87,11 @@ func (r *rawReader) attempt(fd uintptr) bool {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			if in.empty() {
-				in.release(true)
+			if in.idle(); in.buf != nil && !r.once {
+				in.shrink()
+			}
+			if r.question != nil {
+				return !r.put(fd)
 			}
 			return r.once
 		case err != nil:

@@ -50,6 +50,7 @@ var (
 	errChunkOverhead = &refusal{400, "http1.codec_error", "chunks of hardly any data"}
 	errStatus        = &refusal{502, "http1.codec_error", "malformed status line"}
 	errUpgraded      = &refusal{502, "http1.codec_error", "101 that nobody asked for"}
+	errUnasked       = &refusal{502, "http1.codec_error", "bytes that nobody asked for"}
 	errInforming     = &refusal{502, "http1.codec_error", "too many informational responses"}
 	errTimeout       = &refusal{408, "request_header_timeout", "the head took too long"}
 )

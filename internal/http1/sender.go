@@ -18,6 +18,8 @@ type sender struct {
 	done     bool
 	// keepOpen holds back the end of a tunnel that the peer has not accepted yet.
 	keepOpen bool
+	// hold leaves a message without a body to be sent by who waits for the answer.
+	hold bool
 }
 
 var (
@@ -35,7 +37,11 @@ func (m *sender) reset() {
 // begin is called when the head was written.
 func (m *sender) begin(f framed, end bool) error {
 	m.begun, m.kind, m.left = true, f.kind, f.length
-	if !end {
+	switch {
+	case !end:
+		return nil
+	case m.hold && (f.kind == noBody || f.length == 0):
+		m.done = true
 		return nil
 	}
 	return m.data(nil, true)

@@ -37,7 +37,7 @@ func NewServer(conn Conn, o *ServerOptions, h httpmsg.ServerHandler) *Server {
 	s := &Server{o: o, h: h}
 	s.link.init(conn)
 	s.head.o, s.head.rules = o, o.rules()
-	s.body.in, s.body.rules, s.body.failed = &s.in, &s.head.rules, s.failure
+	s.body.in, s.body.rules, s.body.failed, s.body.atEOF = &s.in, &s.head.rules, s.failure, s.clientEnded
 	s.answer.s = s
 	s.answer.out, s.answer.trailers, s.answer.z.format = &s.link.out, o.EnableTrailers, o.HeaderKeyFormat
 	return s
@@ -87,6 +87,7 @@ func (s *Server) serveOne() (again bool, err error) {
 	s.mark(s.in.buffered())
 	s.marks.headIn = uint64(n)
 	s.in.consume(n)
+	s.in.idle()
 	if refused != nil {
 		return false, s.refuse(refused)
 	}
@@ -124,8 +125,8 @@ func (s *Server) readHead() (n int, err error) {
 			s.in.deadline(never)
 		}
 	}()
+	s.in.rest()
 	if s.in.empty() {
-		s.in.rest()
 		if !s.setIdle(true) {
 			return 0, io.EOF
 		}
@@ -344,6 +345,16 @@ func (s *Server) gone(err error) {
 	why := &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
 	s.abort(why, false)
 	s.answer.watch.fire(why)
+}
+
+// clientEnded is called when the last bytes of a tunnel were read.
+func (s *Server) clientEnded() {
+	s.mu.Lock()
+	hungUp := s.hungUp
+	s.mu.Unlock()
+	if hungUp {
+		s.gone(nil)
+	}
 }
 
 // tunnelGone ends a tunnel whose client is gone with both directions: at once if it was

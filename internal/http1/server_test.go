@@ -350,6 +350,30 @@ func TestTunnelHangup(t *testing.T) {
 	_ = wait()
 }
 
+// TestTunnelClosed: a client that has closed the whole connection is gone when its last
+// bytes were read, not before.
+func TestTunnelClosed(t *testing.T) {
+	c, s := pipe.New(pipe.Options{})
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	_, wait := serve(s, &ServerOptions{Hangups: &hangups}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		gone := make(chan *httpmsg.ResetError, 1)
+		w.OnReset(func(why *httpmsg.ResetError) { gone <- why })
+		_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+		_, _ = io.WriteString(c, "bytes")
+		_ = c.Close()
+		if len(gone) > 0 {
+			t.Error("bytes that were sent are lost")
+		}
+		if got, _ := readBody(t, r.Body); got != "bytes" {
+			t.Errorf("%q", got)
+		}
+		<-gone
+	}})
+	_, _ = io.WriteString(c, "CONNECT b:1 HTTP/1.1\r\n\r\n")
+	_ = wait()
+}
+
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := pipe.New(pipe.Options{})
