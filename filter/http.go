@@ -144,19 +144,18 @@ type HTTPInfo struct {
 	VirtualCluster string
 	UpProtocol     httpmsg.Protocol // of the upstream connection; 0: there was none
 
-	RequestDone        time.Duration // the last byte of the request was received
-	UpstreamFirstSent  time.Duration
-	UpstreamLastSent   time.Duration
-	UpstreamFirstByte  time.Duration // of the response
-	UpstreamLastByte   time.Duration
-	FirstSent          time.Duration // of the response, to the client
-	LastSent           time.Duration
-	PoolReady          time.Duration // how long the request waited for a connection
-	UpWire, DownWire   HTTPBytes
-	HealthCheck        bool // the request is a health check
-	RequestHeaderBytes uint64
-	ResponseHeadBytes  uint64
-	TrailerBytes       uint64
+	RequestDone       time.Duration // the last byte of the request was received
+	UpstreamFirstSent time.Duration
+	UpstreamLastSent  time.Duration
+	UpstreamFirstByte time.Duration // of the response
+	UpstreamFirstBody time.Duration // byte of the response's body
+	UpstreamLastByte  time.Duration
+	FirstSent         time.Duration // of the response, to the client
+	LastSent          time.Duration
+	PoolReady         time.Duration // how long the request waited for a connection
+	UpWire, DownWire  HTTPBytes
+	HealthCheck       bool   // the request is a health check
+	RouteLookups      uint32 // how often a route was looked for
 }
 
 // HTTPBytes counts bytes on the wire of one stream.

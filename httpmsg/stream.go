@@ -68,8 +68,12 @@ type Exchange interface {
 }
 
 // Wire counts bytes on the wire of one exchange; those of heads and trailers, as they
-// were encoded, are part of the others.
-type Wire struct{ Received, Sent, HeaderReceived, HeaderSent uint64 }
+// were encoded, are part of the others. Plain is what heads and trailers, of the names and
+// values alone, were before they were compressed; 0 where nothing compresses them.
+type Wire struct {
+	Received, Sent, HeaderReceived, HeaderSent uint64
+	PlainReceived, PlainSent                   uint64
+}
 
 // A Metered Exchange or Responder knows its bytes.
 type Metered interface {

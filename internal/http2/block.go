@@ -66,6 +66,13 @@ func (b *block) fill(kind blockKind, s *stream, lines *httpmsg.Header) {
 	b.kind, b.stream, b.lines = kind, s, lines
 }
 
+// weigh adds what has come of the block.
+func (b *block) weigh(w *httpmsg.Wire) {
+	w.Received += uint64(b.wire)
+	w.HeaderReceived += uint64(b.wire)
+	w.PlainReceived += uint64(b.size)
+}
+
 // take copies the block's own lines.
 func (b *block) take(to *httpmsg.Header) { *to = append((*to)[:0], b.own...) }
 
@@ -165,13 +172,12 @@ func (b *block) line(f *field) {
 	case kind == hopByHop, kind == te && f.value != "trailers":
 		b.bad(detailRule, "header of a connection: "+f.name)
 	case f.class&underscore != 0 && b.underscored():
-	case kind == plain:
-		b.add(f)
 	case b.kind == trailers:
-		// What frames or routes a message must not change behind it.
-		if kind == te || kind == cookie {
+		if !httpmsg.ForbiddenTrailer(f.name) {
 			b.add(f)
 		}
+	case kind == plain:
+		b.add(f)
 	default:
 		b.known(f, kind)
 	}

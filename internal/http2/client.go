@@ -67,11 +67,15 @@ func (v *Client) Room() int {
 	return v.room()
 }
 
+// maxLastID is from where on a connection opens no more streams: identifiers are used up,
+// but for what may have been opened and not sent.
+const maxLastID = maxStreamID - 1<<24
+
 func (v *Client) room() int {
-	if v.ended || v.draining || v.broken != nil || v.lastID >= maxStreamID-2*uint32(v.active+1) {
+	if v.ended || v.draining || v.broken != nil || v.lastID > maxLastID {
 		return 0
 	}
-	return max(int(min(v.o.MaxConcurrentStreams, v.peerStreams, 1<<30))-v.active, 0)
+	return max(int(min(v.o.MaxConcurrentStreams, v.peerStreams, 1<<20))-v.active, 0)
 }
 
 // Open implements httpmsg.Client.
@@ -115,9 +119,14 @@ func (v *Client) released(x *exchange) {
 	}
 	x.recycle()
 	v.active--
+	used := v.lastID > maxLastID && !v.draining
+	v.draining = v.draining || used
 	last := v.draining && v.active == 0 && !v.ended
 	v.mu.Unlock()
 	putExchange(x)
+	if used {
+		v.tellDraining()
+	}
 	if last {
 		v.over()
 	}
@@ -157,8 +166,7 @@ func (v *Client) head(b *block) error {
 		return nil // reset by this side in the meantime
 	}
 	x := s.exchange
-	s.wire.Received += uint64(b.wire)
-	s.wire.HeaderReceived += uint64(b.wire)
+	b.weigh(&s.wire)
 	if b.end && b.content > 0 && !x.bodiless(status) {
 		b.bad(detailRule, "content-length without content")
 	}

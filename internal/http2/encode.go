@@ -16,6 +16,7 @@ type encoder struct {
 	cap     uint32 // of the table, by this side's configuration
 	target  uint32 // the size that the table shall have
 	lowest  uint32 // the smallest that was asked for and the peer not told of
+	plain   int    // names and values of the block so far
 	index   *encoderIndex
 }
 
@@ -50,6 +51,7 @@ func (e *encoder) resize(size uint32) {
 // went down and up again two are due; the second waits for the next block, since x/net's
 // decoder refuses two in one.
 func (e *encoder) begin(p []byte) []byte {
+	e.plain = 0
 	size := e.target
 	if e.lowest < e.table.max {
 		size = e.lowest
@@ -64,6 +66,7 @@ func (e *encoder) begin(p []byte) []byte {
 
 // field appends a field of a block.
 func (e *encoder) field(p []byte, name, value string) []byte {
+	e.plain += len(name) + len(value)
 	if secret(name) {
 		return e.literal(p, 0x10, 4, staticNames[name], name, value)
 	}

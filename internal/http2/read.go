@@ -211,8 +211,7 @@ func (c *conn) trailerHead(b *block) error {
 	if s == nil || s != b.stream {
 		return nil // reset by this side in the meantime
 	}
-	s.wire.Received += uint64(b.wire)
-	s.wire.HeaderReceived += uint64(b.wire)
+	b.weigh(&s.wire)
 	if s.length > 0 {
 		return streamViolation(b.id, xhttp2.ErrCodeProtocol, "less content than content-length")
 	}

@@ -143,7 +143,9 @@ func (s *stream) WriteTrailer(h httpmsg.Header) error {
 	}
 	start := c.beginHead()
 	for i := range h {
-		c.encode(h[i].Name, h[i].Value)
+		if !httpmsg.ForbiddenTrailer(h[i].Name) {
+			c.encode(h[i].Name, h[i].Value)
+		}
 	}
 	s.endHead(start, true)
 	return nil
@@ -205,6 +207,7 @@ func (s *stream) endHead(start int, end bool) {
 	n := uint64(len(c.out) - start)
 	s.wire.Sent += n
 	s.wire.HeaderSent += n
+	s.wire.PlainSent += uint64(c.enc.plain)
 	if end {
 		s.endSent()
 	}

@@ -53,6 +53,8 @@ func (v *Server) Serve() error {
 	v.run(func(*httpmsg.ResetError) {})
 	v.retire()
 	v.workers.Wait()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.grace != nil {
 		v.grace.Stop()
 	}
@@ -185,7 +187,7 @@ func (v *Server) head(b *block) error {
 		return nil
 	}
 	a.open(b.id)
-	a.wire.Received, a.wire.HeaderReceived = uint64(b.wire), uint64(b.wire)
+	b.weigh(&a.wire)
 	if !a.req.Connect() && !a.upgrade {
 		a.length = b.content
 	}

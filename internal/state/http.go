@@ -149,6 +149,8 @@ func routeName(h *filter.HTTPInfo) string {
 	return h.Route.Name()
 }
 
+func routeResolutions(h *filter.HTTPInfo) uint64 { return uint64(h.RouteLookups) }
+
 func responseCode(m moment) uint64 {
 	if h := m.HTTP(); h != nil {
 		return uint64(h.Code)

@@ -33,10 +33,10 @@ var commands = map[string]commandSpec{
 
 	"BYTES_RECEIVED":                 {bare, number64(received)},
 	"BYTES_SENT":                     {bare, number64(sent)},
-	"DOWNSTREAM_WIRE_BYTES_RECEIVED": {bare, number64(received)},
-	"DOWNSTREAM_WIRE_BYTES_SENT":     {bare, number64(sent)},
-	"UPSTREAM_WIRE_BYTES_RECEIVED":   {bare, number64(func(m moment) uint64 { return m.Up.Received })},
-	"UPSTREAM_WIRE_BYTES_SENT":       {bare, number64(func(m moment) uint64 { return m.Up.Sent })},
+	"DOWNSTREAM_WIRE_BYTES_RECEIVED": {bare, wire(func(h *filter.HTTPInfo) uint64 { return h.DownWire.Received }, received)},
+	"DOWNSTREAM_WIRE_BYTES_SENT":     {bare, wire(func(h *filter.HTTPInfo) uint64 { return h.DownWire.Sent }, sent)},
+	"UPSTREAM_WIRE_BYTES_RECEIVED":   {bare, wire(func(h *filter.HTTPInfo) uint64 { return h.UpWire.Received }, func(m moment) uint64 { return m.Up.Received })},
+	"UPSTREAM_WIRE_BYTES_SENT":       {bare, wire(func(h *filter.HTTPInfo) uint64 { return h.UpWire.Sent }, func(m moment) uint64 { return m.Up.Sent })},
 
 	"RESPONSE_FLAGS":                 {bare, text(func(dst []byte, m moment) []byte { return append(dst, m.Flags.String()...) })},
 	"RESPONSE_FLAGS_LONG":            {bare, text(func(dst []byte, m moment) []byte { return append(dst, m.Flags.Long()...) })},
@@ -126,14 +126,26 @@ var commands = map[string]commandSpec{
 	"GRPC_STATUS_NUMBER":   {bare, grpcNumber},
 	"LOCAL_REPLY_BODY":     {bare, text(localReplyBody)},
 
-	"REQUEST_HEADERS_BYTES": {bare, zero}, "RESPONSE_HEADERS_BYTES": {bare, zero}, "RESPONSE_TRAILERS_BYTES": {bare, zero},
-	"DOWNSTREAM_HEADER_BYTES_RECEIVED": {bare, zero}, "DOWNSTREAM_HEADER_BYTES_SENT": {bare, zero},
-	"UPSTREAM_HEADER_BYTES_RECEIVED": {bare, zero}, "UPSTREAM_HEADER_BYTES_SENT": {bare, zero},
-	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, zero}, "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": {bare, zero},
-	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, zero}, "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT": {bare, zero},
-	"REQUEST_DURATION": {bare, nothing}, "REQUEST_TX_DURATION": {bare, nothing},
-	"RESPONSE_DURATION": {bare, nothing}, "RESPONSE_TX_DURATION": {bare, nothing},
-	"ROUTE_RESOLUTION_COUNT": {bare, zero}, "ROUTE_RESOLUTION_TIME_US": {bare, nothing},
+	"REQUEST_HEADERS_BYTES":   {bare, stream(requestHeaderBytes)},
+	"RESPONSE_HEADERS_BYTES":  {bare, stream(responseHeaderBytes)},
+	"RESPONSE_TRAILERS_BYTES": {bare, stream(responseTrailerBytes)},
+	"ROUTE_RESOLUTION_COUNT":  {bare, stream(routeResolutions)},
+
+	"DOWNSTREAM_HEADER_BYTES_RECEIVED": {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.DownWire.HeaderReceived })},
+	"DOWNSTREAM_HEADER_BYTES_SENT":     {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.DownWire.HeaderSent })},
+	"UPSTREAM_HEADER_BYTES_RECEIVED":   {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.HeaderReceived })},
+	"UPSTREAM_HEADER_BYTES_SENT":       {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.HeaderSent })},
+
+	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.DownWire.PlainReceived })},
+	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT":     {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.DownWire.PlainSent })},
+	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED":   {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.PlainReceived })},
+	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT":       {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.PlainSent })},
+
+	"REQUEST_DURATION":         {bare, millis(points["DS_RX_END"])},
+	"REQUEST_TX_DURATION":      {bare, millis(points["US_TX_END"])},
+	"RESPONSE_DURATION":        {bare, millis(points["US_RX_BEG"])},
+	"RESPONSE_TX_DURATION":     {bare, millis(between(points["US_RX_BEG"], points["DS_TX_END"]))},
+	"ROUTE_RESOLUTION_TIME_US": {bare, nothing},
 
 	// not known without tracing
 	"TRACE_ID": {bare, nothing}, "SPAN_ID": {bare, nothing},
@@ -213,8 +225,9 @@ func nothing(args) (operator, error) {
 
 func emptyText(args) (operator, error) { return literally(""), nil }
 
+// localReplyBody is known while a reply is made, and not to logs (Envoy).
 func localReplyBody(dst []byte, m moment) []byte {
-	if h := m.HTTP(); h != nil {
+	if h := m.HTTP(); h != nil && m.t == filter.NotSet {
 		dst = append(dst, h.LocalReplyBody...)
 	}
 	return dst
@@ -261,9 +274,6 @@ func clusterNameRaw(m moment) string {
 	}
 	return ""
 }
-
-func received(m moment) uint64 { return m.Received }
-func sent(m moment) uint64     { return m.Sent }
 
 func startTime(m moment) time.Time { return m.Start }
 func emitTime(moment) time.Time    { return time.Now() }
@@ -350,58 +360,11 @@ func directRemote(m moment) net.Addr { return m.DirectRemote() }
 func upLocal(m moment) net.Addr      { return m.Up.Local }
 func upRemote(m moment) net.Addr     { return m.Up.Remote }
 
-// connected reports whether the upstream connection was made.
-func connected(m moment) bool { return m.Up.Remote != nil }
-
 func upstreamID(dst []byte, m moment) ([]byte, bool) {
 	if !connected(m) {
 		return dst, false
 	}
 	return strconv.AppendUint(dst, m.Up.ID, 10), true
-}
-
-func readyDuration(m moment) (time.Duration, bool) {
-	switch {
-	case connected(m):
-		return m.Up.Ready - m.Up.Begun, true
-	case m.UpAttempts > 0:
-		return max(m.elapsed()-m.Up.Begun, 0), true
-	}
-	return 0, false
-}
-
-// points are the moments of a connection that COMMON_DURATION knows on TCP, since
-// its start. Any other name is accepted and never known, as in Envoy.
-var points = map[string]func(moment) (time.Duration, bool){
-	"DS_RX_BEG": func(moment) (time.Duration, bool) { return 0, true },
-	"DS_CX_BEG": func(moment) (time.Duration, bool) { return 0, true },
-	"DS_CX_END": func(m moment) (time.Duration, bool) { return m.elapsed(), m.ended() },
-	"US_CX_BEG": func(m moment) (time.Duration, bool) { return m.Up.Begun, connected(m) },
-	"US_CX_END": func(m moment) (time.Duration, bool) { return m.Up.Ready, connected(m) },
-}
-
-func commonDuration(a args) (operator, error) {
-	p := strings.Split(a.text, ":")
-	if len(p) < 2 || len(p) > 3 {
-		return operator{}, fmt.Errorf("Invalid common duration configuration: %s.", a.text) //nolint:staticcheck // Envoy's text
-	}
-	unit := time.Millisecond
-	if len(p) == 3 {
-		var ok bool
-		unit, ok = map[string]time.Duration{"ms": time.Millisecond, "us": time.Microsecond, "ns": time.Nanosecond}[p[2]]
-		if !ok {
-			return operator{}, fmt.Errorf("Invalid common duration precision: %s.", p[2]) //nolint:staticcheck // Envoy's text
-		}
-	}
-	from, to := points[p[0]], points[p[1]]
-	if from == nil || to == nil {
-		return nothing(a)
-	}
-	return durationIn(unit, func(m moment) (time.Duration, bool) {
-		b, begun := from(m)
-		e, ended := to(m)
-		return e - b, begun && ended && e >= b
-	}), nil
 }
 
 func codeDetails(a args) (operator, error) {
@@ -424,8 +387,12 @@ func underscored(s string) string {
 	}, s)
 }
 
-// upClose prints nothing where there never was an upstream.
+// upClose prints nothing where there never was an upstream. How an upstream connection
+// ends does not show in a request (Envoy).
 func upClose(m moment) string {
+	if m.HTTP() != nil && m.Up.Host != nil {
+		return filter.CloseNormal.String()
+	}
 	if m.UpClose == 0 {
 		return ""
 	}
