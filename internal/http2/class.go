@@ -19,7 +19,6 @@ const (
 	contentLength
 	te
 	hopByHop // names that belong to HTTP/1's connections
-	framing  // further names that must not come as trailers
 
 	kindMask class = 0xff
 	// What may be added to a name.
@@ -52,8 +51,6 @@ func kindOf(name string) class {
 		return te
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		return hopByHop
-	case "trailer", "expect", "max-forwards", "content-range", "content-type", "content-encoding":
-		return framing
 	}
 	return plain
 }

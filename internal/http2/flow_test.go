@@ -120,7 +120,8 @@ func TestWireAndActive(t *testing.T) {
 	_, _, _ = readAll(resp.Body)
 	near, far := x.(httpmsg.Metered).Wire(), <-wires
 	x.Release()
-	mirrored := httpmsg.Wire{Received: far.Sent, Sent: far.Received, HeaderReceived: far.HeaderSent, HeaderSent: far.HeaderReceived}
+	mirrored := httpmsg.Wire{Received: far.Sent, Sent: far.Received, HeaderReceived: far.HeaderSent, HeaderSent: far.HeaderReceived,
+		PlainReceived: far.PlainSent, PlainSent: far.PlainReceived}
 	if near != mirrored || near.Sent-near.HeaderSent != 100+frameHeaderSize {
 		t.Errorf("%+v here, %+v there", near, far)
 	}

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,6 +31,14 @@ var held = []string{":method: GET", ":scheme: http", ":path: /held"}
 
 // goAway is how a connection ends for a mistake.
 func goAwayFor(last, code string) []string { return []string{"GOAWAY " + last + " " + code, "EOF"} }
+
+// manyResets are of the first n streams.
+func manyResets(n int) (all []string) {
+	for i := range n {
+		all = append(all, fmt.Sprintf("RST %d PROTOCOL_ERROR", 2*i+1))
+	}
+	return all
+}
 
 // TestFrames sends sequences of frames to a server.
 func TestFrames(t *testing.T) {
@@ -226,6 +235,17 @@ func TestFrames(t *testing.T) {
 				_ = p.fr.WriteWindowUpdate(0, 1)
 			}
 		}, calm0},
+		{"index bomb", func(p *peer) {
+			block := p.block(with(getFields, "a: "+strings.Repeat("x", 3000))...)
+			block = append(block, bytes.Repeat([]byte{0xbe}, 12000)...) // the newest entry
+			_ = p.fr.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true, EndStream: true})
+		}, []string{"RST 1 INTERNAL_ERROR"}},
+		{"resets of ours", func(p *peer) {
+			for id := uint32(1); id <= 21; id += 2 {
+				p.post(id)
+				_ = p.fr.WriteWindowUpdate(id, 0)
+			}
+		}, append(manyResets(11), goAwayFor("21", "ENHANCE_YOUR_CALM")...)},
 		{"resets", func(p *peer) {
 			for id := uint32(1); id <= 21; id += 2 {
 				p.post(id)
