@@ -79,15 +79,17 @@ func (s *stream) flushLimit() time.Duration {
 // strike ends the stream, if it is still in that turn, for a limit: with a response if
 // none has begun.
 func (s *stream) strike(turn uint64, l *limit) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over || s.turn != turn {
-		return
-	}
+	s.acting.Lock()
+	defer s.acting.Unlock()
 	why := l.reset()
 	why.Code = internalError
-	again := s.struck != nil
-	if !again {
+	s.mu.Lock()
+	if s.over || s.turn != turn {
+		s.mu.Unlock()
+		return
+	}
+	reset := s.committed || s.struck != nil
+	if s.struck == nil {
 		s.struck = l
 		s.struckAt.Store(max(int64(s.conn.since()), 1))
 		l.counter(s.conn.service.stats).Add(1)
@@ -95,7 +97,8 @@ func (s *stream) strike(turn uint64, l *limit) {
 			s.hook(why)
 		}
 	}
-	if s.committed || again {
+	s.mu.Unlock()
+	if reset {
 		s.conn.service.stats.rqTxReset.Add(1)
 		s.w.Reset(why)
 	} else {

@@ -25,7 +25,9 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 		body = nil
 	}
 	s.http.Response, s.http.Code = resp, resp.Status
-	s.conn.service.stats.answered(resp.Status)
+	if !s.http.HealthCheck {
+		s.conn.service.stats.answered(resp.Status)
+	}
 	if err := s.w.WriteResponse(resp, body == nil); err != nil {
 		s.failed(err)
 		return false

@@ -43,6 +43,10 @@ type stream struct {
 
 	prev, next *stream // guarded by conn.mu
 
+	// acting is held while a limit ends the stream, and keeps it in its turn meanwhile.
+	// It is taken before mu, and not by what a codec calls.
+	acting sync.Mutex
+
 	mu        sync.Mutex
 	turn      uint64 // counts the requests that this stream has been
 	over      bool
@@ -181,11 +185,13 @@ func (s *stream) tunnel() bool {
 
 // end writes the log entry and gives the stream back.
 func (s *stream) end() {
+	s.acting.Lock()
 	s.mu.Lock()
 	s.over = true // from here on nobody else writes
 	s.hook = nil
 	watched := s.watched
 	s.mu.Unlock()
+	s.acting.Unlock()
 	if watched {
 		s.w.OnReset(nil)
 	}
