@@ -13,8 +13,8 @@ type answer struct {
 	sender
 	req     *httpmsg.Request
 	refused bool
-	keep    bool // the connection goes on after this exchange
-	tunnel  bool // what follows the request's head is not a message
+	keep    bool        // the connection goes on after this exchange
+	tunnel  atomic.Bool // what follows the request's head is not a message
 	ended   atomic.Bool
 	watch   resetWatch
 }
@@ -31,7 +31,8 @@ var (
 
 func (a *answer) prepare(r *httpmsg.Request) {
 	a.sender.reset()
-	a.req, a.refused, a.keep, a.tunnel = r, false, false, r.Tunnel()
+	a.req, a.refused, a.keep = r, false, false
+	a.tunnel.Store(r.Tunnel())
 	a.ended.Store(false)
 }
 
@@ -44,7 +45,7 @@ func (a *answer) OnReset(f func(*httpmsg.ResetError)) { a.watch.set(f) }
 // Reset implements httpmsg.Writer.
 func (a *answer) Reset(why *httpmsg.ResetError) {
 	if !a.over() {
-		a.s.abort(why, a.tunnel || a.begunUntilClose())
+		a.s.abort(why, a.tunnel.Load() || a.begunUntilClose())
 	}
 }
 
@@ -106,7 +107,7 @@ func (a *answer) head(r *httpmsg.Response, end bool) (f framed, err error) {
 	tunnel := upgraded || a.req.Connect() && r.Status/100 == 2
 	b := a.out.room()
 	from := len(b)
-	b = appendStatus(b, a.req.Protocol, r.Status)
+	b = appendStatus(b, a.version(), r.Status)
 	b, err = a.z.fields(b, r.Header, !tunnel && r.Status != 204)
 	if err != nil {
 		return f, err
@@ -122,6 +123,15 @@ func (a *answer) head(r *httpmsg.Response, end bool) (f framed, err error) {
 		f = framed{}
 	}
 	return f, nil
+}
+
+// version is what the status line says: to a client of HTTP/1.0 that, unless it is told
+// that it is too old.
+func (a *answer) version() httpmsg.Protocol {
+	if a.req.Protocol == httpmsg.HTTP10 && a.s.o.AcceptHTTP10 {
+		return httpmsg.HTTP10
+	}
+	return httpmsg.HTTP11
 }
 
 // framing chooses how the body is delimited.
@@ -145,7 +155,7 @@ func (a *answer) framing(status int, tunnel, end bool) framed {
 // request must not be read as the next one.
 func (a *answer) mayKeep(f framed) bool {
 	s := a.s
-	if !s.head.keep || a.refused || a.tunnel || a.z.head.close || f.kind == byClose {
+	if !s.head.keep || a.refused || a.tunnel.Load() || a.z.head.close || f.kind == byClose {
 		return false
 	}
 	s.mu.Lock()

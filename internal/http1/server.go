@@ -338,7 +338,7 @@ func (s *Server) gone(err error) {
 	if s.answer.over() {
 		return
 	}
-	if s.answer.tunnel {
+	if s.answer.tunnel.Load() {
 		s.tunnelGone(err)
 		return
 	}
