@@ -157,6 +157,9 @@ func (a *App) Start() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, internal := range []bool{true, false} {
+		if !internal { // all names are there, and whoever comes finds hosts that were checked
+			a.hosts.Start(context.Background())
+		}
 		for _, e := range a.listeners {
 			if e.listener.Plan().Internal == internal {
 				if err := e.start(a); err != nil {

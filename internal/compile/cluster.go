@@ -59,10 +59,15 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
 		Lookup:         c.GetType().String(),
 		HTTP:           httpOptions(s, c),
+		Check:          healthCheck(s.Field("health_checks"), c),
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
 	}
 	if d := c.GetConnectTimeout(); d != nil {
 		p.ConnectTimeout = d.AsDuration()
+	}
+	checksHTTP2(s, p)
+	if c.GetCloseConnectionsOnHostHealthFailure() && (p.Check != nil || p.Outlier != nil) {
+		s.Field("close_connections_on_host_health_failure").Errorf("not supported yet: TCP connections to a host that becomes unhealthy go on")
 	}
 	p.HighWatermarkTimeout = highWatermarkTimeout(s, c, p.BufferBytes)
 	return p

@@ -20,7 +20,7 @@ const (
 	serverOnly = "for the server's side of HTTP; Envoy does not use it towards hosts either"
 	tlsOnly    = "for TLS towards hosts, and TLS sockets are refused"
 	dnsOnly    = "for clusters that look names up, which STATIC ones do not"
-	checksOnly = "says what health checks and outlier detection lead to, and these are refused"
+	checksOnly = "the hosts of a STATIC cluster do not go one by one"
 	zoneOnly   = "zone-aware routing needs a local cluster, and without one Envoy ignores this too"
 )
 
@@ -34,7 +34,7 @@ var clusterFields = extension.Fields{
 		"round_robin_lb_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",
 		"typed_extension_protocol_options", "max_requests_per_connection", "upstream_http_protocol_options",
 		"common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection",
-		"outlier_detection", "preconnect_policy", "connection_pool_per_downstream_connection",
+		"health_checks", "close_connections_on_host_health_failure", "outlier_detection", "preconnect_policy", "connection_pool_per_downstream_connection",
 	},
 	Ignored: map[string]string{
 		"track_timeout_budgets": moreStats,
@@ -50,9 +50,8 @@ var clusterFields = extension.Fields{
 		"typed_dns_resolver_config": dnsOnly,
 		"wait_for_warm_on_init":     dnsOnly,
 
-		"cleanup_interval":                         "for ORIGINAL_DST clusters alone",
-		"close_connections_on_host_health_failure": checksOnly,
-		"ignore_health_on_host_removal":            checksOnly,
+		"cleanup_interval":              "for ORIGINAL_DST clusters alone",
+		"ignore_health_on_host_removal": checksOnly,
 
 		"lrs_server":                  "Envoy does not read it either",
 		"lrs_report_endpoint_metrics": "for load reports, and cluster_manager.load_stats_config is refused",
@@ -126,10 +125,9 @@ var lbEndpointFields = extension.Fields{
 
 var endpointFields = extension.Fields{
 	Message: &endpointv3.Endpoint{},
-	Obeyed:  []string{"address", "hostname", "additional_addresses"},
+	Obeyed:  []string{"address", "hostname", "additional_addresses", "health_check_config"},
 	Ignored: map[string]string{
-		"health_check_config": "says how to check this host's health, and health checks are refused",
-		"observability_name":  "names the statistics of one endpoint, which are refused (track_cluster_stats)",
+		"observability_name": "names the statistics of one endpoint, which are refused (track_cluster_stats)",
 	},
 }
 
@@ -142,11 +140,10 @@ var commonLBFields = extension.Fields{
 	Message: &clusterv3.Cluster_CommonLbConfig{},
 	Obeyed: []string{
 		"healthy_panic_threshold", "locality_weighted_lb_config", "zone_aware_lb_config", "consistent_hashing_lb_config",
-		"override_host_status",
+		"override_host_status", "ignore_new_hosts_until_first_hc",
 	},
 	Ignored: map[string]string{
 		"update_merge_window":                  "the hosts of a STATIC cluster do not change one by one",
-		"ignore_new_hosts_until_first_hc":      checksOnly,
 		"close_connections_on_host_set_change": "the hosts of a STATIC cluster do not change",
 	},
 }
@@ -227,6 +224,7 @@ func clusterSupport() []*extension.Fields {
 	return []*extension.Fields{
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &settingFields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
+		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
 		&clusterFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,

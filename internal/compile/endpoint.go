@@ -68,6 +68,7 @@ func (h hosts) endpoint(s *extension.Scope, m *endpointv3.LbEndpoint) (e plan.En
 	e = plan.Endpoint{
 		Hostname: in.GetHostname(), Weight: valueOr(m.GetLoadBalancingWeight(), 1),
 		Health: m.GetHealthStatus(), Metadata: m.GetMetadata(),
+		Check: h.endpointCheck(at.Field("health_check_config"), in.GetHealthCheckConfig()),
 	}
 	e.Addr, ok = h.address(at.Field("address"), in.GetAddress())
 	for i, a := range in.GetAdditionalAddresses() {

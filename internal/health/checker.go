@@ -5,6 +5,7 @@ package health
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -20,7 +21,9 @@ type Checker struct {
 	ctx   context.Context // ends with the checker
 	end   context.CancelFunc
 	tasks sync.WaitGroup
-	first sync.WaitGroup // hosts that have no result yet
+
+	left    atomic.Int64  // hosts that have no result yet
+	checked chan struct{} // closed when there is none left
 }
 
 // Options of a Checker.
@@ -47,36 +50,40 @@ type Target struct {
 
 // New returns a checker without hosts.
 func New(o Options) *Checker {
-	c := &Checker{opts: o, stats: newStats(o.Stats.Scope("health_check."))}
+	c := &Checker{opts: o, stats: newStats(o.Stats.Scope("health_check.")), checked: make(chan struct{})}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	return c
 }
 
 // Watch adds a host, which counts as unhealthy until it is found well. It is checked from
-// Start on; all hosts are added before.
+// Start on.
 func (c *Checker) Watch(t Target) *Host {
 	h := &Host{checker: c, target: t, fresh: true}
 	h.failed.Store(true)
 	h.pending.Store(c.opts.Plan.ExcludeNew)
-	c.first.Add(1)
 	return h
 }
 
-// Start begins to check hosts.
+// Start begins to check hosts; it is called once.
 func (c *Checker) Start(hosts []*Host) {
+	c.left.Store(int64(len(hosts)))
+	if len(hosts) == 0 {
+		close(c.checked)
+	}
 	for _, h := range hosts {
 		c.tasks.Go(h.run)
 	}
 }
 
-// Checked is closed when each host has been checked once, or the checker is closed.
-func (c *Checker) Checked() <-chan struct{} {
-	done := make(chan struct{})
-	c.tasks.Go(func() {
-		c.first.Wait()
-		close(done)
-	})
-	return done
+// Checked is closed when each host has been checked once after Start, or the checker was
+// closed then.
+func (c *Checker) Checked() <-chan struct{} { return c.checked }
+
+// oneChecked counts a host that has been.
+func (c *Checker) oneChecked() {
+	if c.left.Add(-1) == 0 {
+		close(c.checked)
+	}
 }
 
 // Close ends all checks.

@@ -52,7 +52,7 @@ type asker interface {
 // run checks the host until the checker ends.
 func (h *Host) run() {
 	c := h.checker
-	first := sync.OnceFunc(c.first.Done)
+	first := sync.OnceFunc(c.oneChecked)
 	defer first()
 	defer h.leave()
 	a := h.asker()

@@ -11,6 +11,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/health"
 	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/outlier"
@@ -27,6 +28,7 @@ type Cluster struct {
 	hosts    []*host           // in the order of the configuration
 	members  lb.Hosts          // with the hosts' health as it is configured
 	detector *outlier.Detector // nil: no host is ejected
+	checker  *health.Checker   // nil: hosts are not asked
 	healing  sync.Mutex        // one change of health after the other
 	byHost   map[*filter.Host]*host
 	socket   netconn.DialOptions
@@ -52,6 +54,7 @@ type host struct {
 	slots     slots
 	pools     pools
 	outlier   *outlier.Host // nil: there is no detection
+	check     *health.Host  // nil: it is not asked
 	ill       bool          // guarded by cluster.healing
 
 	requests requests
@@ -108,7 +111,7 @@ func (c *Cluster) makeHosts() lb.Hosts {
 		for j := range l.Endpoints {
 			h := c.newHost(l, &l.Endpoints[j])
 			m.Endpoints = append(m.Endpoints, lb.Endpoint{
-				Host: &h.Host, Weight: h.endpoint.Weight, Health: health(h.endpoint.Health), Key: c.hashKey(h),
+				Host: &h.Host, Weight: h.endpoint.Weight, Health: configured(h.endpoint.Health), Key: c.hashKey(h),
 			})
 		}
 		out.Localities = append(out.Localities, m)
@@ -151,7 +154,7 @@ func (c *Cluster) hashKey(h *host) string {
 	return ""
 }
 
-func health(s corev3.HealthStatus) lb.Health {
+func configured(s corev3.HealthStatus) lb.Health {
 	switch s {
 	case corev3.HealthStatus_DEGRADED:
 		return lb.Degraded

@@ -57,6 +57,9 @@ func (c *conn) Closed(local bool) {
 // opened counts a connection that is being made.
 func (s *stats) opened(h *host) {
 	s.total.Add(1)
+	if !s.used.Load() {
+		s.used.Store(true)
+	}
 	s.active.Add(1)
 	h.Total.Add(1)
 	h.Active.Add(1)

@@ -26,12 +26,13 @@ type dialling struct {
 	outer   filter.Outer
 	dialler inproc.Dialler // what embeds the dialling
 
-	begun    time.Duration // in the set's time
-	deadline time.Time     // zero: none
-	expires  bool          // the deadline is the asker's
-	waited   bool
-	cancel   <-chan struct{}
-	shared   []filter.Entry // the filter state that goes with the connection
+	begun     time.Duration // in the set's time
+	deadline  time.Time     // zero: none
+	expires   bool          // the deadline is the asker's
+	waited    bool
+	uncounted bool // of a health check: it is nobody's connection, and no request's
+	cancel    <-chan struct{}
+	shared    []filter.Entry // the filter state that goes with the connection
 
 	dial *inproc.Dial // in use
 	own  inproc.Dial  // the first one
@@ -96,7 +97,7 @@ func (a *dialling) dialOne(to net.Addr) (filter.Stream, error) {
 // missing: for sockets too, which pass nothing (Envoy).
 func (a *dialling) passing() filter.Metadata {
 	meta, missing := a.host.pass.metadata(a.info, a.route)
-	if missing > 0 {
+	if missing > 0 && !a.uncounted {
 		a.host.cluster.noMetadata.Add(missing)
 	}
 	return meta
@@ -118,6 +119,9 @@ func (a *dialling) dialInternal(to filter.InternalAddr, meta filter.Metadata) (f
 	}
 	d := a.newDial()
 	d.Addr, d.Local, d.From, d.Dialler = to, a.to, a.info, a.dialler
+	if a.uncounted {
+		d.From = nil
+	}
 	d.Cancel = a.cancel // Waiting would say accepted before the inner hop has
 	if a.host.pass.on {
 		d.Passthrough = filter.Passthrough{Metadata: meta, State: a.shared}

@@ -30,6 +30,16 @@ func (x *exchange) Wire() filter.HTTPBytes {
 	return filter.HTTPBytes{}
 }
 
+// ReadResponse implements httpmsg.Exchange. A host that says that it wants no requests gets
+// none from then on.
+func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
+	r, err := x.Exchange.ReadResponse()
+	if h := x.member.pool.host; h.check != nil && err == nil && r.Header.Has("x-envoy-immediate-health-check-fail") {
+		h.check.Immediate()
+	}
+	return r, err
+}
+
 // Reset implements httpmsg.Writer.
 func (x *exchange) Reset(why *httpmsg.ResetError) {
 	if !x.reset.Swap(true) && x.Protocol() == httpmsg.HTTP2 {

@@ -6,12 +6,14 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/health"
 	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/outlier"
 )
 
-// watch begins to look after the hosts' health.
+// watch begins to look after the hosts' health; the checks begin with check.
 func (c *Cluster) watch() {
+	c.watchChecks()
 	p := c.plan.Outlier
 	if p == nil {
 		return
@@ -26,8 +28,50 @@ func (c *Cluster) watch() {
 
 // unwatch ends what watch began.
 func (c *Cluster) unwatch() {
+	if c.checker != nil {
+		c.checker.Close()
+	}
 	if c.detector != nil {
 		c.detector.Close()
+	}
+}
+
+// watchChecks makes the active health checks, if there are any.
+func (c *Cluster) watchChecks() {
+	p := c.plan.Check
+	if p == nil {
+		return
+	}
+	codecs := c.codecs()
+	c.checker = health.New(health.Options{
+		Plan: p, Cluster: c.plan.Name, Stats: c.stats.scope, Used: c.stats.used.Load, Changed: c.healed,
+		HTTP1: codecs.http1, HTTP2: codecs.http2,
+	})
+	for _, h := range c.hosts {
+		if e := &h.endpoint.Check; !e.Disabled {
+			h.check = c.checker.Watch(health.Target{Dial: newProbe(h).dial, Hostname: e.Hostname, Passed: h.passed})
+		}
+	}
+}
+
+// check begins the active health checks.
+func (c *Cluster) check() {
+	if c.checker == nil {
+		return
+	}
+	var hosts []*health.Host
+	for _, h := range c.hosts {
+		if h.check != nil {
+			hosts = append(hosts, h.check)
+		}
+	}
+	c.checker.Start(hosts)
+}
+
+// passed is told that the host has passed an active health check.
+func (h *host) passed() {
+	if h.outlier != nil {
+		h.outlier.Checked()
 	}
 }
 
@@ -49,8 +93,13 @@ func (c *Cluster) current() lb.Hosts {
 
 // health is how far the host may be used, which is configured for something else.
 func (h *host) health(configured lb.Health) lb.Health {
-	if configured != lb.Excluded && h.outlier != nil && h.outlier.Ejected() {
+	switch {
+	case configured == lb.Excluded, h.check != nil && h.check.Excluded():
+		return lb.Excluded
+	case configured == lb.Unhealthy, h.check != nil && h.check.Failed(), h.outlier != nil && h.outlier.Ejected():
 		return lb.Unhealthy
+	case h.check != nil && h.check.Degraded():
+		return lb.Degraded
 	}
 	return configured
 }
@@ -63,7 +112,8 @@ func (c *Cluster) healed() {
 	c.balancer.Store(lb.New(c.policy(), c.current(), rand.Uint64()))
 	c.stats.healed(c)
 	for _, h := range c.hosts {
-		ill := h.health(lb.Healthy) == lb.Unhealthy
+		health := h.health(lb.Healthy)
+		ill := health == lb.Unhealthy || health == lb.Excluded
 		if ill && !h.ill {
 			h.pools.renew()
 		}

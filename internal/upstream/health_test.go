@@ -1,12 +1,21 @@
 package upstream
 
 import (
+	"bufio"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -102,6 +111,98 @@ func TestEjectionByConnecting(t *testing.T) {
 		}
 		if err := s.get(t, "c").Connect(newHop(t).request()); err != filter.ErrNoHost {
 			t.Errorf("with all hosts ejected: %v", err)
+		}
+	})
+}
+
+// A ward is a network whose internal listeners answer health checks of HTTP/1 by name.
+type ward struct {
+	mu    sync.Mutex
+	down  map[string]bool
+	serve sync.WaitGroup
+}
+
+func (w *ward) Connect(d *inproc.Dial) (filter.Stream, error) {
+	near, far := pipe.New(pipe.Options{})
+	w.serve.Go(func() {
+		defer far.Close()
+		in := bufio.NewReader(far)
+		for {
+			r, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			w.mu.Lock()
+			status := "200 OK"
+			if w.down[d.Addr.Listener] {
+				status = "503 Service Unavailable"
+			}
+			w.mu.Unlock()
+			if d.From != nil || r.Host != "c" {
+				status = "500 Not Health Check"
+			}
+			io.WriteString(far, "HTTP/1.1 "+status+"\r\ncontent-length: 0\r\n\r\n")
+		}
+	})
+	return near, nil
+}
+
+// Hosts that fail active health checks get no requests, internal ones, too (in Envoy these
+// always fail).
+func TestActiveChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &ward{down: map[string]bool{"b": true}}
+		p := cluster("c", internal("a", ""), internal("b", ""))
+		p.LB.PanicPercent = 0
+		p.Check = &plan.HealthCheck{
+			HTTP:    &plan.HTTPCheck{Protocol: httpmsg.HTTP11, Method: "GET", Path: "/", Expected: []plan.StatusRange{{Start: 200, End: 201}}},
+			Timeout: time.Second, Healthy: 1, Unhealthy: 1,
+			Interval: time.Second, HealthyEdge: time.Second, UnhealthyEdge: time.Second, UnhealthyAfter: time.Second, NoTraffic: time.Second, NoTrafficHealthy: time.Second,
+		}
+		s, c := run(t, Options{Network: w}, p)
+		x := s.get(t, "c").(*Cluster)
+		if x.pick(nil) != nil {
+			t.Error("chosen before it was checked")
+		}
+		s.Start(t.Context())
+		chosen := func() (names string) {
+			seen := make(map[string]bool)
+			for range 4 {
+				if h := x.pick(nil); h != nil {
+					seen[h.Addr.(filter.InternalAddr).Listener] = true
+				}
+			}
+			return strings.Join(slices.Sorted(maps.Keys(seen)), " ")
+		}
+		if got := chosen(); got != "a" {
+			t.Errorf("chosen: %s", got)
+		}
+		w.mu.Lock()
+		w.down = map[string]bool{"a": true}
+		w.mu.Unlock()
+		time.Sleep(1500 * time.Millisecond)
+		if got := chosen(); got != "b" {
+			t.Errorf("after a change: %s", got)
+		}
+		for i, h := range s.Status()[0].Hosts {
+			if h.CheckFailed != (i == 0) || h.Host.Total.Load() != 0 {
+				t.Errorf("%+v", h)
+			}
+		}
+		next := *p
+		next.Hash++
+		if err := s.Apply([]*plan.Cluster{&next}); err != nil { // checked at once, for checks have begun
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		x = s.get(t, "c").(*Cluster)
+		if got := chosen(); got != "b" {
+			t.Errorf("in a new version: %s", got)
+		}
+		s.Close()
+		w.serve.Wait()
+		if got := c.of("c"); got["health_check.attempt"] != 6 || got["health_check.healthy"] != 0 || got["upstream_cx_total"] != 0 {
+			t.Error(got)
 		}
 	})
 }

@@ -76,8 +76,10 @@ func (r *race) begin() {
 	to := h.Addr
 	if n > 0 { // the first was counted with the attempt
 		to = h.more[n-1]
-		r.dialling.host.cluster.stats.total.Add(1)
-		h.Total.Add(1)
+		if !r.dialling.uncounted {
+			r.dialling.host.cluster.stats.total.Add(1)
+			h.Total.Add(1)
+		}
 	}
 	if _, ok := to.(filter.InternalAddr); ok {
 		s, err := r.dialling.dialOne(to)

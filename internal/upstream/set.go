@@ -7,6 +7,7 @@
 package upstream
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync"
@@ -50,6 +51,7 @@ type Set struct {
 	mu    sync.Mutex // serialises Apply
 	order []*Cluster
 	stats setStats
+	begun bool // health checks have
 
 	live alive
 }
@@ -110,6 +112,11 @@ func (s *Set) Apply(plans []*plan.Cluster) error {
 			c.drain()
 		}
 	}
+	for _, c := range order {
+		if s.begun && before[c.plan.Name] != c {
+			c.check()
+		}
+	}
 	s.stats.active.Add(int64(len(next) - len(before)))
 	return nil
 }
@@ -129,6 +136,29 @@ func (s *Set) build(c, old *Cluster) {
 		c.stats = old.stats
 	}
 	c.init(s)
+}
+
+// Start begins the health checks of the clusters there are and will be, and returns when
+// each host has been checked once, or ctx has ended. Internal listeners that are to be
+// checked are there before.
+func (s *Set) Start(ctx context.Context) {
+	s.mu.Lock()
+	order, was := s.order, s.begun
+	s.begun = true
+	for _, c := range order {
+		if !was {
+			c.check()
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range order {
+		if c.checker != nil && !was {
+			select {
+			case <-c.checker.Checked():
+			case <-ctx.Done():
+			}
+		}
+	}
 }
 
 // Close ends the HTTP connections, and what is asked of the clusters from now on finds

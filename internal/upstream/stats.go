@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/lb"
@@ -25,6 +26,8 @@ type stats struct {
 	active, requestsActive, pendingActive            filter.Gauge
 	connectMillis, lengthMillis                      filter.Histogram
 	http                                             httpStats
+
+	used atomic.Bool // there has been a connection
 
 	mu      sync.Mutex
 	of      *Cluster      // the version that is shown

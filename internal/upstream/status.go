@@ -30,6 +30,9 @@ type HostStatus struct {
 	RequestsSucceeded, RequestsFailed, RequestsTimedOut uint64 // of HTTP
 
 	Ejected bool // by outlier detection
+	// What active health checks say: it fails them, passes them as degraded, and it is to
+	// count neither way.
+	CheckFailed, CheckDegraded, CheckExcluded bool
 	// SuccessRate and LocalSuccessRate are those of outlier detection in percent; -1: there
 	// is none.
 	SuccessRate, LocalSuccessRate float64
@@ -55,6 +58,9 @@ func (c *Cluster) status() ClusterStatus {
 			RequestsActive: h.Requests.Load(), RequestsPending: h.requests.pending.Load(), RequestsTotal: h.requests.total.Load(),
 			RequestsSucceeded: h.requests.succeeded.Load(), RequestsFailed: h.requests.failed.Load(), RequestsTimedOut: h.requests.timedOut.Load(),
 			SuccessRate: -1, LocalSuccessRate: -1,
+		}
+		if h.check != nil {
+			st.Hosts[i].CheckFailed, st.Hosts[i].CheckDegraded, st.Hosts[i].CheckExcluded = h.check.Failed(), h.check.Degraded(), h.check.Excluded()
 		}
 		if h.outlier != nil {
 			st.Hosts[i].Ejected = h.outlier.Ejected()
