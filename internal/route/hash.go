@@ -28,6 +28,10 @@ func (a *Action) Hash(r *httpmsg.Request, info *filter.Info) (hash uint64, cooki
 	if len(a.hashes) == 0 {
 		return 0, nil, false
 	}
+	return a.hashWithCookies(r, info) // apart, for it makes a closure
+}
+
+func (a *Action) hashWithCookies(r *httpmsg.Request, info *filter.Info) (hash uint64, cookies []string, ok bool) {
 	hash, ok = a.hash(r, info, func(line string) { cookies = append(cookies, line) })
 	return hash, cookies, ok
 }

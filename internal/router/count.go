@@ -60,10 +60,10 @@ func (x *call) count(status int, host *filter.Host) {
 	x.trees(x.canary(host), func(r *responses) { r.count(status, blank) })
 }
 
-// countTry counts a response that the client does not get.
+// countTry counts a response that is tried again.
 func (x *call) countTry(status int) {
 	if !x.router.config.NoStatistics {
-		x.stats.all.count(status, x.grpc && x.router.config.NoGRPCFailures)
+		x.stats.retried.count(status, x.grpc && x.router.config.NoGRPCFailures)
 	}
 }
 

@@ -26,7 +26,8 @@ type world struct {
 	table    *route.Table
 	counts   *counts
 	clusters map[string]*cluster
-	c        *cluster // the one called c
+	c        *cluster       // the one called c
+	only     filter.Cluster // in place of all; nil: there is none
 }
 
 // newWorld makes a router with the routes of a virtual host, as JSON.
@@ -71,6 +72,9 @@ func (w *world) cluster(name string) *cluster {
 
 // Cluster implements filter.Clusters.
 func (w *world) Cluster(name string) (filter.Cluster, bool) {
+	if w.only != nil {
+		return w.only, true
+	}
 	c, ok := w.clusters[name]
 	return c, ok
 }
@@ -476,12 +480,16 @@ func (w *world) client(r *httpmsg.Request) *client {
 
 func (c *client) Route() filter.HTTPRoute {
 	if c.found == nil {
-		c.found = c.world.table.Match(&route.Query{Request: c.stream.Request, Info: c.stream.Info, Runtime: noRuntime{}})
+		c.found = c.world.table.Match(queryOf(c))
 	}
 	if c.found == nil {
 		return nil
 	}
 	return c.found
+}
+
+func queryOf(c *client) *route.Query {
+	return &route.Query{Request: c.stream.Request, Info: c.stream.Info, Runtime: noRuntime{}}
 }
 
 func (c *client) ClearRoute() { c.found, c.cleared = nil, true }

@@ -157,6 +157,11 @@ func (r *race) win(o raced) (*httpmsg.Response, error) {
 // lose ends all tries.
 func (r *race) lose(f failure) (*httpmsg.Response, error) {
 	r.stop(nil)
+	for ; r.running > 0; r.running-- {
+		o := <-r.results
+		r.call.join(o.try)
+		r.call.discard(o.try, o.resp, o.f)
+	}
 	return r.call.fail(f)
 }
 

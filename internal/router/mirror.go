@@ -29,6 +29,9 @@ func (x *call) mirror() {
 			continue
 		}
 		m := x.reflection(p, cluster)
+		if !x.router.config.NoStatistics {
+			m.stats = x.router.statsOf(cluster)
+		}
 		if s.Request.Body != nil {
 			if x.tee == nil {
 				x.tee = &tee{Body: s.Request.Body}
@@ -49,6 +52,7 @@ type reflection struct {
 	ask     filter.StreamRequest
 	limit   time.Duration // 0: none
 	body    *feed         // nil: none
+	stats   *clusterStats // nil: nothing is counted
 }
 
 // reflection copies what is needed of the call, for the stream ends on its own.
@@ -59,6 +63,13 @@ func (x *call) reflection(p *route.MirrorPolicy, c filter.HTTPCluster) *reflecti
 	m.request.Body = nil
 	p.Prepare(&m.request, s.Info)
 	m.request.Header.Set("x-envoy-internal", "true")
+	if a, ok := filter.IP(s.Info.DirectLocal()); ok { // it is a request of this proxy's own
+		via := a.Addr().Unmap().String()
+		if before := m.request.Header.Get("x-forwarded-for"); before != "" {
+			via = before + "," + via
+		}
+		m.request.Header.Set("x-forwarded-for", via)
+	}
 	m.info = &filter.Info{
 		ID: s.Info.ID, ChainID: s.Info.ChainID, Listener: s.Info.Listener, Start: time.Now(),
 		Local: s.Info.Local, Remote: s.Info.Remote, Depth: s.Info.Depth,
@@ -142,8 +153,15 @@ func (m *reflection) exchange(up filter.UpstreamStream) {
 	}
 	defer sending.Wait()
 	defer m.give()
+	begun := time.Now()
 	status, why := drop(up)
 	up.Outcome(status, why)
+	if m.stats != nil && status != 0 {
+		for _, t := range [...]*responses{m.stats.all, m.stats.internal} {
+			t.count(status, false)
+			t.record(time.Since(begun))
+		}
+	}
 }
 
 // drop reads a response to its end.

@@ -45,7 +45,9 @@ func (x *call) redirects(t *try, resp *httpmsg.Response) bool {
 		return false
 	}
 	x.stats.redirected.Add(1)
-	x.discard(t, resp, failure{})
+	x.log(t, failure{}, resp, filter.UpstreamEnd)
+	t.outcome(resp.Status, nil)
+	t.finish()
 	return true
 }
 

@@ -92,14 +92,16 @@ func TestRetries(t *testing.T) {
 		}
 		for name, n := range map[string]int64{
 			"retry": 2, "retry_limit_exceeded": 1, "retry_success": 0, "retry_backoff_exponential": 2, "retry_overflow": 0,
-			"500": 1, "501": 1, "502": 1, "completed": 3, "time": 1,
+			"500": 0, "502": 1, "completed": 1, "time": 1,
 		} {
 			if got := w.counts.value("cluster.c.upstream_rq_" + name); got != n {
 				t.Errorf("%s: %d, want %d", name, got, n)
 			}
 		}
-		if got := w.counts.value("cluster.c.external.upstream_rq_completed"); got != 1 {
-			t.Errorf("external: %d", got)
+		for name, n := range map[string]int64{"external.upstream_rq_completed": 1, "retry.upstream_rq_completed": 2, "retry.upstream_rq_500": 1} {
+			if got := w.counts.value("cluster.c." + name); got != n {
+				t.Errorf("%s: %d, want %d", name, got, n)
+			}
 		}
 		w.c.released()
 	})
@@ -332,6 +334,9 @@ func TestHedgingInVain(t *testing.T) {
 		w.c.scripts = make([]script, 3)
 		if r := w.get("/"); r.status != 504 || r.details != "response_timeout" || r.took != 4*time.Second || len(w.c.asked) != 2 {
 			t.Errorf("got %+v after %d tries", r, len(w.c.asked))
+		}
+		if n := w.counts.value("cluster.c.upstream_rq_timeout"); n != 2 {
+			t.Errorf("counted %d", n)
 		}
 		w.c.released()
 	})

@@ -19,8 +19,8 @@ type Router struct {
 
 	clusters book[string, *clusterStats]
 	shares   book[shareKey, *responses]
-	calls    sync.Pool // of *call
-	numbers  numbers
+	calls    sync.Pool           // of *call
+	limits   numbers             // of x-envoy-expected-rq-timeout-ms
 	random   func(n int64) int64 // below n, which is positive
 }
 

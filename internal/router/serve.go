@@ -3,6 +3,7 @@ package router
 import (
 	"io"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -240,6 +241,7 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 			return reply, nil
 		}
 	}
+	s.Info.UpAttempts = uint32(x.tries)
 	x.describe(t, out)
 	x.count(out.Status, t.up.Host())
 	s.Info.More().Details = "via_upstream"
@@ -258,7 +260,7 @@ func (x *call) describe(t *try, out *httpmsg.Response) {
 	x.mu.Unlock()
 	if asked != 0 && !x.router.config.Quiet {
 		ms := (x.stream.Info.HTTP().UpstreamFirstByte - asked + 1).Milliseconds()
-		out.Header.Set("x-envoy-upstream-service-time", x.router.numbers.text(max(ms, 0)))
+		out.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(max(ms, 0), 10))
 	}
 	for _, line := range x.cookies {
 		out.Header.Add("set-cookie", line)
@@ -270,7 +272,7 @@ func (x *call) describe(t *try, out *httpmsg.Response) {
 // attempts adds the number of tries, where that is asked for.
 func (x *call) attempts(h *httpmsg.Header) {
 	if x.route.Host.AttemptCountInResponse {
-		h.Set("x-envoy-attempt-count", x.router.numbers.text(int64(max(x.tries, 1))))
+		h.Set("x-envoy-attempt-count", strconv.Itoa(max(x.tries, 1)))
 	}
 }
 
@@ -281,6 +283,7 @@ func (x *call) fail(f failure) (*httpmsg.Response, error) {
 	}
 	x.charge(f)
 	s := x.stream
+	s.Info.UpAttempts = uint32(x.tries)
 	started := x.answer.begun
 	reply := f.reply(started, x.tries > 1, x.limits.status)
 	if f.kind == wasReset && f.reason == httpmsg.Overflow {

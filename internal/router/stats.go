@@ -18,6 +18,7 @@ type stats struct {
 }
 
 func newStats(s filter.Scope) stats {
+	s.Counter("rq_overload_local_reply") // nothing is shed yet
 	return stats{
 		noRoute: s.Counter("no_route"), noCluster: s.Counter("no_cluster"),
 		redirects: s.Counter("rq_redirect"), directs: s.Counter("rq_direct_response"),
@@ -34,6 +35,7 @@ func newStats(s filter.Scope) stats {
 type clusterStats struct {
 	cluster                          filter.HTTPCluster
 	all, external, internal, canary  *responses
+	retried                          *responses // that were tried again
 	timeout, tryTimeout, tryIdle     filter.Counter
 	maxDuration, maintenance         filter.Counter
 	retry, exponential, limited      filter.Counter
@@ -48,6 +50,7 @@ func newClusterStats(c filter.HTTPCluster) *clusterStats {
 		cluster: c,
 		all:     newResponses(s, ""), external: newResponses(s, "external."),
 		internal: newResponses(s, "internal."), canary: newResponses(s, "canary."),
+		retried: newResponses(s, "retry."),
 		timeout: rq("timeout"), tryTimeout: rq("per_try_timeout"), tryIdle: rq("per_try_idle_timeout"),
 		maxDuration: rq("max_duration_reached"), maintenance: rq("maintenance_mode"),
 		retry: rq("retry"), exponential: rq("retry_backoff_exponential"), limited: rq("retry_backoff_ratelimited"),

@@ -22,6 +22,9 @@ type limits struct {
 func (x *call) limit() {
 	h, l := &x.stream.Request.Header, &x.limits
 	*l = limits{route: x.action.Limit(x.stream.Request), status: 504}
+	if x.action.MaxStream.Set || x.action.GRPCMax.Set { // Envoy: they take the timeout's place
+		l.route = 0
+	}
 	if p := x.action.Retry; p != nil {
 		l.try, l.tryIdle = p.PerTryTimeout, p.PerTryIdleTimeout
 	}
@@ -84,7 +87,7 @@ func (x *call) expect(since time.Duration) {
 	}
 	h, ms := &x.stream.Request.Header, int64(d/time.Millisecond)
 	if !x.router.config.Quiet {
-		h.Set("x-envoy-expected-rq-timeout-ms", x.router.numbers.text(ms))
+		h.Set("x-envoy-expected-rq-timeout-ms", x.router.limits.text(ms))
 	}
 	if x.grpc && x.action.OldGRPCMax.Set {
 		h.Set("grpc-timeout", grpcTimeout(ms))
@@ -115,12 +118,13 @@ type numberText struct {
 }
 
 func (c *numbers) text(n int64) string {
+	if n < 100 { // strconv has it
+		return strconv.FormatInt(n, 10)
+	}
 	if l := c.last.Load(); l != nil && l.n == n {
 		return l.text
 	}
 	t := &numberText{n, strconv.FormatInt(n, 10)}
-	if n >= 100 { // smaller ones cost nothing
-		c.last.Store(t)
-	}
+	c.last.Store(t)
 	return t.text
 }

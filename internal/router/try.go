@@ -193,7 +193,9 @@ func (t *try) write() failure {
 		return t.judge(err, resetFailure)
 	}
 	t.wrote = true
-	http.UpstreamFirstSent = x.now()
+	if t.info.Shown { // it costs more than all the rest of this
+		http.UpstreamFirstSent = x.now()
+	}
 	if t.body == nil {
 		http.UpstreamLastSent = http.UpstreamFirstSent
 		if err := t.up.Flush(); err != nil {
