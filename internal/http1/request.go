@@ -264,7 +264,7 @@ func isHostPort(s string) bool {
 		return port <= 65535 && len(host) > 2 && strings.IndexByte(host, ']') == len(host)-1 &&
 			isAuthority(host) && strings.IndexByte(host, '@') < 0
 	}
-	return port <= 65535 && isAuthority(host) && strings.IndexAny(host, "@:[]") < 0
+	return port <= 65535 && isAuthority(host) && !strings.ContainsAny(host, "@:[]")
 }
 
 // meaning is what the lines of the head say together.
