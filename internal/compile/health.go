@@ -161,6 +161,9 @@ func checkHeaders(s *extension.Scope, in []*corev3.HeaderValueOption) []plan.Hea
 		if plain := strings.ReplaceAll(value, "%%", ""); strings.Contains(plain, "%") {
 			at.Field("header.value").Errorf("not supported yet: health checks send no formatters, only %%%%")
 		}
+		if value == "" && !m.GetKeepEmptyValue() {
+			continue
+		}
 		a := plan.HeaderAdd{Name: strings.ToLower(h.GetKey()), Value: strings.ReplaceAll(value, "%%", "%")}
 		switch m.GetAppendAction() {
 		case corev3.HeaderValueOption_ADD_IF_ABSENT:
@@ -222,7 +225,7 @@ var (
 	}
 	checkHeaderFields = extension.Fields{
 		Message: &corev3.HeaderValueOption{},
-		Obeyed:  []string{"header", "append", "append_action"},
+		Obeyed:  []string{"header", "append", "append_action", "keep_empty_value"},
 	}
 	endpointCheckFields = extension.Fields{
 		Message: &endpointv3.Endpoint_HealthCheckConfig{},
