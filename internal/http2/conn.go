@@ -91,7 +91,7 @@ func (c *conn) Bytes() (received, sent uint64) { return c.in.total.Load(), c.sen
 
 func (c *conn) init(nc Conn, o *Options, sd side, server bool) {
 	c.nc, c.o, c.side, c.server = nc, o.withDefaults(), sd, server
-	c.in.conn = nc
+	c.in.init(nc)
 	c.dec = newDecoder(uint32(c.o.TableSize), c.o.MaxFieldBytes)
 	c.enc = newEncoder(uint32(c.o.TableSize), c.o.Huffman)
 	c.block.init(c)
@@ -143,7 +143,7 @@ func (c *conn) run(ending func(why *httpmsg.ResetError)) {
 	err := c.read()
 	c.fail(err, ending)
 	c.finish(err)
-	c.in.close()
+	c.in.release()
 }
 
 // fail ends the connection for what the reader met.
