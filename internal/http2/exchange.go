@@ -113,6 +113,9 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 		case x.ready:
 			return &x.resp, nil
 		}
+		if c.out != nil {
+			c.flush() // the request may be held back
+		}
 		x.readable.Wait()
 	}
 }

@@ -236,10 +236,18 @@ func (c *conn) splitHead(start int, flags xhttp2.Flags, id uint32) {
 
 // statusText is a status as it is sent.
 func statusText(status int) string {
-	if status == 200 {
-		return "200"
+	if i := status - 100; i >= 0 && i < len(statusTexts) {
+		return statusTexts[i]
 	}
 	return strconv.Itoa(status)
 }
+
+// statusTexts are those of statuses from 100 on.
+var statusTexts = func() (texts [500]string) {
+	for i := range texts {
+		texts[i] = strconv.Itoa(100 + i)
+	}
+	return texts
+}()
 
 func errCode(p []byte) xhttp2.ErrCode { return xhttp2.ErrCode(binary.BigEndian.Uint32(p)) }

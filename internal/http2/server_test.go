@@ -378,10 +378,7 @@ func TestKeepalive(t *testing.T) {
 }
 
 // counts is a scope that remembers.
-type counts struct {
-	prefix string
-	m      map[string]*count
-}
+type counts struct{ m map[string]*count }
 
 type count struct{ n int64 }
 
