@@ -403,6 +403,32 @@ func TestWatchedConnection(t *testing.T) {
 	}
 }
 
+// TestRefusedUpgrade: the connection of a tunnel that was refused ends in order, and is
+// not used again.
+func TestRefusedUpgrade(t *testing.T) {
+	for _, kind := range []string{"pipe", "socket"} {
+		t.Run(kind, func(t *testing.T) {
+			cc, sc := pairs[kind](t)
+			defer sc.Close()
+			own := newOwner()
+			c := NewClient(cc, nil, own)
+			x := exchangeOf(t, c)
+			if err := x.WriteRequest(&httpmsg.Request{Method: "GET", Path: "/", Authority: "a", Upgrade: "foo"}, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, sc, "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo\r\n\r\n")
+			_, _ = io.WriteString(sc, okResponse)
+			mustRead(t, x, "ok")
+			x.Release()
+			<-own.closed
+			ends(t, sc)
+		})
+	}
+}
+
 func TestClientDrain(t *testing.T) {
 	cc, sc := pipe.New(pipe.Options{})
 	defer sc.Close()

@@ -113,13 +113,13 @@ func (x *exchange) writeHead(r *httpmsg.Request, end bool) (f framed, err error)
 // wireCase reports whether the names of a head have the case of the client.
 func wireCase(h httpmsg.Header) bool { return len(h) > 0 && h[0].Wire != "" }
 
-// needsLength reports whether a request of that method without a body says so.
+// needsLength reports whether a request without a body says so; Envoy's list.
 func needsLength(method string) bool {
 	switch method {
-	case "POST", "PUT", "PATCH":
-		return true
+	case "GET", "HEAD", "DELETE", "TRACE":
+		return false
 	}
-	return false
+	return true
 }
 
 var errRequestLine = errors.New("http1: a request that cannot be written on one line")
@@ -230,7 +230,7 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 		}
 		return resp, nil
 	}
-	if x.head.upgraded {
+	if x.tunnel.Store(x.head.upgraded); x.head.upgraded {
 		x.accept()
 	}
 	x.body.begin(x.head.body)
@@ -325,7 +325,7 @@ func (x *exchange) Wire() httpmsg.Wire { return x.c.wire() }
 // the next exchange's response another one's.
 func (x *exchange) Release() {
 	complete := !x.begun || x.ended.Load() && x.answered.Load() && (x.body.done.Load() || x.body.skip())
-	reuse := complete && (!x.begun || x.head.keep) && !x.tunnel.Load() && x.c.clean()
+	reuse := complete && (!x.begun || x.head.keep && !x.asked.tunnel()) && x.c.clean()
 	if reuse {
 		x.c.release(true, nil)
 		return

@@ -24,6 +24,10 @@ type asked struct {
 	head, connect, upgrade bool
 }
 
+// tunnel reports whether the request asked for one: then it may have sent bytes that are
+// not of a message, whatever the answer was.
+func (a asked) tunnel() bool { return a.connect || a.upgrade }
+
 func askedBy(r *httpmsg.Request) asked {
 	return asked{head: r.Method == "HEAD", connect: r.Connect(), upgrade: r.Upgrade != ""}
 }
