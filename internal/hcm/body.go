@@ -1,6 +1,7 @@
 package hcm
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
@@ -16,15 +17,22 @@ type requestBody struct {
 	trailer  httpmsg.Header // set before done
 	received atomic.Uint64
 	ended    atomic.Int64 // when the request was complete, since its start; 0: it is not
-	used     atomic.Bool
+	user     atomic.Int32 // who reads: a handler, or nobody until drain does
 	done     atomic.Bool
 }
+
+// Who reads a body.
+const (
+	nobody = iota
+	handler
+	drainer
+)
 
 // begin takes the body of a request, if it has one, into its hands.
 func (b *requestBody) begin(r *httpmsg.Request) {
 	b.received.Store(0)
 	b.ended.Store(0)
-	b.used.Store(false)
+	b.user.Store(nobody)
 	if b.in = r.Body; b.in != nil {
 		b.done.Store(false)
 		r.Body = b
@@ -38,7 +46,9 @@ func (b *requestBody) end() { b.in, b.trailer = nil, nil }
 
 // Next implements httpmsg.Body.
 func (b *requestBody) Next() ([]byte, error) {
-	b.used.Store(true)
+	if !b.user.CompareAndSwap(nobody, handler) && b.user.Load() == drainer { // too late
+		return nil, &httpmsg.ResetError{Reason: httpmsg.LocalReset}
+	}
 	return b.next()
 }
 
@@ -52,7 +62,19 @@ func (b *requestBody) next() ([]byte, error) {
 		b.ended.Store(int64(max(time.Since(s.info.Start), 1)))
 		b.done.Store(true)
 	}
+	if err != nil && err != io.EOF {
+		b.cut(err)
+	}
 	return p, err
+}
+
+// cut tells the stream that its client has ended the request out of order: who reads it
+// may be the first to know.
+func (b *requestBody) cut(err error) {
+	var why *httpmsg.ResetError
+	if errors.As(err, &why) && why.Reason != httpmsg.LocalReset {
+		b.stream.clientReset(why)
+	}
 }
 
 // Ready implements httpmsg.Body.
@@ -67,7 +89,7 @@ const mostDrained = 64 << 10
 // drain reads what has come of a body that no handler has read, and reports whether that
 // is all of it.
 func (b *requestBody) drain() bool {
-	if b.used.Load() {
+	if !b.user.CompareAndSwap(nobody, drainer) {
 		return b.done.Load()
 	}
 	for n := 0; n < mostDrained && !b.done.Load() && b.Ready(); {

@@ -27,6 +27,19 @@ type serving struct {
 	stats scope
 	log   *entries
 	wait  sync.WaitGroup
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// end ends all connections and waits for them.
+func (v *serving) end() {
+	v.mu.Lock()
+	for _, c := range v.conns {
+		c.Close()
+	}
+	v.mu.Unlock()
+	v.wait.Wait()
 }
 
 func serve(t *testing.T, c *Config, h filter.HTTPHandlerFunc) *serving {
@@ -40,12 +53,15 @@ func serve(t *testing.T, c *Config, h filter.HTTPHandlerFunc) *serving {
 		t.Fatal(err)
 	}
 	v.sv = x.(*service)
-	t.Cleanup(v.wait.Wait)
+	t.Cleanup(v.end)
 	return v
 }
 
 func (v *serving) dial() net.Conn {
 	client, server := pipe.New(pipe.Options{})
+	v.mu.Lock()
+	v.conns = append(v.conns, client)
+	v.mu.Unlock()
 	c := &filter.Conn{Stream: server}
 	h := &host{ended: make(chan struct{})}
 	c.Init(h)
@@ -59,12 +75,10 @@ func (v *serving) dial() net.Conn {
 }
 
 // clients are clients of both protocols, by name.
-func (v *serving) clients(t *testing.T) map[string]*http.Client {
+func (v *serving) clients() map[string]*http.Client {
 	dial := func(context.Context, string, string) (net.Conn, error) { return v.dial(), nil }
 	h1 := &http.Transport{DialContext: dial}
 	h2 := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, n, a string, _ *tls.Config) (net.Conn, error) { return dial(ctx, n, a) }}
-	t.Cleanup(h1.CloseIdleConnections)
-	t.Cleanup(h2.CloseIdleConnections)
 	return map[string]*http.Client{"HTTP/1": {Transport: h1}, "HTTP/2": {Transport: h2}}
 }
 
@@ -81,7 +95,7 @@ func echo(s *filter.HTTPStream) (*httpmsg.Response, error) {
 
 func TestCodecs(t *testing.T) {
 	v := serve(t, &Config{Limits: defaults, Request: requestOptions{normalizePath: true}}, echo)
-	for name, client := range v.clients(t) {
+	for name, client := range v.clients() {
 		long := strings.Repeat("0123456789abcdef", 1<<16)
 		for _, body := range []string{"", "short", long} {
 			resp, err := client.Post("http://host/a/../b", "text/plain", strings.NewReader(body))
@@ -101,6 +115,7 @@ func TestCodecs(t *testing.T) {
 			t.Errorf("%s: %v %v", name, resp, err)
 		}
 	}
+	v.end()
 	if v.stats.value("downstream_cx_http1_total") == 0 {
 		t.Error("no connection of HTTP/1")
 	}
@@ -110,12 +125,15 @@ func TestCodecs(t *testing.T) {
 	if n := v.stats.value("downstream_rq_active"); n != 0 {
 		t.Errorf("%d requests are active", n)
 	}
+	if n := v.stats.value("downstream_cx_active"); n != 0 {
+		t.Errorf("%d connections are active", n)
+	}
 }
 
 // A request that never ends is answered all the same.
 func TestCodecsTimeout(t *testing.T) {
 	v := serve(t, &Config{Limits: limits{request: 50 * time.Millisecond, delayedClose: time.Second}}, reading)
-	for name, client := range v.clients(t) {
+	for name, client := range v.clients() {
 		body, w := io.Pipe()
 		resp, err := client.Post("http://host/", "text/plain", body)
 		if err != nil {
@@ -140,7 +158,7 @@ func TestCodecsClientGone(t *testing.T) {
 		told <- why.Reason.String()
 		return nil, why
 	})
-	for name, client := range v.clients(t) {
+	for name, client := range v.clients() {
 		if name == "HTTP/1" {
 			continue // needs Env.Hangups, which are of sockets
 		}
