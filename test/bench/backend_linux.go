@@ -17,6 +17,7 @@ type backend struct {
 	messages, bulk *loop
 	sunk           *atomic.Int64 // bytes read by sinks, shared with the load generator
 	in, out        []byte
+	origin         *origin // of the messages' loop
 }
 
 // What the messages' loop watches.
@@ -24,6 +25,7 @@ const (
 	isListener = iota
 	isFresh
 	isEcho
+	isHTTP
 )
 
 // serveBackend opens a port for each line of stdin, answers with its number, and ends
@@ -33,7 +35,7 @@ func serveBackend(stdin io.Reader, stdout io.Writer, counter string) error {
 	if err != nil {
 		return err
 	}
-	b := &backend{sunk: sunk, in: make([]byte, 64<<10), out: make([]byte, bulkWrite)}
+	b := &backend{sunk: sunk, in: make([]byte, 64<<10), out: make([]byte, bulkWrite), origin: newOrigin()}
 	if b.messages, err = newLoop(); err != nil {
 		return err
 	}
@@ -83,14 +85,20 @@ func (b *backend) message(t tag, _ uint32) error {
 	if t.mode == isListener {
 		return b.accept(fd)
 	}
+	if t.mode == isHTTP && b.origin.unsent[fd] != nil {
+		return b.send(fd, b.origin.unsent[fd])
+	}
 	n, err := read(fd, b.in)
 	switch {
 	case err != nil && later(err):
 		return nil
 	case err != nil || n == 0:
+		b.origin.forget(fd)
 		return unix.Close(fd)
 	case t.mode == isFresh:
 		return b.begin(fd, b.in[:n])
+	case t.mode == isHTTP:
+		return b.answer(fd, b.in[:n])
 	}
 	return b.echo(fd, b.in[:n])
 }
@@ -119,6 +127,11 @@ func (b *backend) begin(fd int, first []byte) error {
 			return err
 		}
 		return b.echo(fd, first)
+	case modeHTTP:
+		if err := b.messages.watch(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN, tag{int32(fd), isHTTP}); err != nil {
+			return err
+		}
+		return b.answer(fd, first)
 	case modeSink:
 		events = unix.EPOLLIN
 		b.sunk.Add(int64(len(first)))
@@ -130,6 +143,41 @@ func (b *backend) begin(fd int, first []byte) error {
 		return err
 	}
 	return b.bulk.watch(unix.EPOLL_CTL_ADD, fd, events, tag{int32(fd), int32(first[0])})
+}
+
+// answer answers the requests in p.
+func (b *backend) answer(fd int, p []byte) error {
+	out, err := b.origin.answers(fd, p)
+	switch {
+	case err != nil:
+		b.origin.forget(fd)
+		return unix.Close(fd)
+	case out == nil:
+		return nil
+	}
+	return b.send(fd, out)
+}
+
+// send writes what the socket takes, and keeps the rest for later.
+func (b *backend) send(fd int, p []byte) error {
+	waited := b.origin.unsent[fd] != nil
+	n, err := write(fd, p)
+	if err != nil && !later(err) {
+		b.origin.forget(fd)
+		return unix.Close(fd)
+	}
+	p = p[n:]
+	if len(p) > 0 {
+		b.origin.unsent[fd] = p
+	} else {
+		delete(b.origin.unsent, fd)
+	}
+	if waits := len(p) > 0; waits == waited {
+		return nil
+	} else if waits {
+		return b.messages.watch(unix.EPOLL_CTL_MOD, fd, unix.EPOLLOUT, tag{int32(fd), isHTTP})
+	}
+	return b.messages.watch(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN, tag{int32(fd), isHTTP})
 }
 
 // echo writes a message back. The load generator waits for each, so there is always room.

@@ -144,7 +144,7 @@ var (
 type peerConfig struct {
 	Dir, Module                           string
 	CPUs, Listen, Backend, Conns, Sockets int
-	Splice                                bool
+	Splice, HTTP2                         bool
 }
 
 func (p place) peer() peerConfig {

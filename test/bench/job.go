@@ -10,9 +10,11 @@ type job struct {
 
 	// How many connections of each kind "run" keeps busy at the same time.
 	Down, Up, Messages, Connects int
+	HTTP1, HTTP2                 int // of requests, one at a time or Streams at a time
+	Streams                      int
 
 	Idle         int // connections that "open" leaves open
-	Size         int // bytes of a message
+	Size         int // bytes of a message, or of the body of a response
 	Warm, Window time.Duration
 	Every        time.Duration // >0: also count each such part of the window
 }
@@ -23,7 +25,7 @@ type answer struct {
 
 	Seconds  float64 // the window, as it was
 	Bytes    int64   // of the bulk connections, as received
-	Messages int64   // round trips
+	Messages int64   // round trips, and requests
 	Connects int64   // connections made, used and closed
 	Still    int     // connections on which nothing happened in the window
 	Message  latency
@@ -49,6 +51,7 @@ const (
 	modeEcho = 'e' // send everything back, this byte included
 	modeSink = 's' // read and drop
 	modeFlow = 'd' // send without end
+	modeHTTP = 'G' // it is a GET
 )
 
 const bulkWrite = 64 << 10 // bytes of one write to a bulk connection

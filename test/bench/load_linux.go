@@ -86,7 +86,8 @@ func (g *generator) run(j *job) (*answer, error) {
 			}
 		})
 	}
-	serve(messages, map[kind]int{kindMessage: j.Messages, kindConnect: j.Connects})
+	messages.streams = j.Streams
+	serve(messages, map[kind]int{kindMessage: j.Messages, kindConnect: j.Connects, kindHTTP1: j.HTTP1, kindHTTP2: j.HTTP2})
 	serve(bulk, map[kind]int{kindDown: j.Down, kindUp: j.Up})
 	a, err := g.measure(j, &c, failed)
 	messages.loop.stop.Store(true)
@@ -105,7 +106,7 @@ func stalled(j *job, a *answer) error {
 	switch {
 	case j.Down+j.Up > 0 && a.Bytes == 0:
 		return errors.New("no bulk data came through")
-	case j.Messages > 0 && a.Messages == 0:
+	case j.Messages+j.HTTP1+j.HTTP2 > 0 && a.Messages == 0:
 		return errors.New("no message came back")
 	case j.Connects > 0 && a.Connects == 0:
 		return errors.New("no connection was served")

@@ -78,6 +78,7 @@ func (x *proxy) awaitFirst() error {
 	}
 }
 
+// askOnce asks as HTTP, and takes any answer for one.
 func askOnce(addr string) error {
 	c, err := net.Dial("tcp4", addr)
 	if err != nil {
@@ -85,7 +86,7 @@ func askOnce(addr string) error {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(startLimit))
-	if _, err := c.Write([]byte{modeEcho}); err != nil {
+	if _, err := c.Write(httpRequest(1)); err != nil {
 		return err
 	}
 	_, err = c.Read(make([]byte, 1))

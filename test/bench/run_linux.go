@@ -103,8 +103,12 @@ func (r *runner) scenario(ctx context.Context, s *scenario) error {
 
 func (r *runner) subjects(s *scenario) []subject {
 	var some []subject
-	for _, x := range r.bins.lineup(r.o, s.hops) {
-		if (x.name == direct && s.alone) || (x.name == "haproxy-splice" && !s.splice) {
+	all := r.bins.lineup(r.o, s.hops)
+	if s.web.on {
+		all = r.bins.webLineup(r.o, s.hops, s.web)
+	}
+	for _, x := range all {
+		if (x.name == direct && (s.alone || s.job.HTTP2 > 0)) || (x.name == "haproxy-splice" && !s.splice) {
 			continue
 		}
 		some = append(some, x)

@@ -18,6 +18,7 @@ type scenario struct {
 	fresh       bool     // a new process for each sample, and no retries
 	job         job      // for askRun and askSteady
 	ask         ask
+	web         web // what the proxies are set up as
 }
 
 // ask is how a scenario is measured.
@@ -51,6 +52,8 @@ var (
 	firstAnswer = metric{"first answer", "ms"}
 	startRSS    = metric{"RSS", "MB"}
 	startCPU    = metric{"CPU", "ms"}
+	cpuPerReq   = metric{"CPU", "µs/request"}
+	reqRate     = metric{"rate", "requests/s"}
 	mixMessages = metric{"messages p99", "µs"}
 	mixAccepts  = metric{"connections p99", "µs"}
 	mixMsgRate  = metric{"messages", "1/s"}
@@ -83,6 +86,11 @@ func scenarios(o *options) []scenario {
 			Metrics: []metric{mixMessages, mixAccepts, mixMsgRate, mixConnRate, speed},
 			hops:    []int{0}, splice: true, job: job{Down: 8, Messages: 20, Connects: 2, Window: 2 * o.window},
 		},
+		requests("http1-100", "50 connections, GET of 100 bytes, one after the other", job{HTTP1: 50, Size: 100}, web{}, []int{0, 1}),
+		requests("http1-64k", "50 connections, GET of 64 KiB", job{HTTP1: 50, Size: 64 << 10}, web{}, []int{0, 1}),
+		requests("http2-100", "10 connections of 5 streams, GET of 100 bytes; HTTP/1.1 to the backend", job{HTTP2: 10, Streams: 5, Size: 100}, web{http2: true}, []int{0}),
+		requests("http2-64k", "the same of 64 KiB", job{HTTP2: 10, Streams: 5, Size: 64 << 10}, web{http2: true}, []int{0}),
+		requests("encap-100", "50 connections, GET of 100 bytes inside an HTTP/2 CONNECT, which the same process ends again", job{HTTP1: 50, Size: 100}, web{encap: true}, []int{0}),
 		{
 			Name: "idle", About: "connections that have carried one byte each way and now wait",
 			Metrics: []metric{rssPerConn, kernPerConn, fdsPerConn, idleCPU},
@@ -108,7 +116,10 @@ func scenarios(o *options) []scenario {
 		if s.rounds == 0 || s.rounds > o.rounds {
 			s.rounds = o.rounds
 		}
-		s.job.Verb, s.job.Size, s.job.Warm = "run", messageSize, o.warm
+		s.job.Verb, s.job.Warm = "run", o.warm
+		if s.job.Size == 0 {
+			s.job.Size = messageSize
+		}
 		if s.job.Window == 0 {
 			s.job.Window = o.window
 		}
@@ -125,6 +136,18 @@ func messages(name, about string, n int, hops []int) scenario {
 		Name: name, About: about, Metrics: []metric{cpuPerMsg, msgRate, msgP50, msgP99},
 		hops: hops, job: job{Messages: n},
 	}
+}
+
+// web is what proxies are as proxies of HTTP.
+type web struct {
+	on    bool
+	encap bool // the request goes through a tunnel of its own
+	http2 bool // nginx wants to be told
+}
+
+func requests(name, about string, j job, w web, hops []int) scenario {
+	w.on = true
+	return scenario{Name: name, About: about, Metrics: []metric{cpuPerReq, reqRate, msgP50, msgP99}, hops: hops, job: j, web: w}
 }
 
 // chosen are the scenarios of this run.
@@ -160,7 +183,7 @@ func (s *scenario) figures(a *answer, proxied bool) values {
 		switch m {
 		case speed:
 			v.set(m, float64(a.Bytes)/1e9/a.Seconds)
-		case msgRate, mixMsgRate:
+		case msgRate, mixMsgRate, reqRate:
 			v.set(m, float64(a.Messages)/a.Seconds)
 		case connRate, mixConnRate:
 			v.set(m, float64(a.Connects)/a.Seconds)
@@ -180,7 +203,7 @@ func (s *scenario) figures(a *answer, proxied bool) values {
 		switch m {
 		case cpuPerGB:
 			v.set(m, a.CPU.Seconds()/(float64(a.Bytes)/1e9))
-		case cpuPerMsg:
+		case cpuPerMsg, cpuPerReq:
 			v.set(m, a.CPU.Seconds()*1e6/float64(a.Messages))
 		case keptCPU:
 			first, last := a.Series[0], a.Series[len(a.Series)-1]
@@ -195,7 +218,7 @@ func (s *scenario) figures(a *answer, proxied bool) values {
 // quantile is of the messages, or where there are none of the connections.
 func (s *scenario) quantile(a *answer, m metric) float64 {
 	l := a.Message
-	if s.job.Messages == 0 {
+	if s.job.Messages == 0 && !s.web.on {
 		l = a.Connect
 	}
 	if m == msgP50 {

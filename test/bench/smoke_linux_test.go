@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // TestSmoke takes every kind of measurement for a moment, through ginnel alone.
 func TestSmoke(t *testing.T) {
 	var out bytes.Buffer
-	o, err := parse(strings.Fields("-only bulk-up-8,mix,idle,start,steady -peers none -hops 1 -rounds 1 -scale 0.2 -idle 50"))
+	o, err := parse(strings.Fields("-only bulk-up-8,mix,http1-100,http2-64k,encap-100,idle,start,steady -peers none -hops 1 -rounds 1 -scale 0.2 -idle 50"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +33,11 @@ func TestSmoke(t *testing.T) {
 	}
 	for _, s := range chosen(o) {
 		subjects := r.subjects(s.Name)
-		if want := 3; len(subjects) != want && !(s.alone && len(subjects) == want-1) {
+		if want := 3; len(subjects) != want && !(s.alone && len(subjects) == want-1) && !s.web.on {
 			t.Errorf("%s: measured %v", s.Name, subjects)
 		}
 	}
-	positive := []metric{cpuPerGB, speed, cpuPerMsg, msgRate, msgP50, msgP99, cpuPerConn, connRate, kept, mixMessages, mixAccepts, firstAnswer, startRSS, startCPU}
+	positive := []metric{cpuPerGB, speed, cpuPerMsg, msgRate, msgP50, msgP99, cpuPerConn, connRate, cpuPerReq, reqRate, kept, mixMessages, mixAccepts, firstAnswer, startRSS, startCPU}
 	for _, s := range r.Samples {
 		if s.Error != "" {
 			t.Errorf("%s, %s: %s", s.Scenario, s.Subject, s.Error)

@@ -38,6 +38,39 @@ func chained(f string, hops int, command func(place) ([]string, error)) subject 
 	return subject{name: name, family: f, hops: hops, command: command}
 }
 
+// webLineup is everything that takes part in a scenario of HTTP.
+func (b *bins) webLineup(o *options, hops []int, w web) []subject {
+	var all []subject
+	if !w.encap {
+		all = append(all, subject{name: direct, family: direct})
+	}
+	for _, h := range hops {
+		all = append(all, chained("ginnel", h, webLike(b.ginnel, h, w)))
+		for _, v := range o.variants {
+			bin := b.ginnel
+			if v.bin != "" {
+				bin = v.bin
+			}
+			all = append(all, chained(v.name, h, webLike(bin, h, w, v.args...)))
+		}
+		if b.envoy != "" {
+			all = append(all, chained("envoy", h, webLike(b.envoy, h, w)))
+		}
+	}
+	if w.encap || !slices.Contains(hops, 0) {
+		return all
+	}
+	if b.haproxy != "" {
+		all = append(all, chained("haproxy", 0, webPeer(haproxyWeb, w, func(p place, file string) []string { return []string{b.haproxy, "-db", "-f", file} })))
+	}
+	if b.nginx != "" {
+		all = append(all, chained("nginx", 0, webPeer(nginxWeb, w, func(p place, file string) []string {
+			return []string{b.nginx, "-p", p.dir, "-e", "stderr", "-c", file}
+		})))
+	}
+	return all
+}
+
 // lineup is everything that takes part in a scenario with these numbers of hops.
 func (b *bins) lineup(o *options, hops []int) []subject {
 	all := []subject{{name: direct, family: direct}}

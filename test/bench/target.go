@@ -14,7 +14,7 @@ type target struct {
 	atLeast  bool // the limit is the least, not the most
 }
 
-// targets are those of the issue that brought the event loops.
+// targets are those of the issues that brought the event loops, and HTTP.
 func targets() []target {
 	return []target{
 		{text: "bulk down, 1 connection, to Envoy", scenario: "bulk-down-1", metric: cpuPerGB, subject: "ginnel", against: "envoy", limit: 0.65},
@@ -39,6 +39,13 @@ func targets() []target {
 		{text: "a hop by pipe, idle, B", scenario: "idle", metric: rssPerConn, subject: "ginnel-pipes-8", against: "ginnel-pipes-1", hops: 7, limit: 5 << 10},
 		{text: "beside bulk: p99 of messages, to Envoy", scenario: "mix", metric: mixMessages, subject: "ginnel", against: "envoy", limit: 2},
 		{text: "beside bulk: p99 of connections, to Envoy", scenario: "mix", metric: mixAccepts, subject: "ginnel", against: "envoy", limit: 2},
+		{text: "HTTP/1.1, 100 B, to HAProxy", scenario: "http1-100", metric: cpuPerReq, subject: "ginnel", against: "haproxy", limit: 1.2},
+		{text: "HTTP/1.1, 100 B, to Envoy", scenario: "http1-100", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 0.5},
+		{text: "HTTP/1.1, 64 KiB, to HAProxy", scenario: "http1-64k", metric: cpuPerReq, subject: "ginnel", against: "haproxy", limit: 1},
+		{text: "HTTP/2, 100 B, to HAProxy", scenario: "http2-100", metric: cpuPerReq, subject: "ginnel", against: "haproxy", limit: 1.4},
+		{text: "HTTP/2, 100 B, to Envoy", scenario: "http2-100", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 0.65},
+		{text: "HTTP/2, 64 KiB, to Envoy", scenario: "http2-64k", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 1},
+		{text: "HTTP in a tunnel, to Envoy", scenario: "encap-100", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 0.5},
 		{text: "a minute through a hop, last against first part, %", scenario: "steady", metric: kept, subject: "ginnel-1", limit: 95, atLeast: true},
 		{text: "its CPU per byte, last against first part, %", scenario: "steady", metric: keptCPU, subject: "ginnel-1", limit: 105},
 		{text: "a minute through a pipe, last against first part, %", scenario: "steady", metric: kept, subject: "ginnel-pipes-1", limit: 95, atLeast: true},

@@ -18,6 +18,8 @@ const (
 	kindConnect             // connect, one byte, its echo, close, again
 	kindDown                // the backend sends without end
 	kindUp                  // it reads without end
+	kindHTTP1               // a GET, its response, the next GET
+	kindHTTP2               // the same with several streams
 )
 
 // counts are what the loops do, read by others meanwhile.
@@ -35,6 +37,9 @@ type traffic struct {
 	flows   []flow
 	in, out []byte // out begins with modeSink
 	echo    []byte // one message
+	get     []byte // one request of HTTP/1.1
+	size    int    // bytes of a message, or of a response
+	streams int    // of each HTTP/2 connection
 
 	keep, started int   // connections to leave open, and how many have been begun
 	held          []int // those left open
@@ -50,6 +55,9 @@ type flow struct {
 	want  int       // bytes of the echo still to come
 	since time.Time // of the message or connection under way
 	moved int       // what it has done while counts.measuring
+
+	reply   reply    // kindHTTP1
+	session *session // kindHTTP2
 }
 
 func newTraffic(addr *unix.SockaddrInet4, c *counts, size int) (*traffic, error) {
@@ -57,7 +65,7 @@ func newTraffic(addr *unix.SockaddrInet4, c *counts, size int) (*traffic, error)
 	if err != nil {
 		return nil, err
 	}
-	t := &traffic{loop: l, addr: addr, counts: c, in: make([]byte, 64<<10), out: make([]byte, bulkWrite), echo: make([]byte, max(size, 1))}
+	t := &traffic{loop: l, addr: addr, counts: c, in: make([]byte, 64<<10), out: make([]byte, bulkWrite), echo: make([]byte, max(size, 1)), get: httpRequest(size), size: size}
 	t.out[0], t.echo[0] = modeSink, modeEcho
 	return t, nil
 }
@@ -133,6 +141,11 @@ func (t *traffic) ask(f *flow) error {
 		first = []byte{modeFlow}
 	case kindUp:
 		first = t.out
+	case kindHTTP1:
+		first = t.get
+	case kindHTTP2:
+		f.session = newSession(t.size)
+		first = f.session.hello(t.streams)
 	}
 	n, err := write(f.fd, first)
 	switch {
@@ -165,8 +178,52 @@ func (t *traffic) ready(tag tag, _ uint32) error {
 		}
 		t.progress(f, n)
 		return nil
+	case f.kind == kindHTTP1, f.kind == kindHTTP2:
+		return t.responded(f)
 	}
 	return t.answered(int(tag.id), f)
+}
+
+// responded reads responses, and asks again for each that is whole.
+func (t *traffic) responded(f *flow) error {
+	n, err := read(f.fd, t.in)
+	switch {
+	case err != nil && later(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read: %w", err)
+	case n == 0:
+		return errors.New("read: the proxy ended the connection")
+	}
+	var ended int
+	var say []byte
+	if f.kind == kindHTTP1 {
+		if ended, err = f.reply.take(t.in[:n]); ended > 0 {
+			say = t.get
+		}
+	} else {
+		ended, say, err = f.session.take(t.in[:n], t.out[:0])
+		say = f.session.ask(say, ended)
+	}
+	if err != nil {
+		return err
+	}
+	if ended > 0 {
+		t.progress(f, ended)
+		now := time.Now()
+		t.counts.messages.Add(int64(ended))
+		if t.counts.measuring.Load() {
+			t.message.add(int64(now.Sub(f.since)))
+		}
+		f.since = now
+	}
+	if len(say) == 0 {
+		return nil
+	}
+	if n, err := write(f.fd, say); err != nil || n < len(say) {
+		return fmt.Errorf("write of a request: %d of %d bytes, %w", n, len(say), err)
+	}
+	return nil
 }
 
 // progress notes that f lives.
