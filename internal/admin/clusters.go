@@ -9,6 +9,7 @@ import (
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/internal/plan"
@@ -80,21 +81,48 @@ func (h *Host) lines() []line {
 		{"sub_zone", h.Locality.GetSubZone()},
 		{"canary", h.canary()},
 		{"priority", h.Priority},
-		{"success_rate", -1}, // there is no outlier detection
-		{"local_origin_success_rate", -1},
+		{"success_rate", h.rate(h.SuccessRate)},
+		{"local_origin_success_rate", h.rate(h.LocalSuccessRate)},
 	}
 }
 
-func (h *Host) healthFlags() string {
-	switch h.Health {
-	case corev3.HealthStatus_UNHEALTHY, corev3.HealthStatus_TIMEOUT:
-		return "/failed_eds_health"
-	case corev3.HealthStatus_DRAINING:
-		return "/eds_status_draining"
-	case corev3.HealthStatus_DEGRADED:
-		return "/degraded_eds_health"
+// rate is a success rate; -1: there is none.
+func (h *Host) rate(v float64) float64 {
+	if !h.Rated {
+		return -1
 	}
-	return "healthy"
+	return v
+}
+
+// healthFlags are Envoy's, in its order.
+func (h *Host) healthFlags() string {
+	flags := ""
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{
+		{h.CheckFailed, "/failed_active_hc"}, {h.Ejected, "/failed_outlier_check"},
+		{h.Health == corev3.HealthStatus_UNHEALTHY || h.Health == corev3.HealthStatus_TIMEOUT, "/failed_eds_health"},
+		{h.CheckDegraded, "/degraded_active_hc"}, {h.Health == corev3.HealthStatus_DEGRADED, "/degraded_eds_health"},
+		{h.CheckPending, "/pending_active_hc"}, {h.CheckExcluded, "/excluded_via_immediate_hc_fail"},
+		{h.Health == corev3.HealthStatus_DRAINING, "/eds_status_draining"},
+	} {
+		if f.set {
+			flags += f.name
+		}
+	}
+	if flags == "" {
+		return "healthy"
+	}
+	return flags
+}
+
+// percent is a success rate for JSON; nil: there is none.
+func (h *Host) percent(v float64) *typev3.Percent {
+	if h.rate(v) < 0 {
+		return nil
+	}
+	return &typev3.Percent{Value: v}
 }
 
 // edsHealth is the health that Envoy keeps of what was configured.
@@ -168,10 +196,14 @@ func (h *Host) status() *adminv3.HostStatus {
 			counter("rq_timeout", h.RqTimeout), counter("rq_total", h.RqTotal),
 			gauge("cx_active", h.CxActive), gauge("rq_active", h.RqActive), gauge("rq_pending_active", h.RqPending),
 		},
-		HealthStatus: &adminv3.HostHealthStatus{EdsHealthStatus: h.edsHealth()},
-		Weight:       h.Weight,
-		Hostname:     h.Hostname,
-		Priority:     h.Priority,
-		Locality:     locality,
+		HealthStatus: &adminv3.HostHealthStatus{
+			EdsHealthStatus: h.edsHealth(), FailedActiveHealthCheck: h.CheckFailed, FailedOutlierCheck: h.Ejected,
+			FailedActiveDegradedCheck: h.CheckDegraded, PendingActiveHc: h.CheckPending, ExcludedViaImmediateHcFail: h.CheckExcluded,
+		},
+		SuccessRate: h.percent(h.SuccessRate), LocalOriginSuccessRate: h.percent(h.LocalSuccessRate),
+		Weight:   h.Weight,
+		Hostname: h.Hostname,
+		Priority: h.Priority,
+		Locality: locality,
 	}
 }

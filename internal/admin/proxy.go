@@ -91,6 +91,12 @@ type Host struct {
 	// Requests; of TCP one for each connection.
 	RqActive, RqPending, RqTotal  uint64
 	RqSuccess, RqError, RqTimeout uint64
+
+	// What active health checks and outlier detection say of it.
+	CheckFailed, CheckDegraded, CheckPending, CheckExcluded, Ejected bool
+	// Success rates of outlier detection, in percent; 0 with no Rated: there are none.
+	Rated                         bool
+	SuccessRate, LocalSuccessRate float64 // -1: too few requests
 }
 
 // An InprocConn is an open connection of an internal listener.

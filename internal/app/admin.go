@@ -140,6 +140,9 @@ func shownHost(h upstream.HostStatus) admin.Host {
 		Metadata: h.Host.Metadata, Locality: h.Host.Locality, Priority: h.Host.Priority,
 		CxActive: h.Host.Active.Load(), CxConnectFail: h.Host.ConnectFail.Load(), CxTotal: h.Host.Total.Load(),
 		RqActive: h.RequestsActive, RqPending: h.RequestsPending, RqTotal: h.RequestsTotal,
+		RqSuccess: h.RequestsSucceeded, RqError: h.RequestsFailed, RqTimeout: h.RequestsTimedOut,
+		CheckFailed: h.CheckFailed, CheckDegraded: h.CheckDegraded, CheckPending: h.CheckPending, CheckExcluded: h.CheckExcluded,
+		Ejected: h.Ejected, Rated: true, SuccessRate: h.SuccessRate, LocalSuccessRate: h.LocalSuccessRate,
 	}
 }
 

@@ -32,6 +32,12 @@ func (h *Host) Degraded() bool { return h.degraded.Load() }
 // Excluded reports whether the host counts neither for nor against its priority.
 func (h *Host) Excluded() bool { return h.pending.Load() || h.excluded.Load() }
 
+// Pending reports whether the host was not checked yet and does not count before.
+func (h *Host) Pending() bool { return h.pending.Load() }
+
+// Unwilling reports whether the host said itself that it wants no requests.
+func (h *Host) Unwilling() bool { return h.excluded.Load() }
+
 // A verdict is the result of one check.
 type verdict struct {
 	passed    bool

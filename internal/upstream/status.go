@@ -30,9 +30,9 @@ type HostStatus struct {
 	RequestsSucceeded, RequestsFailed, RequestsTimedOut uint64 // of HTTP
 
 	Ejected bool // by outlier detection
-	// What active health checks say: it fails them, passes them as degraded, and it is to
-	// count neither way.
-	CheckFailed, CheckDegraded, CheckExcluded bool
+	// What active health checks say: it fails them, passes them as degraded, was not checked
+	// yet and does not count before, and it said itself that it wants no requests.
+	CheckFailed, CheckDegraded, CheckPending, CheckExcluded bool
 	// SuccessRate and LocalSuccessRate are those of outlier detection in percent; -1: there
 	// is none.
 	SuccessRate, LocalSuccessRate float64
@@ -60,7 +60,8 @@ func (c *Cluster) status() ClusterStatus {
 			SuccessRate: -1, LocalSuccessRate: -1,
 		}
 		if h.check != nil {
-			st.Hosts[i].CheckFailed, st.Hosts[i].CheckDegraded, st.Hosts[i].CheckExcluded = h.check.Failed(), h.check.Degraded(), h.check.Excluded()
+			st.Hosts[i].CheckFailed, st.Hosts[i].CheckDegraded = h.check.Failed(), h.check.Degraded()
+			st.Hosts[i].CheckPending, st.Hosts[i].CheckExcluded = h.check.Pending(), h.check.Unwilling()
 		}
 		if h.outlier != nil {
 			st.Hosts[i].Ejected = h.outlier.Ejected()
