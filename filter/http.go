@@ -117,6 +117,7 @@ type LocalReply struct {
 type HTTPRoute interface {
 	Name() string
 	Metadata() *corev3.Metadata
+	HostMetadata() *corev3.Metadata // of its virtual host
 	// FilterConfigs returns the settings for the filter of a configured name, compiled:
 	// from the most general (route configuration) to the most specific one (weighted
 	// cluster). Filters that do not merge use the last.
@@ -124,6 +125,17 @@ type HTTPRoute interface {
 	// FilterDisabled tells whether the route switches the filter off or on; ok: it does
 	// either.
 	FilterDisabled(name string) (disabled, ok bool)
+}
+
+// ClusterOf returns the name of the cluster that a route forwards a request to; ok is
+// false where it does not forward.
+func ClusterOf(r HTTPRoute, m *httpmsg.Request) (name string, ok bool) {
+	if f, is := r.(interface {
+		ForwardsTo(*httpmsg.Request) (string, bool)
+	}); is {
+		return f.ForwardsTo(m)
+	}
+	return "", false
 }
 
 // HTTPInfo is what is known of a request, beside what is in Info: for logs and for

@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/ginnel/ginnel/httpmsg"
 )
 
 // A Route is where a request goes. Exactly one of Action, Redirect and DirectResponse is
@@ -38,6 +40,22 @@ func (r *Route) Name() string { return r.name }
 
 // Metadata implements filter.HTTPRoute.
 func (r *Route) Metadata() *corev3.Metadata { return r.metadata }
+
+// HostMetadata implements filter.HTTPRoute.
+func (r *Route) HostMetadata() *corev3.Metadata {
+	if r.Host == nil {
+		return nil
+	}
+	return r.Host.Metadata
+}
+
+// ForwardsTo is for filter.ClusterOf.
+func (r *Route) ForwardsTo(m *httpmsg.Request) (cluster string, ok bool) {
+	if r.Action == nil {
+		return "", false
+	}
+	return r.Action.ClusterOf(m), true
+}
 
 // FilterConfigs implements filter.HTTPRoute. The caller must not change the list.
 func (r *Route) FilterConfigs(name string) []any {

@@ -23,6 +23,14 @@ func stream(of func(*filter.HTTPInfo) uint64) builder {
 	return wire(of, func(moment) uint64 { return 0 })
 }
 
+// plain is the size of heads before compression: as on the wire where there is none.
+func plain(uncompressed, wire uint64) uint64 {
+	if uncompressed == 0 {
+		return wire
+	}
+	return uncompressed
+}
+
 // requestHeaderBytes counts names and values as the filters left them, with those that
 // are headers in Envoy.
 func requestHeaderBytes(h *filter.HTTPInfo) uint64 {

@@ -149,6 +149,14 @@ func routeName(h *filter.HTTPInfo) string {
 	return h.Route.Name()
 }
 
+// virtualCluster has no name for the one of all that fit no other.
+func virtualCluster(h *filter.HTTPInfo) string {
+	if h.VirtualCluster == "other" {
+		return ""
+	}
+	return h.VirtualCluster
+}
+
 func routeResolutions(h *filter.HTTPInfo) uint64 { return uint64(h.RouteLookups) }
 
 func responseCode(m moment) uint64 {
@@ -267,7 +275,7 @@ func serverName(a args) (operator, error) {
 	if err != nil {
 		return operator{}, err
 	}
-	sni := func(m moment) string { return m.Rest().Inspected.ServerName }
+	sni := func(m moment) string { return sanitized(m.Rest().Inspected.ServerName) }
 	host := hostOf(p[1])
 	from := []func(moment) string{sni}
 	switch p[0] {
@@ -279,27 +287,26 @@ func serverName(a args) (operator, error) {
 	return textOf(func(m moment) string {
 		for _, f := range from {
 			if s := f(m); s != "" {
-				return sanitized(s)
+				return s
 			}
 		}
 		return ""
 	})(a)
 }
 
-// hostOf returns the host of a request without its port.
+// hostOf returns the authority of a request.
 func hostOf(form string) func(moment) string {
 	sent, original := requestHeader(":authority"), requestHeader("x-envoy-original-host")
 	return func(m moment) string {
-		s, ok := "", false
 		if form != "HOST" {
-			s, ok = original(m)
+			if s, ok := original(m); ok {
+				return s
+			}
 		}
-		if !ok && form != "ORIG" {
-			s, _ = sent(m)
+		if form == "ORIG" {
+			return ""
 		}
-		if i := strings.LastIndexByte(s, ':'); i >= 0 && strings.LastIndexByte(s, ']') < i {
-			s = s[:i]
-		}
+		s, _ := sent(m)
 		return s
 	}
 }

@@ -181,14 +181,26 @@ func chainMetadata(m moment, name string) *structpb.Struct {
 	return of(m.Chain.Metadata, name)
 }
 
-func noMetadata(moment, string) *structpb.Struct { return nil }
+func routeMetadata(m moment, name string) *structpb.Struct {
+	if h := m.HTTP(); h != nil && h.Route != nil {
+		return of(h.Route.Metadata(), name)
+	}
+	return nil
+}
+
+func virtualHostMetadata(m moment, name string) *structpb.Struct {
+	if h := m.HTTP(); h != nil && h.Route != nil {
+		return of(h.Route.HostMetadata(), name)
+	}
+	return nil
+}
 
 func of(md *corev3.Metadata, name string) *structpb.Struct { return md.GetFilterMetadata()[name] }
 
 var metadataKinds = map[string]namespace{
 	"DYNAMIC": dynamicMetadata, "CLUSTER": clusterMetadata, "UPSTREAM_HOST": hostMetadata,
 	"LISTENER": listenerMetadata, "LISTENER_FILTER_CHAIN": chainMetadata,
-	"ROUTE": noMetadata, "VIRTUAL_HOST": noMetadata,
+	"ROUTE": routeMetadata, "VIRTUAL_HOST": virtualHostMetadata,
 }
 
 // anyMetadata makes METADATA(TYPE:namespace:key...).

@@ -121,7 +121,7 @@ var commands = map[string]commandSpec{
 	"UPSTREAM_PROTOCOL":    {bare, ofRequest(func(h *filter.HTTPInfo) string { return h.UpProtocol.String() })},
 	"RESPONSE_CODE":        {bare, number64(responseCode)},
 	"ROUTE_NAME":           {bare, ofRequest(routeName)},
-	"VIRTUAL_CLUSTER_NAME": {bare, ofRequest(func(h *filter.HTTPInfo) string { return h.VirtualCluster })},
+	"VIRTUAL_CLUSTER_NAME": {bare, ofRequest(virtualCluster)},
 	"GRPC_STATUS":          {argsOptional, grpcStatus},
 	"GRPC_STATUS_NUMBER":   {bare, grpcNumber},
 	"LOCAL_REPLY_BODY":     {bare, text(localReplyBody)},
@@ -136,10 +136,10 @@ var commands = map[string]commandSpec{
 	"UPSTREAM_HEADER_BYTES_RECEIVED":   {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.HeaderReceived })},
 	"UPSTREAM_HEADER_BYTES_SENT":       {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.HeaderSent })},
 
-	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.DownWire.PlainReceived })},
-	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT":     {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.DownWire.PlainSent })},
-	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED":   {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.PlainReceived })},
-	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT":       {bare, stream(func(h *filter.HTTPInfo) uint64 { return h.UpWire.PlainSent })},
+	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED": {bare, stream(func(h *filter.HTTPInfo) uint64 { return plain(h.DownWire.PlainReceived, h.DownWire.HeaderReceived) })},
+	"DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT":     {bare, stream(func(h *filter.HTTPInfo) uint64 { return plain(h.DownWire.PlainSent, h.DownWire.HeaderSent) })},
+	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED":   {bare, stream(func(h *filter.HTTPInfo) uint64 { return plain(h.UpWire.PlainReceived, h.UpWire.HeaderReceived) })},
+	"UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT":       {bare, stream(func(h *filter.HTTPInfo) uint64 { return plain(h.UpWire.PlainSent, h.UpWire.HeaderSent) })},
 
 	"REQUEST_DURATION":         {bare, millis(points["DS_RX_END"])},
 	"REQUEST_TX_DURATION":      {bare, millis(points["US_TX_END"])},

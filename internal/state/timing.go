@@ -19,8 +19,8 @@ var points = map[string]point{
 	"DS_RX_END":      requestPoint(func(h *filter.HTTPInfo) time.Duration { return h.RequestDone }),
 	"DS_CX_BEG":      connectionBegin,
 	"DS_CX_END":      connectionEnd,
-	"US_CX_BEG":      func(m moment) (time.Duration, bool) { return m.Up.Begun, connected(m) },
-	"US_CX_END":      func(m moment) (time.Duration, bool) { return m.Up.Ready, connected(m) },
+	"US_CX_BEG":      func(m moment) (time.Duration, bool) { return m.Up.Begun, made(m) },
+	"US_CX_END":      func(m moment) (time.Duration, bool) { return m.Up.Ready, made(m) },
 	"US_TX_BEG":      requestPoint(func(h *filter.HTTPInfo) time.Duration { return h.UpstreamFirstSent }),
 	"US_TX_END":      requestPoint(func(h *filter.HTTPInfo) time.Duration { return h.UpstreamLastSent }),
 	"US_RX_BEG":      requestPoint(func(h *filter.HTTPInfo) time.Duration { return h.UpstreamFirstByte }),
@@ -59,6 +59,10 @@ func connectionEnd(m moment) (time.Duration, bool) {
 
 // connected reports whether the upstream connection was made.
 func connected(m moment) bool { return m.Up.Remote != nil }
+
+// made reports whether the upstream connection was made for it: requests may go on one
+// that there was.
+func made(m moment) bool { return connected(m) && (m.HTTP() == nil || m.Up.Ready > 0) }
 
 // readyDuration is how long a connection to a host took to be ready; of a request, how
 // long it waited for one.

@@ -203,6 +203,7 @@ func (s *Stream) Upgraded() {}
 // A RouteOf is a route with settings for the filter under test.
 type RouteOf struct {
 	Configs []any
+	Cluster string // "": it does not forward
 	Meta    *corev3.Metadata
 }
 
@@ -211,6 +212,12 @@ func (r *RouteOf) Name() string { return "" }
 
 // Metadata implements filter.HTTPRoute.
 func (r *RouteOf) Metadata() *corev3.Metadata { return r.Meta }
+
+// HostMetadata implements filter.HTTPRoute.
+func (r *RouteOf) HostMetadata() *corev3.Metadata { return nil }
+
+// ForwardsTo is for filter.ClusterOf.
+func (r *RouteOf) ForwardsTo(*httpmsg.Request) (string, bool) { return r.Cluster, r.Cluster != "" }
 
 // FilterConfigs implements filter.HTTPRoute.
 func (r *RouteOf) FilterConfigs(name string) []any {
