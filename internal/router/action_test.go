@@ -1,6 +1,7 @@
 package router
 
 import (
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -324,6 +325,50 @@ type tryLog struct{ lines []string }
 func (l *tryLog) NewAccessLog(*filter.Env) (filter.AccessLog, error) { return l, nil }
 func (l *tryLog) Log(i *filter.Info, t filter.AccessLogType) {
 	l.lines = append(l.lines, t.String()+" "+i.Flags.String()+" "+i.Rest().Details+" "+httpmsg.HTTP11.String())
+}
+
+// Outlier detection is told what gRPC means by its 200.
+func TestOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, plain)
+		w.c.then(status(200, "grpc-status", "14"))
+		w.c.then(status(200, "grpc-status", "14"))
+		w.c.then(reset(httpmsg.RemoteReset))
+		w.get("/", "content-type", "application/grpc")
+		w.get("/")
+		w.get("/")
+		for i, want := range []string{"503", "200", "remote_reset"} {
+			if got := w.c.opened[i].outcome; got != want {
+				t.Errorf("the host was told %s, want %s", got, want)
+			}
+		}
+	})
+}
+
+// A host may answer before the client sends its body: the head does not wait for it.
+func TestHeadGoesAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, plain)
+		w.c.then(opens(200), data("go on"), event{end: true, request: true})
+		b := newBody(false)
+		c := w.client(post("/", b))
+		resp, err := w.handler.ServeHTTP(c.stream)
+		if err != nil || resp.Status != 200 {
+			t.Fatal(resp, err)
+		}
+		if p, err := resp.Body.Next(); string(p) != "go on" || err != nil {
+			t.Errorf("got %q, %v", p, err)
+		}
+		b.pieces <- "the rest"
+		close(b.pieces)
+		if _, err := resp.Body.Next(); err != io.EOF {
+			t.Error(err)
+		}
+		for _, f := range c.ends {
+			f()
+		}
+		w.c.released()
+	})
 }
 
 // Each try has an entry in the upstream logs.

@@ -250,7 +250,7 @@ func (c *cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	}
 	r.Info.Up.Host, r.Info.Up.ClusterInfo = h, &c.info
 	r.Info.UpAttempts++
-	u := &upstream{script: s, host: h, gone: make(chan struct{}), done: make(chan struct{})}
+	u := &upstream{script: s, host: h, gone: make(chan struct{}), done: make(chan struct{}), out: make(chan struct{})}
 	c.mu.Lock()
 	c.opened = append(c.opened, u)
 	c.mu.Unlock()
@@ -288,6 +288,7 @@ type upstream struct {
 	host   *filter.Host
 	gone   chan struct{} // closed by Reset
 	done   chan struct{} // closed when the request is complete
+	out    chan struct{} // closed when something was sent
 
 	mu       sync.Mutex
 	request  *httpmsg.Request // as it was sent
@@ -295,6 +296,7 @@ type upstream struct {
 	trailer  httpmsg.Header // of the request
 	why      *httpmsg.ResetError
 	complete bool
+	flushed  sync.Once
 	released int
 	outcome  string
 	got      httpmsg.Header // trailers of the response
@@ -321,6 +323,7 @@ func (u *upstream) finish() {
 	if !u.complete {
 		u.complete = true
 		close(u.done)
+		u.flushed.Do(func() { close(u.out) })
 	}
 }
 
@@ -360,7 +363,10 @@ func (u *upstream) WriteTrailer(h httpmsg.Header) error {
 	return u.failed()
 }
 
-func (u *upstream) Flush() error { return u.failed() }
+func (u *upstream) Flush() error {
+	u.flushed.Do(func() { close(u.out) })
+	return u.failed()
+}
 
 func (u *upstream) Reset(why *httpmsg.ResetError) {
 	u.mu.Lock()
@@ -381,6 +387,11 @@ func (u *upstream) next() (event, error) {
 		return event{}, u.why
 	}
 	e := u.script.events[0]
+	select {
+	case <-u.out: // what was not sent is not answered
+	case <-u.gone:
+		return event{}, u.why
+	}
 	if e.request {
 		select {
 		case <-u.done:

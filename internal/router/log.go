@@ -15,7 +15,9 @@ func (x *call) log(t *try, f failure, head *httpmsg.Response, kind filter.Access
 	e.HTTP, i.Extra = &h, &e
 	i.Duration = max(x.now(), 1)
 	i.Flags = f.flags()
+	x.mu.Lock()
 	e.Details = f.details(x.answer.begun)
+	x.mu.Unlock()
 	h.Request, h.Response, h.Code = t.head, head, 0
 	if head != nil {
 		h.Code = head.Status

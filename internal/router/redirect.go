@@ -46,7 +46,7 @@ func (x *call) redirects(t *try, resp *httpmsg.Response) bool {
 	}
 	x.stats.redirected.Add(1)
 	x.log(t, failure{}, resp, filter.UpstreamEnd)
-	t.outcome(resp.Status, nil)
+	t.outcome(x.verdict(resp), nil)
 	t.finish()
 	return true
 }

@@ -159,7 +159,7 @@ func (x *call) discard(t *try, resp *httpmsg.Response, f failure) {
 	x.log(t, f, resp, filter.UpstreamEnd)
 	switch {
 	case resp != nil:
-		t.outcome(resp.Status, nil)
+		t.outcome(x.verdict(resp), nil)
 		x.countTry(resp.Status)
 	case f.kind != clientGone:
 		t.outcome(0, f.reset())
@@ -192,6 +192,9 @@ func (x *call) run(t *try) (*httpmsg.Response, failure) {
 			t.source.in = t.cursor
 		}
 		t.body = &t.source
+	}
+	if x.router.config.LogOnPool {
+		x.log(t, failure{}, nil, filter.UpstreamPoolReady)
 	}
 	if f := t.write(); f.kind != noFailure {
 		// The host may have answered and left.
@@ -232,7 +235,7 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 	http := s.Info.HTTP()
 	http.UpstreamFirstByte = x.now()
 	x.begins(t)
-	t.outcome(resp.Status, nil)
+	t.outcome(x.verdict(resp), nil)
 	out := s.NewResponse()
 	out.Status, out.Header = resp.Status, append(out.Header, resp.Header...)
 	a.call, a.try, a.canary, a.head = x, t, canaryHeader(out.Header), out
@@ -252,6 +255,22 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 	a.body, out.Body = resp.Body, a
 	return out, nil
 }
+
+// verdict is the status of a response as outlier detection takes it: gRPC says with 200
+// what went wrong.
+func (x *call) verdict(r *httpmsg.Response) int {
+	if !x.grpc {
+		return r.Status
+	}
+	n, err := strconv.Atoi(r.Header.Get("grpc-status"))
+	if err != nil || n < 0 || n >= len(grpcStatus) {
+		return r.Status
+	}
+	return grpcStatus[n]
+}
+
+// grpcStatus is what each status of gRPC is in HTTP.
+var grpcStatus = [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
 
 // describe adds to a response what the router says of it.
 func (x *call) describe(t *try, out *httpmsg.Response) {

@@ -198,12 +198,14 @@ func (t *try) write() failure {
 	}
 	if t.body == nil {
 		http.UpstreamLastSent = http.UpstreamFirstSent
+	}
+	// What follows may take any time: the host begins without it.
+	if t.body == nil || x.answer.tunnel || !t.body.Ready() {
 		if err := t.up.Flush(); err != nil {
 			return t.judge(err, resetFailure)
 		}
-		return failure{}
 	}
-	if !x.answer.tunnel {
+	if t.body != nil && !x.answer.tunnel {
 		t.pass()
 	}
 	return failure{}
