@@ -72,8 +72,12 @@ func (b *requestBody) next() ([]byte, error) {
 // may be the first to know.
 func (b *requestBody) cut(err error) {
 	var why *httpmsg.ResetError
-	if errors.As(err, &why) && why.Reason != httpmsg.LocalReset {
-		b.stream.clientReset(why)
+	if !errors.As(err, &why) {
+		return
+	}
+	switch why.Reason {
+	case httpmsg.ConnectionTermination, httpmsg.RemoteReset, httpmsg.RemoteRefused, httpmsg.ProtocolError:
+		b.stream.clientReset(why) // others are this side's doing
 	}
 }
 
