@@ -57,6 +57,7 @@ func (s *stream) limitRequests() {
 func (s *stream) find() *route.Route {
 	if !s.looked {
 		s.looked = true
+		s.http.RouteLookups++
 		sv := s.conn.service
 		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
 		if s.route = sv.config.Routes.Match(&s.query); s.route != nil {

@@ -38,7 +38,9 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 		err = s.copyBody(body)
 	}
 	s.touch()
-	s.http.LastSent = time.Duration(s.touched.Load()) - s.begun
+	if err == nil {
+		s.http.LastSent = time.Duration(s.touched.Load()) - s.begun
+	}
 	return err == nil
 }
 
@@ -95,7 +97,7 @@ func (s *stream) copyBody(body httpmsg.Body) error {
 		var trailer httpmsg.Header
 		if ended {
 			trailer = body.Trailer()
-			s.http.Trailer = trailer
+			s.keepTrailer(trailer)
 		}
 		if err := s.write(p, ended, trailer); err != nil {
 			return s.broken(err)
@@ -109,6 +111,15 @@ func (s *stream) copyBody(body httpmsg.Body) error {
 			}
 		}
 		s.logPeriodic()
+	}
+}
+
+// keepTrailer keeps the lines for the log, which is written when those of an upstream are
+// gone.
+func (s *stream) keepTrailer(h httpmsg.Header) {
+	if len(h) > 0 {
+		s.trailer = append(s.trailer[:0], h...)
+		s.http.Trailer = s.trailer
 	}
 }
 

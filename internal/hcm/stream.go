@@ -32,6 +32,7 @@ type stream struct {
 	query     route.Query
 	own       httpmsg.Response // of NewResponse; its lines are kept from stream to stream
 	text      httpmsg.Bytes    // the body of a reply of our own
+	trailer   httpmsg.Header   // of the response; its lines are kept from stream to stream
 	ends      []func()         // of OnEnd
 	logged    time.Duration    // when the last periodic entry was, since the start
 	upgraded  bool             // counted among the upgrades
@@ -255,6 +256,7 @@ func (s *stream) release() {
 	clear(s.ends)
 	s.ends = s.ends[:0]
 	s.forgetResponse()
+	clear(s.trailer)
 	s.route, s.looked, s.chance, s.upgraded, s.logged = nil, false, 0, false, 0
 	s.body.end()
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
