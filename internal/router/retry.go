@@ -60,8 +60,10 @@ func (x *call) policy() *retries {
 			r.left = uint32(n)
 		}
 	}
-	for _, name := range retryHeaders {
-		h.Del(name)
+	if x.envoy {
+		for _, name := range retryHeaders {
+			h.Del(name)
+		}
 	}
 	if r.on == 0 && !x.hedged {
 		return nil

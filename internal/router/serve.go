@@ -1,30 +1,12 @@
 package router
 
 import (
-	"io"
-	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 )
-
-// An answer is what the client gets of a call. It is the body of the response, too.
-type answer struct {
-	call *call
-	try  *try // whose response it is; nil: none is passed on
-	body httpmsg.Body
-
-	tunnel bool // the bytes behind the heads are a tunnel's
-	open   bool // the tunnel has been accepted
-	begun  bool // the client has got something; guarded by call.mu
-	whole  bool // the response has ended in order; guarded by call.mu
-	canary bool
-	head   *httpmsg.Response
-	failed failure // why it broke off
-}
 
 // serve answers the request of the call, which it then owns.
 func (x *call) serve() (*httpmsg.Response, error) {
@@ -94,27 +76,6 @@ func hasEnvoy(h httpmsg.Header) bool {
 		}
 	}
 	return false
-}
-
-// keep has the body of the request kept where it may be needed again.
-func (x *call) keep() {
-	s := x.stream
-	if s.Request.Body == nil || x.answer.tunnel || x.retry == nil && x.action.Redirect == nil && !x.hedged {
-		return
-	}
-	x.replay = newReplay(s.Request.Body, x.room(), x.spill)
-}
-
-// room is how much of a request may be kept; 0: all of it.
-func (x *call) room() int {
-	limit := 0
-	if l := x.stream.Info.Listener; l != nil {
-		limit = l.BufferBytes
-	}
-	if r := x.route; r.HasBuffer && (!r.Capped || limit == 0 || r.BufferBytes < uint64(limit)) {
-		limit = max(int(min(r.BufferBytes, math.MaxInt32)), 1)
-	}
-	return limit
 }
 
 // isGRPC reports whether a request is one of gRPC.
@@ -365,172 +326,3 @@ func (t *try) finish() {
 	x.over(t)
 	t.drop()
 }
-
-// Next implements httpmsg.Body.
-func (a *answer) Next() ([]byte, error) {
-	p, err := a.body.Next()
-	switch err {
-	case nil:
-		return p, nil
-	case io.EOF:
-		a.ended(p)
-		return p, io.EOF
-	}
-	return nil, a.cut(err)
-}
-
-// Ready implements httpmsg.Body.
-func (a *answer) Ready() bool { return a.body.Ready() }
-
-// Trailer implements httpmsg.Body.
-func (a *answer) Trailer() httpmsg.Header {
-	if a.body == nil {
-		return nil
-	}
-	return a.body.Trailer()
-}
-
-// ended notes that the response is whole. last is its last piece, still in use.
-func (a *answer) ended(last []byte) {
-	x := a.call
-	http, now := x.stream.Info.HTTP(), x.now()
-	http.UpstreamLastByte = now
-	x.mu.Lock()
-	a.whole = true
-	asked := x.asked
-	x.due[routeClock], x.due[streamClock] = 0, 0
-	idle := a.try.holders == 1
-	x.mu.Unlock()
-	if asked != 0 {
-		x.time(now-asked+1, a.try.up.Host())
-	}
-	if idle && len(last) == 0 && a.Trailer() == nil && len(x.router.logs) == 0 {
-		x.over(a.try)
-		x.settle(a.try)
-		a.try.drop()
-		a.try = nil
-	}
-}
-
-// cut notes why the response ends before its end, and returns what the client's stream
-// ends with.
-func (a *answer) cut(err error) error {
-	x := a.call
-	f := a.try.judge(err, resetFailure)
-	if f.kind == clientGone {
-		return x.goneWhy()
-	}
-	x.chargeTry(f)
-	x.charge(f)
-	a.failed = f
-	i := x.stream.Info
-	i.Flags |= f.flags()
-	i.More().Details = f.details(true)
-	if f.kind != wasReset {
-		return &httpmsg.ResetError{Reason: httpmsg.LocalReset, Err: err}
-	}
-	return a.passOn(f, err)
-}
-
-// passOn is what a reset of the host is to the client.
-func (a *answer) passOn(f failure, err error) error {
-	reason := httpmsg.LocalReset
-	if a.call.stream.Request.Connect() {
-		reason = httpmsg.ConnectError
-	}
-	return &httpmsg.ResetError{Reason: reason, Err: err}
-}
-
-// end is the last thing of a call: the response has been sent, or will not be.
-func (x *call) end() {
-	stop := x.linger()
-	if x.tee != nil {
-		x.tee.end()
-	}
-	x.senders.Wait()
-	stop()
-	x.stream.OnReset(nil)
-	if x.retry != nil && x.retry.done != nil {
-		x.retry.done()
-	}
-	if t := x.answer.try; t != nil {
-		x.over(t)
-		x.settle(t)
-		x.log(t, x.answer.failed, x.answer.head, filter.UpstreamEnd)
-		t.drop()
-	}
-	x.free()
-}
-
-// settle notes what came of the try that was passed on.
-func (x *call) settle(t *try) {
-	http := x.stream.Info.HTTP()
-	http.UpWire = t.up.Wire()
-	if t.source.sent != 0 {
-		http.UpstreamLastSent = t.source.sent
-	}
-}
-
-// linger lets the request come to its end, or ends it, once the response is over. stop
-// is called when that is so.
-func (x *call) linger() (stop func()) {
-	stop = func() {}
-	t := x.answer.try
-	if t == nil {
-		return stop
-	}
-	x.mu.Lock()
-	whole, open, sending, asked := x.answer.whole, x.answer.open, t.sending, x.asked != 0
-	switch {
-	case !whole:
-		t.strike(clientGone)
-	case !sending || open:
-	case !asked:
-		t.strike(superseded)
-	default:
-		// The last bytes are on their way, or the host does not take them any more.
-		now := x.now()
-		x.arm(lingerClock, now, now+lingering)
-	}
-	x.mu.Unlock()
-	if u, ok := t.up.(*tunnel); ok && whole && sending {
-		// The host has ended first: the client's bytes are wanted still, until the host is
-		// gone altogether.
-		stop = u.onGone(func() {
-			x.mu.Lock()
-			t.strike(superseded)
-			x.mu.Unlock()
-			x.stream.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
-		})
-	}
-	return stop
-}
-
-// lingering is how long a host that has answered may take to read the rest of a request.
-const lingering = time.Second
-
-// A source is the body of a request as a try sends it.
-type source struct {
-	try  *try
-	in   httpmsg.Body
-	sent time.Duration // when all was sent; guarded by call.mu until the sender is done
-}
-
-// Next implements httpmsg.Body.
-func (b *source) Next() ([]byte, error) {
-	p, err := b.in.Next()
-	x := b.try.call
-	if x.limits.tryIdle > 0 {
-		b.try.moved.Store(int64(x.now()))
-	}
-	if err == io.EOF {
-		x.complete()
-	}
-	return p, err
-}
-
-// Ready implements httpmsg.Body.
-func (b *source) Ready() bool { return b.in.Ready() }
-
-// Trailer implements httpmsg.Body.
-func (b *source) Trailer() httpmsg.Header { return b.in.Trailer() }
