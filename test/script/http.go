@@ -190,10 +190,11 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 	return nil
 }
 
-// perRequest are the stats that lengths of times in headers decide, perConnection those
+// perRequest are the stats that lengths of times in headers decide, and whether the next
+// request comes before the connection of the last one is free again; perConnection those
 // that the client's choice of connections does.
 var (
-	perRequest    = regexp.MustCompile(`_bytes_total$`)
+	perRequest    = regexp.MustCompile(`_bytes_total$|^cluster\..*\.upstream_(cx_(active|total|http1_total)|rq_pending_total)$`)
 	perConnection = regexp.MustCompile(`_cx_|pending|streams_active`)
 )
 
