@@ -246,6 +246,8 @@ func (x *call) describe(t *try, out *httpmsg.Response) {
 		out.Header.Add("set-cookie", line)
 	}
 	x.attempts(&out.Header)
+	h := x.stream.Info.HTTP() // for values that print what comes
+	h.Response, h.Code = out, out.Status
 	x.route.ResponseHeaders.Apply(&out.Header, x.stream.Info)
 }
 

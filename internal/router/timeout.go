@@ -35,7 +35,13 @@ func (x *call) limit() {
 	if l.route > 0 && l.try >= l.route {
 		l.try = 0
 	}
+	for _, d := range [...]*time.Duration{&l.route, &l.try, &l.tryIdle, &l.stream} {
+		*d = min(*d, longest)
+	}
 }
+
+// longest is how long a limit can be, 146 years: sums with it are still a time.
+const longest = time.Duration(1 << 62)
 
 // limitBy does what the request itself asks for.
 func (x *call) limitBy(h *httpmsg.Header) {

@@ -195,6 +195,49 @@ func TestTunnelRefused(t *testing.T) {
 	})
 }
 
+// A tunnel is tried again like a request, and with the client's bytes held back nothing of
+// them is lost.
+func TestTunnelIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, `{"match": {"connectMatcher": {}}, "route": {"cluster": "c", "retryPolicy": {"retryOn": "connect-failure"},
+			"upgradeConfigs": [{"upgradeType": "CONNECT", "connectConfig": {"proxyProtocolConfig": {}}}]}}`)
+		got := make(chan string, 1)
+		w.c.listens(t, func(c *pipe.Conn) {
+			all, _ := io.ReadAll(c)
+			got <- string(all)
+			c.Close()
+		})
+		dial, n := w.c.dial, 0
+		w.c.dial = func(r *filter.ConnectRequest) error {
+			if n++; n == 1 {
+				return &filter.ConnectError{Reason: "refused"}
+			}
+			return dial(r)
+		}
+		if r := w.client(connect(newBody(true, "bytes"))).do(); r.status != 200 || n != 2 {
+			t.Errorf("got %+v after %d tries", r, n)
+		}
+		if s := <-got; s != "PROXY UNKNOWN\r\nbytes" {
+			t.Errorf("the host got %q", s)
+		}
+	})
+}
+
+// Limits that no clock can hold are none.
+func TestEndlessLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "timeout": "315576000000s"}}`)
+		w.c.then(later(time.Hour, status(200)))
+		w.c.then(later(time.Hour, status(200)))
+		if r := w.get("/"); r.status != 200 {
+			t.Errorf("got %+v", r)
+		}
+		if r := w.get("/", "x-envoy-upstream-rq-timeout-ms", "18446744073709551615"); r.status != 200 {
+			t.Errorf("got %+v", r)
+		}
+	})
+}
+
 // A CONNECT whose client has ended already gets an answer, and the host an end.
 func TestTunnelWithoutBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
