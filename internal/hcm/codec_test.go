@@ -216,3 +216,60 @@ func TestCodecsUpgradeRefused(t *testing.T) {
 		t.Errorf("%q %v", all, err)
 	}
 }
+
+// Requests of many clients that end in all ways leave nothing behind.
+func TestCodecsTogether(t *testing.T) {
+	v := serve(t, &Config{Limits: limits{streamIdle: 20 * time.Millisecond, requests: 50, drain: time.Millisecond, delayedClose: time.Millisecond}},
+		func(s *filter.HTTPStream) (*httpmsg.Response, error) {
+			switch s.Request.Path {
+			case "/stuck":
+				return stuck(s)
+			case "/error":
+				return nil, io.ErrUnexpectedEOF
+			case "/reading":
+				return reading(s)
+			}
+			return echo(s)
+		})
+	var wait sync.WaitGroup
+	for name, client := range v.clients() {
+		for i := range 20 {
+			wait.Go(func() {
+				for n := range 15 {
+					ctx, cancel := context.WithCancel(t.Context())
+					path := []string{"/", "/stuck", "/error", "/reading", "/echo"}[(i+n)%5]
+					body, w := io.Pipe()
+					q, _ := http.NewRequestWithContext(ctx, "POST", "http://host"+path, body)
+					go func() {
+						fmt.Fprint(w, name)
+						if n%3 == 0 { // later than the server waits
+							<-time.After(50 * time.Millisecond)
+						}
+						w.Close()
+					}()
+					if n%4 == 0 {
+						time.AfterFunc(5*time.Millisecond, cancel)
+					}
+					if resp, err := client.Do(q); err == nil {
+						io.Copy(io.Discard, resp.Body)
+						resp.Body.Close()
+					}
+					cancel()
+					w.Close()
+				}
+			})
+		}
+	}
+	wait.Wait()
+	v.end()
+	for _, gauge := range []string{"downstream_rq_active", "downstream_cx_active", "downstream_cx_http1_active", "downstream_cx_http2_active"} {
+		if n := v.stats.value(gauge); n != 0 {
+			t.Errorf("%s = %d", gauge, n)
+		}
+	}
+	v.log.mu.Lock()
+	defer v.log.mu.Unlock()
+	if n := v.stats.value("downstream_rq_total"); n != int64(len(v.log.list)) || n < 100 {
+		t.Errorf("%d requests, %d log entries", n, len(v.log.list))
+	}
+}

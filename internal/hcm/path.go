@@ -68,7 +68,7 @@ func (o *requestOptions) path(target string) (string, verdict) {
 		if p, found := unescapeSlash(path); found {
 			switch o.escapedSlashes {
 			case rejectSlashes:
-				return target, badPath
+				return p + target[end:], badPath // logged like this (Envoy)
 			case redirectSlashes:
 				out = redirectPath
 			}

@@ -49,7 +49,7 @@ func TestNormalizePath(t *testing.T) {
 		{full, "/a%00b", "/a%00b", badPath},
 		{full, "//a///b?x=//../", "/a/b?x=//../", goodPath},
 		{o{mergeSlashes: true}, "//a//../b", "/a/../b", goodPath},
-		{o{escapedSlashes: rejectSlashes}, "/a%2fb", "/a%2fb", badPath},
+		{o{escapedSlashes: rejectSlashes}, "/a%2fb", "/a/b", badPath},
 		{o{escapedSlashes: rejectSlashes}, "/a%252Fb?%2F", "/a%252Fb?%2F", goodPath},
 		{o{escapedSlashes: redirectSlashes}, "/a%2Fb%5cc?%2F", "/a/b\\c?%2F", redirectPath},
 		{o{escapedSlashes: unescapeSlashes}, "/a%2Fb", "/a/b", goodPath},

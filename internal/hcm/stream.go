@@ -202,8 +202,24 @@ func (s *stream) end() {
 	s.release()
 }
 
+// nameCluster tells where a request was bound for that was answered before it got there.
+func (s *stream) nameCluster() {
+	clusters := s.conn.service.env.Clusters
+	if s.info.Up.ClusterInfo != nil || s.route == nil || clusters == nil {
+		return
+	}
+	if name, ok := s.route.ForwardsTo(s.handed.Request); ok {
+		if c, ok := clusters.Cluster(name); ok {
+			if c, ok := c.(filter.HTTPCluster); ok {
+				s.info.Up.ClusterInfo = c.Info()
+			}
+		}
+	}
+}
+
 // settle completes the Info and the statistics.
 func (s *stream) settle() {
+	s.nameCluster()
 	st, end := s.conn.service.stats, s.conn.since()
 	s.conn.lastEnd.Store(int64(end))
 	now := end - s.begun
