@@ -81,6 +81,13 @@ type Metered interface {
 	Wire() Wire
 }
 
+// A Finite Exchange knows whether its messages have been transferred whole.
+type Finite interface {
+	// Finished reports whether nothing was begun, or all was sent and received. It is
+	// called before Release, when nobody else uses the exchange.
+	Finished() bool
+}
+
 // Copy sends a body, and ends the message: with its trailers, if it has any. It returns
 // the number of bytes sent. The error is that of the side that failed; read tells that it
 // was src.

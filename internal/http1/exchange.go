@@ -34,6 +34,7 @@ type exchange struct {
 var (
 	_ httpmsg.Exchange = (*exchange)(nil)
 	_ httpmsg.Metered  = (*exchange)(nil)
+	_ httpmsg.Finite   = (*exchange)(nil)
 )
 
 func (x *exchange) init(c *Client) {
@@ -316,6 +317,9 @@ func (x *exchange) Reset(why *httpmsg.ResetError) {
 
 // over reports whether both messages are complete.
 func (x *exchange) over() bool { return x.ended.Load() && x.answered.Load() && x.body.done.Load() }
+
+// Finished implements httpmsg.Finite.
+func (x *exchange) Finished() bool { return !x.begun || x.over() }
 
 // Wire implements httpmsg.Metered.
 func (x *exchange) Wire() httpmsg.Wire { return x.c.wire() }

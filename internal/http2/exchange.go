@@ -24,6 +24,7 @@ type exchange struct {
 var (
 	_ httpmsg.Exchange = (*exchange)(nil)
 	_ httpmsg.Body     = (*exchange)(nil)
+	_ httpmsg.Finite   = (*exchange)(nil)
 )
 
 const (
@@ -118,6 +119,13 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 		}
 		x.readable.Wait()
 	}
+}
+
+// Finished implements httpmsg.Finite.
+func (x *exchange) Finished() bool {
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	return x.id == 0 || x.received && x.sent && x.over == nil
 }
 
 // Release implements httpmsg.Exchange.

@@ -24,6 +24,7 @@ type breaker struct {
 type usage struct {
 	n, max    uint64
 	isOpen    bool
+	shownOpen bool // the gauge was written, so that it counts as used (Envoy)
 	open      filter.Gauge
 	remaining filter.Gauge // nil: not tracked
 	shown     int64        // of remaining
@@ -170,16 +171,21 @@ func (u *usage) add(d int64) {
 	u.showRemaining()
 }
 
-// showOpen writes the gauge even when it stays: it counts as used then (Envoy).
+// showOpen writes the gauge where it changes, and the first time.
 func (u *usage) showOpen() {
+	full := u.full()
+	if full == u.isOpen && u.shownOpen {
+		return
+	}
 	d := int64(0)
-	if full := u.full(); full != u.isOpen {
+	if full != u.isOpen {
 		u.isOpen = full
 		d = -1
 		if full {
 			d = 1
 		}
 	}
+	u.shownOpen = true
 	u.open.Add(d)
 }
 

@@ -95,6 +95,13 @@ type trade struct {
 	of *wire
 }
 
+// Finished is false of what the connection took along.
+func (x *trade) Finished() bool {
+	x.of.mu.Lock()
+	defer x.of.mu.Unlock()
+	return !x.of.closed
+}
+
 func (x *trade) Reset(*httpmsg.ResetError) {}
 
 func (x *trade) Release() {

@@ -169,6 +169,12 @@ func configured(s corev3.HealthStatus) lb.Health {
 // Name implements filter.Cluster.
 func (c *Cluster) Name() string { return c.plan.Name }
 
+// Members implements filter.Membership.
+func (c *Cluster) Members() (available, total int) {
+	m := c.balancer.Load().Membership()
+	return m.Healthy + m.Degraded, m.Total
+}
+
 // AttemptsExceeded implements filter.Cluster.
 func (c *Cluster) AttemptsExceeded() { c.stats.attemptsExceeded.Add(1) }
 

@@ -44,14 +44,19 @@ func (c *conn) Closed(local bool) {
 	s := c.host.cluster.stats
 	s.requestsActive.Add(-1)
 	c.host.Requests.Add(^uint64(0))
+	s.cutOff(local)
+	s.breakers[0].closed()
+	s.ended(c.host, local, c.host.cluster.set.now()-c.begun)
+}
+
+// cutOff counts a connection that ended with a request under way.
+func (s *stats) cutOff(local bool) {
 	s.withRequest.Add(1)
 	if local {
 		s.localWithRequest.Add(1)
 	} else {
 		s.remoteWithRequest.Add(1)
 	}
-	s.breakers[0].closed()
-	s.ended(c.host, local, c.host.cluster.set.now()-c.begun)
 }
 
 // opened counts a connection that is being made.

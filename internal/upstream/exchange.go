@@ -67,10 +67,15 @@ func (x *exchange) Outcome(status int, why *httpmsg.ResetError) {
 func (x *exchange) Release() {
 	m := x.member
 	p := m.pool
+	f, ok := x.Exchange.(httpmsg.Finite)
+	cut := ok && !f.Finished()
 	m.releasing.Add(1)
 	x.Exchange.Release()
 	p.mu.Lock()
 	m.releasing.Add(-1)
+	if cut {
+		m.broken()
+	}
 	p.end(m)
 	p.mu.Unlock()
 }

@@ -245,3 +245,39 @@ func TestMaxPools(t *testing.T) {
 		a.s.Release()
 	})
 }
+
+// Idle connections for identities that do not come again make room for others.
+func TestIdleIdentitiesMakeRoom(t *testing.T) {
+	pooled(t, func(t *testing.T, l *land) {
+		p := httpCluster()
+		p.Breakers[0].MaxConnections = 3
+		s, c := l.serve(p)
+		for i := range 50 {
+			x := newRequester().as(text(string(rune('a' + i)))).ask(s)
+			x.on(t)
+			x.s.Release()
+			synctest.Wait()
+			if n := c.of("c")["upstream_cx_active"]; n > 3 {
+				t.Fatalf("%d connections after %d identities", n, i+1)
+			}
+		}
+	})
+}
+
+// Where nothing is idle a pool still gets its first connection (Envoy).
+func TestFirstConnectionBeyondLimit(t *testing.T) {
+	pooled(t, func(t *testing.T, l *land) {
+		p := httpCluster()
+		p.Breakers[0].MaxConnections = 1
+		s, c := l.serve(p)
+		a, b := newRequester().as(text("a")).ask(s), newRequester().as(text("b")).ask(s)
+		if a.on(t) == b.on(t) {
+			t.Error("one connection for two users")
+		}
+		if n := c.of("c")["upstream_cx_overflow"]; n != 1 {
+			t.Errorf("upstream_cx_overflow %d", n)
+		}
+		a.s.Release()
+		b.s.Release()
+	})
+}

@@ -33,6 +33,8 @@ type member struct {
 
 	canceled bool
 	retired  bool // takes no request any more
+	cut      bool // a request was under way when it ended, or was broken off
+	byUs     bool // with closed: this side did
 	told     bool // the server wants no more requests, and that was not counted yet
 	ours     bool // it is this side that closes
 	closed   bool
@@ -187,6 +189,19 @@ func (m *member) close() {
 	}
 }
 
+// broken is told that a request was not finished. The connection counts as one that was
+// closed with requests if it is over already or, of HTTP/1, will be for that reason.
+func (m *member) broken() {
+	switch {
+	case m.cut:
+	case m.closed:
+		m.pool.host.cluster.stats.cutOff(m.byUs)
+		m.cut = true
+	default:
+		m.cut = m.pool.key.protocol != httpmsg.HTTP2
+	}
+}
+
 // settle counts the bytes since it was last called.
 func (m *member) settle() {
 	stats := m.pool.host.cluster.stats
@@ -244,6 +259,10 @@ func (m *member) Draining() {
 		return
 	}
 	m.told = m.releasing.Load() == 0 // else the exchange left it so
+	if m.told && p.key.protocol == httpmsg.HTTP2 {
+		m.told = false
+		p.host.cluster.stats.http.closeNotify.Add(1)
+	}
 	m.retired = true
 	p.ready.remove(m)
 	if m.client != nil && (m.active > 0 || p.key.protocol == httpmsg.HTTP2) {
@@ -267,27 +286,22 @@ func (m *member) Closed(why *httpmsg.ResetError) {
 // lost settles a connection that was closed.
 func (p *pool) lost(m *member, why *httpmsg.ResetError) {
 	stats := p.host.cluster.stats
-	local := m.ours
+	m.byUs = m.ours
 	if why != nil {
 		switch why.Reason {
 		case httpmsg.ProtocolError:
 			stats.http.protocolError.Add(1)
-			local = true
+			m.byUs = true
 		case httpmsg.LocalReset, httpmsg.LocalRefused, httpmsg.LocalConnectionFailure:
-			local = true
+			m.byUs = true
 		}
 	}
 	stats.http.perConnection.Record(m.served)
 	m.settle()
-	if m.active > 0 {
-		stats.withRequest.Add(1)
-		if local {
-			stats.localWithRequest.Add(1)
-		} else {
-			stats.remoteWithRequest.Add(1)
-		}
+	p.leave(m, m.byUs)
+	if m.cut {
+		stats.cutOff(m.byUs)
 	}
-	p.leave(m, local)
 	if len(p.waiting) > 0 {
 		p.grow()
 	}

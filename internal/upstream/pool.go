@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/lb"
 )
 
 // errGone is the answer of a pool that has just been given up: there is, or will be,
@@ -258,7 +259,7 @@ func (p *pool) grow() {
 
 func (p *pool) short() bool {
 	ratio := p.preconnect
-	if p.draining {
+	if ratio > 1 && (p.draining || p.host.health(lb.Healthy) != lb.Healthy) {
 		ratio = 1
 	}
 	return float64(len(p.waiting)+p.active)*ratio > float64(p.capacity()+p.active)
@@ -290,6 +291,7 @@ func (p *pool) dial() bool {
 		if p.births.n > 0 {
 			return false
 		}
+		h.cluster.evict(p)
 		p.breaker.force(&p.breaker.connections)
 		h.slots.force()
 	}
@@ -322,6 +324,22 @@ func (p *pool) admit() bool {
 		return false
 	}
 	return true
+}
+
+// spare closes a connection that has no request. It waits for no lock; false: there is
+// none, or the pool is busy.
+func (p *pool) spare() bool {
+	if !p.mu.TryLock() {
+		return false
+	}
+	defer p.mu.Unlock()
+	for m := range p.ready.all {
+		if m.active == 0 {
+			m.close()
+			return true
+		}
+	}
+	return false
 }
 
 // tidy gives up a pool that has nothing any more: others of its identity may never come.

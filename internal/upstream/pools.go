@@ -143,6 +143,35 @@ func (s *pools) renew() {
 	}
 }
 
+// evict makes room for the first connection of a pool where circuit breakers have none: a
+// connection that another pool of the same limits keeps without a request is closed.
+// Without this, connections for identities that do not come again would crowd out the
+// others until they time out.
+func (c *Cluster) evict(wants *pool) {
+	if wants.host.pools.evict(wants) {
+		return
+	}
+	if limit := wants.host.slots.limit; limit > 0 && wants.host.Active.Load() >= uint64(limit) {
+		return // other hosts would give up theirs for nothing
+	}
+	for _, h := range c.hosts {
+		if h != wants.host && h.pools.evict(wants) {
+			return
+		}
+	}
+}
+
+func (s *pools) evict(wants *pool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.byKey {
+		if p != wants && p.breaker == wants.breaker && p.spare() {
+			return true
+		}
+	}
+	return false
+}
+
 // drain lets connections end with the requests that they have.
 func (s *pools) drain() {
 	s.mu.Lock()
