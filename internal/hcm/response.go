@@ -29,6 +29,7 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 		s.conn.service.stats.answered(resp.Status)
 	}
 	if err := s.w.WriteResponse(resp, body == nil); err != nil {
+		s.http.Code = 0
 		s.failed(err)
 		return false
 	}
@@ -49,9 +50,15 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 func (s *stream) commit(resp *httpmsg.Response, err error) (*httpmsg.Response, bool) {
 	s.mu.Lock()
 	struck, gone := s.struck, s.gone
-	s.committed = gone == nil && (struck != nil || err == nil)
+	malformed := gone != nil && struck == nil && s.answerable(gone)
+	if malformed {
+		s.gone = nil
+	}
+	s.committed = malformed || gone == nil && (struck != nil || err == nil)
 	s.mu.Unlock()
 	switch {
+	case malformed:
+		return s.refuse(400, gone), true
 	case gone != nil:
 		return nil, false
 	case struck != nil:
@@ -61,6 +68,12 @@ func (s *stream) commit(resp *httpmsg.Response, err error) (*httpmsg.Response, b
 		return nil, false
 	}
 	return resp, true
+}
+
+// answerable reports whether the client, which has broken the protocol in the body of its
+// request, can still be told: over HTTP/2 the codec has done so.
+func (s *stream) answerable(gone *httpmsg.ResetError) bool {
+	return gone.Reason == httpmsg.ProtocolError && s.conn.server.Protocol() != httpmsg.HTTP2
 }
 
 func (s *stream) timedOut(l *limit) *httpmsg.Response {

@@ -127,6 +127,9 @@ func (s *stream) inherit(r *httpmsg.Request) {
 		s.extra.DirectLocal, s.extra.DirectRemote, s.extra.Inspected = x.DirectLocal, x.DirectRemote, x.Inspected
 	}
 	s.http.Conn, s.http.Protocol, s.http.Request = from, r.Protocol, r
+	if r.Protocol == 0 { // the codec did not get so far
+		s.http.Protocol = s.conn.server.Protocol()
+	}
 	if len(from.State.Entries()) > 0 {
 		i.State = *from.State.Child()
 	}
@@ -255,12 +258,14 @@ func (s *stream) settleReset() {
 		i.Flags |= filter.DownstreamProtocolError
 		x.Details = e.Details
 	case httpmsg.LocalReset:
+		s.conn.cut.Store(localSide)
 		i.Flags |= filter.DownstreamConnectionTermination
 		x.Details = "downstream_local_disconnect"
 		if e.Details != "" {
 			x.Details += "(" + e.Details + ")"
 		}
 	default:
+		s.conn.cut.Store(remoteSide)
 		i.Flags |= filter.DownstreamConnectionTermination
 		x.Details = "downstream_remote_disconnect"
 	}
