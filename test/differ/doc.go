@@ -9,4 +9,6 @@
 // questions (lines of access logs, bodies of the admin API) are written to
 // testdata/envoy; go test ./test/script compares ginnel's answers with those, so
 // that a run without Envoy still does.
+//
+// TestPair lets a ginnel and an Envoy, and ginnels alone, be the two ends of a tunnel.
 package differ
