@@ -26,6 +26,8 @@ type conn struct {
 	idleSince atomic.Int64  // when active became 0
 	lastEnd   atomic.Int64  // when the last request ended
 	requests  atomic.Uint32 // begun so far
+	cut       atomic.Uint32 // the side that ended it in the middle of requests
+	closes    atomic.Bool   // this side has announced the end
 
 	mu       sync.Mutex
 	streams  *stream // those that go on, the newest first
@@ -140,24 +142,40 @@ func (c *conn) finish(err error) {
 	}
 	st.received.Add(i.Received)
 	st.sent.Add(i.Sent)
-	var wrong *httpmsg.ResetError
-	errors.As(err, &wrong)
-	remote := reason == "" && (err == nil || err == io.EOF || wrong != nil && wrong.Reason != httpmsg.LocalReset && wrong.Reason != httpmsg.ProtocolError)
 	switch {
 	case reason != "":
 		i.More().DownReason = reason
 	case isReset(err):
 		i.DownClose = filter.CloseRemoteReset
 	}
-	st.cxDestroy.Add(1)
-	if remote {
-		st.cxDestroyRemote.Add(1)
-	} else {
-		st.cxDestroyLocal.Add(1)
-	}
+	st.destroyed(c.endedBy(err, reason), c.cut.Load() != notCut)
 	st.cxActive.Add(-1)
 	st.cxLength.Record(uint64(c.since().Milliseconds()))
 	c.filter.End()
+}
+
+// A side is who ended a connection in the middle of requests.
+type side = uint32
+
+const (
+	notCut side = iota
+	remoteSide
+	localSide
+)
+
+// endedBy tells which side ended the connection.
+func (c *conn) endedBy(err error, reason string) side {
+	var why *httpmsg.ResetError
+	errors.As(err, &why)
+	switch {
+	case reason != "":
+		return localSide
+	case c.cut.Load() != notCut:
+		return c.cut.Load()
+	case why != nil && (why.Reason == httpmsg.LocalReset || why.Reason == httpmsg.ProtocolError), err == nil && c.closes.Load():
+		return localSide
+	}
+	return remoteSide
 }
 
 // CloseLocal implements filter.Closer.
@@ -229,6 +247,7 @@ func (c *conn) Active(n int) {
 // closeAfter makes the response that comes next the last one of an HTTP/1 connection.
 func (c *conn) closeAfter() {
 	if c.server.Protocol() != httpmsg.HTTP2 {
+		c.closes.Store(true)
 		c.server.Drain(0)
 	}
 }
@@ -244,6 +263,7 @@ func (c *conn) drain() {
 	}
 	c.mu.Unlock()
 	if !begun {
+		c.closes.Store(true)
 		c.server.Drain(grace)
 	}
 }

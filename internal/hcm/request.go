@@ -48,7 +48,7 @@ func (s *stream) limitRequests() {
 		if c.server.Protocol() == httpmsg.HTTP2 {
 			c.drain()
 		} else {
-			c.server.Drain(0)
+			c.closeAfter()
 		}
 	}
 }
@@ -143,7 +143,7 @@ func (s *stream) continues() error {
 		return nil
 	}
 	h.Del("expect")
-	s.conn.service.stats.status[1].Add(1)
+	s.conn.service.stats.answered(100)
 	if err := s.w.WriteResponse(&httpmsg.Response{Status: 100}, false); err != nil {
 		return err
 	}

@@ -218,7 +218,7 @@ func (s *stream) Inform(r *httpmsg.Response) error {
 	if !s.conn.service.config.Request.proxyContinue || r.Status != 100 && r.Status != 103 {
 		return nil
 	}
-	s.conn.service.stats.status[1].Add(1)
+	s.conn.service.stats.answered(r.Status)
 	if err := s.w.WriteResponse(r, false); err != nil {
 		s.failed(err)
 		return err

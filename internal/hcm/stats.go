@@ -120,7 +120,21 @@ func (st *stats) of(p httpmsg.Protocol) *protocolStats {
 	return &st.byProtocol[0]
 }
 
-// answered counts the head of a response that counts.
+// destroyed counts a connection that has ended; cut: with requests under way.
+func (st *stats) destroyed(by side, cut bool) {
+	st.cxDestroy.Add(1)
+	all, active := st.cxDestroyRemote, st.cxDestroyRemoteActive
+	if by == localSide {
+		all, active = st.cxDestroyLocal, st.cxDestroyLocalActive
+	}
+	all.Add(1)
+	if cut {
+		st.cxDestroyActive.Add(1)
+		active.Add(1)
+	}
+}
+
+// answered counts the head of a response; informational ones are no less (Envoy).
 func (st *stats) answered(status int) {
 	st.rqCompleted.Add(1)
 	if class := status / 100; class > 0 && class < len(st.status) {

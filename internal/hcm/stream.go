@@ -167,6 +167,7 @@ func (s *stream) finish(whole bool) {
 	if whole && !complete && !s.tunnel() {
 		if complete = s.body.drain(); !complete {
 			st.rqEarlyResponse.Add(1)
+			st.rqRxReset.Add(1) // as Envoy resets the stream for itself
 		}
 	}
 	if !complete && !(whole && s.tunnel()) {
