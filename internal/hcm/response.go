@@ -138,6 +138,11 @@ func (s *stream) keepTrailer(h httpmsg.Header) {
 
 // write sends a piece, and with the last one the trailers.
 func (s *stream) write(p []byte, ended bool, trailer httpmsg.Header) error {
+	if ended && s.flush.Load() > 0 {
+		s.touch()
+		s.flushing.Store(true)
+		s.rearm()
+	}
 	if len(p) > 0 || ended && len(trailer) == 0 {
 		if err := s.w.WriteData(p, ended && len(trailer) == 0); err != nil {
 			return err
@@ -160,12 +165,13 @@ func (s *stream) broken(err error) error {
 	return err
 }
 
-// cut resets a stream whose response ended out of order.
+// cut resets a stream whose response ended out of order, behind what came of it.
 func (s *stream) cut(err error) error {
 	s.mu.Lock()
 	ours := s.struck == nil && s.gone == nil
 	s.mu.Unlock()
 	if ours {
+		_ = s.w.Flush()
 		s.reset(err)
 	}
 	s.settleLimit()
@@ -186,6 +192,9 @@ func (s *stream) settleLimit() {
 // finishHead completes the head of a response.
 func (s *stream) finishHead(resp *httpmsg.Response) {
 	sv := s.conn.service
+	if failed := sv.env.HealthFailed; failed != nil && failed() {
+		s.conn.retire()
+	}
 	o, h := &sv.config.Response, &resp.Header
 	if !h.Has("date") {
 		h.Add("date", sv.date.at(s.info.Start.Add(s.http.FirstSent)))

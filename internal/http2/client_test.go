@@ -134,6 +134,60 @@ func TestClientFrames(t *testing.T) {
 	}
 }
 
+// TestBeforeReset: what came before the server's reset is delivered first, what a reset of
+// this side's own drops is not.
+func TestBeforeReset(t *testing.T) {
+	for _, ours := range []bool{false, true} {
+		v, p, _ := dialClient(t, nil)
+		x := begin(t, v, get("/"), true)
+		p.expect("HEADERS 1  END")
+		p.headers(1, false, ":status: 103")
+		p.headers(1, false, ":status: 200", "a: b")
+		_ = p.fr.WriteData(1, false, []byte("part"))
+		_ = p.fr.WriteRSTStream(1, xhttp2.ErrCodeInternal)
+		p.expect() // all of that has come
+		if ours {
+			x.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+			if r, err := x.ReadResponse(); err == nil {
+				t.Errorf("a response came after the reset: %v", r)
+			}
+			x.Release()
+			continue
+		}
+		early, _ := x.ReadResponse()
+		r, err := x.ReadResponse()
+		if err != nil || early.Status != 103 || r.Status != 200 || r.Header.Get("a") != "b" {
+			t.Fatal(r, err)
+		}
+		if all, _, err := readAll(r.Body); string(all) != "part" || reasonOf(err) != httpmsg.RemoteReset {
+			t.Errorf("the body was %q, and ended with %v", all, err)
+		}
+		x.Release()
+	}
+}
+
+// TestRequestBeforeReset: a server, too, gets what came of a request before its reset.
+func TestRequestBeforeReset(t *testing.T) {
+	type read struct {
+		body string
+		err  error
+	}
+	took, reset := make(chan read, 1), make(chan bool)
+	p := dialServer(t, nil, &handler{answer: func(r *httpmsg.Request, _ httpmsg.Responder) {
+		<-reset
+		all, _, err := readAll(r.Body)
+		took <- read{string(all), err}
+	}})
+	p.post(1)
+	_ = p.fr.WriteData(1, false, []byte("part"))
+	_ = p.fr.WriteRSTStream(1, xhttp2.ErrCodeCancel)
+	p.expect()
+	close(reset)
+	if got := <-took; got.body != "part" || reasonOf(got.err) != httpmsg.RemoteReset {
+		t.Errorf("the body was %q, and ended with %v", got.body, got.err)
+	}
+}
+
 // TestRoom: the smaller of both limits holds, and what began before the server named
 // its own waits.
 func TestRoom(t *testing.T) {

@@ -109,10 +109,10 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 			r := x.informs[0]
 			x.informs = x.informs[1:]
 			return r, nil
-		case x.over != nil:
-			return nil, x.over
 		case x.ready:
 			return &x.resp, nil
+		case x.over != nil:
+			return nil, x.over
 		}
 		if c.out != nil {
 			c.flush() // the request may be held back

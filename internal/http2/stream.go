@@ -78,14 +78,13 @@ func (s *stream) leaveDone() {
 	}
 }
 
-// fail ends both directions, and wakes who waits. It reports whether there is someone to
-// tell. It holds mu.
+// fail ends both directions, and wakes who waits; what has come before can still be read.
+// It reports whether there is someone to tell. It holds mu.
 func (s *stream) fail(why *httpmsg.ResetError) (tell bool) {
 	if s.over != nil {
 		return false
 	}
 	s.over = why
-	s.dropPieces()
 	s.leave(closedByPeer)
 	s.wakeAll()
 	return s.answer != nil && s.answer.noteReset()
@@ -106,7 +105,8 @@ func (s *stream) tell(why *httpmsg.ResetError) {
 	}
 }
 
-// reset ends the stream with RST_STREAM, if it is open. It holds mu.
+// reset ends the stream with RST_STREAM, if it is open; what has come before can still be
+// read. It holds mu.
 func (s *stream) reset(why *httpmsg.ResetError, code xhttp2.ErrCode) {
 	if s.over != nil {
 		return
@@ -116,18 +116,27 @@ func (s *stream) reset(why *httpmsg.ResetError, code xhttp2.ErrCode) {
 		s.leave(closedByUs)
 	}
 	s.over = why
-	s.dropPieces()
 	s.wakeAll()
 }
 
-// Reset implements httpmsg.Writer.
+// Reset implements httpmsg.Writer. What the peer sent before it ended the stream without
+// order is dropped, too.
 func (s *stream) Reset(why *httpmsg.ResetError) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if !s.listed && s.id != 0 {
-		return // it is over
+	if !s.listed && s.id != 0 && s.over == nil {
+		return // it is over in order
 	}
 	s.reset(why, codeOf(why))
+	s.drop()
+}
+
+// drop forgets what has come and was not read. It holds mu.
+func (s *stream) drop() {
+	s.dropPieces()
+	if x := s.exchange; x != nil {
+		x.ready, x.informs = false, nil
+	}
 }
 
 // sendReset queues a RST_STREAM. It holds mu.
@@ -145,16 +154,16 @@ func (s *stream) Next() ([]byte, error) {
 	s.giveBack()
 	for {
 		switch {
-		case s.over != nil:
-			return nil, s.over
 		case s.stopped != nil:
 			return nil, s.stopped
 		case s.pieces.first != nil:
 			s.reading = s.pieces.pop()
-			if s.received && s.pieces.first == nil {
+			if s.received && s.over == nil && s.pieces.first == nil {
 				return s.reading.bytes(), io.EOF
 			}
 			return s.reading.bytes(), nil
+		case s.over != nil:
+			return nil, s.over
 		case s.received:
 			return nil, io.EOF
 		}
