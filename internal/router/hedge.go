@@ -72,6 +72,13 @@ func (x *call) race() (*httpmsg.Response, error) {
 // start begins a try, with a copy of all that several would write to.
 func (r *race) start(t *try) {
 	x := r.call
+	x.mu.Lock()
+	x.due[tryClock] = 0 // it was the last one's
+	x.mu.Unlock()
+	select {
+	case <-x.slow:
+	default:
+	}
 	x.begun(t)
 	t.part()
 	r.last = t

@@ -25,8 +25,12 @@ func (x *call) accept(t *try, resp *httpmsg.Response) (*httpmsg.Response, bool) 
 	case strings.EqualFold(r.Upgrade, "websocket") && resp.Status < 400:
 		t.finish()
 		x.answer.try = nil
-		x.count(resp.Status, s.Info.Up.Host)
-		return s.Reply(filter.LocalReply{Status: resp.Status, Details: "websocket_handshake_unsuccessful"}), true
+		status := resp.Status
+		if s.Info.HTTP().Protocol == httpmsg.HTTP2 && status/100 == 2 {
+			status = 502 // there, any 2xx says yes (Envoy: a tunnel to nowhere)
+		}
+		x.count(status, s.Info.Up.Host)
+		return s.Reply(filter.LocalReply{Status: status, Details: "websocket_handshake_unsuccessful"}), true
 	}
 	return nil, false
 }
