@@ -252,6 +252,17 @@ func (c *conn) closeAfter() {
 	}
 }
 
+// retire drains the connection once: its client shall go elsewhere.
+func (c *conn) retire() {
+	c.mu.Lock()
+	begun := c.drained != 0
+	c.mu.Unlock()
+	if !begun {
+		c.service.stats.cxDrainClose.Add(1)
+		c.drain()
+	}
+}
+
 // drain announces the end of the connection.
 func (c *conn) drain() {
 	c.mu.Lock()

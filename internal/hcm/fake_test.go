@@ -187,6 +187,7 @@ type responder struct {
 	answered chan struct{}
 	stopped  chan struct{} // by StopRequest, or Reset
 	reset    chan struct{}
+	full     chan struct{} // data waits for it to be closed; nil: for nothing
 
 	mu      sync.Mutex
 	once    sync.Once
@@ -215,6 +216,12 @@ func (w *responder) WriteResponse(r *httpmsg.Response, end bool) error {
 }
 
 func (w *responder) WriteData(p []byte, end bool) error {
+	if w.full != nil { // the client takes nothing
+		select {
+		case <-w.full:
+		case <-w.reset:
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.body = append(w.body, p...)

@@ -44,6 +44,9 @@ func (s *stream) earliest() (*limit, time.Duration) {
 	if at := s.struckAt.Load(); at != 0 {
 		return &streamIdle, time.Duration(max(at, s.touched.Load())) + s.flushLimit()
 	}
+	if d := s.flush.Load(); d > 0 && s.flushing.Load() {
+		return &streamIdle, time.Duration(s.touched.Load() + d)
+	}
 	out, at := (*limit)(nil), never
 	complete := s.body.done.Load()
 	if d := s.idle.Load(); d > 0 {
@@ -66,12 +69,10 @@ const leastFlush = 5 * time.Minute
 
 // flushLimit is how long the client may take to read the last words.
 func (s *stream) flushLimit() time.Duration {
-	l := &s.conn.service.config.Limits
-	switch {
-	case l.flush > 0:
-		return l.flush
-	case l.streamIdle > 0:
-		return l.streamIdle
+	for _, d := range []int64{s.flush.Load(), s.idle.Load()} {
+		if d > 0 {
+			return time.Duration(d)
+		}
 	}
 	return leastFlush
 }

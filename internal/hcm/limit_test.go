@@ -259,3 +259,29 @@ func TestLimitOfManyStreams(t *testing.T) {
 		}
 	})
 }
+
+// The end of a response has a limit of its own, which neither an idle limit nor that of
+// the whole stream replaces.
+func TestFlushLimit(t *testing.T) {
+	const routes = `{"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+		{"match": {"path": "/own"}, "route": {"cluster": "c", "flush_timeout": "7s"}},
+		{"match": {"prefix": "/"}, "route": {"cluster": "c"}}]}]}`
+	for path, want := range map[string]time.Duration{"/": 2 * time.Second, "/own": 7 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, &Config{Codec: HTTP2, Limits: limits{flush: 2 * time.Second}, Routes: table(t, routes)}, hello)
+			begun := time.Now()
+			w := newResponder()
+			w.full = make(chan struct{})
+			q := get(path)
+			q.Protocol = httpmsg.HTTP2
+			r.codec.requests <- exchange{r: q, w: w}
+			<-w.answered
+			if took := time.Since(begun); took != want || w.why == nil {
+				t.Errorf("%s: reset after %v (%v), want %v", path, took, w.why, want)
+			}
+			if e := r.log.last(t); e.details != "stream_idle_timeout" {
+				t.Errorf("log %+v", e)
+			}
+		})
+	}
+}

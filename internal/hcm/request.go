@@ -20,7 +20,6 @@ func (s *stream) answer() (*httpmsg.Response, error) {
 		return resp, nil
 	}
 	r := s.find()
-	s.limitByRoute(r)
 	handler, ok := s.handler(r)
 	if s.conn.service.config.Logs.onStart {
 		s.log(filter.DownstreamStart)
@@ -62,6 +61,7 @@ func (s *stream) find() *route.Route {
 		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
 		if s.route = sv.config.Routes.Match(&s.query); s.route != nil {
 			s.http.Route = s.route
+			s.limitByRoute(s.route)
 		}
 	}
 	return s.route
@@ -78,24 +78,31 @@ func (s *stream) random() uint64 {
 
 // limitByRoute puts the route's limits in place of the connection manager's.
 func (s *stream) limitByRoute(r *route.Route) {
-	if r == nil || r.Action == nil {
+	if r.Action == nil {
 		return
 	}
-	changed := false
-	if d, ok := r.Action.IdleTimeout(); ok {
-		s.idle.Store(int64(d))
-		changed = true
+	idle, byIdle := r.Action.IdleTimeout()
+	if byIdle {
+		s.idle.Store(int64(idle))
 	}
-	if d, ok := r.Action.StreamTimeout(s.handed.Request); ok {
-		s.longest.Store(int64(d))
-		changed = true
+	longest, byLife := r.Action.StreamTimeout(s.handed.Request)
+	if byLife {
+		s.longest.Store(int64(longest))
 	}
-	if changed {
-		_, at := s.earliest()
-		s.conn.mu.Lock()
-		s.conn.arm(at)
-		s.conn.mu.Unlock()
+	if f := r.Action.Flush; f.Set {
+		s.flush.Store(int64(f.Duration))
 	}
+	if byIdle || byLife {
+		s.rearm()
+	}
+}
+
+// rearm has the connection's timer fire in time for the stream's limits.
+func (s *stream) rearm() {
+	_, at := s.earliest()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.conn.arm(at)
 }
 
 // handler returns what answers the request; false: it asks for an upgrade that neither

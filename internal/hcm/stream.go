@@ -39,6 +39,8 @@ type stream struct {
 	onReset   func(*httpmsg.ResetError)
 
 	idle, longest atomic.Int64 // limits of this stream; 0: none
+	flush         atomic.Int64 // limit for the client to take the end of the response; 0: idle
+	flushing      atomic.Bool  // it is being sent
 	touched       atomic.Int64 // when bytes moved last
 	struckAt      atomic.Int64 // when a limit struck; 0: none has
 
@@ -76,6 +78,8 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 	l := &sv.config.Limits
 	s.idle.Store(int64(l.streamIdle))
 	s.longest.Store(int64(l.stream))
+	s.flush.Store(int64(l.flush))
+	s.flushing.Store(false)
 	s.struckAt.Store(0)
 	s.tunnelled.Store(false)
 	s.touched.Store(int64(s.begun))
