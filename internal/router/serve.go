@@ -173,7 +173,6 @@ func (x *call) inform(t *try, r *httpmsg.Response) error {
 	if x.hedged { // another try may answer
 		return nil
 	}
-	t.began = true
 	x.begins(t)
 	x.count(r.Status, t.up.Host())
 	return x.stream.Inform(r)

@@ -16,7 +16,6 @@ type try struct {
 	up       filter.UpstreamStream
 	body     httpmsg.Body // what is sent; nil: nothing
 	wrote    bool         // the head was written
-	began    bool         // an informational response has come
 	settled  bool         // outlier detection knows what became of it
 	finished bool         // its answer is not wanted any more
 	noted    bool         // its host is among those that were tried
@@ -50,7 +49,7 @@ func (t *try) clear() {
 		cancel = nil
 	}
 	t.info, t.up, t.body, t.request, t.source, t.cursor, t.cluster, t.head = nil, nil, nil, filter.StreamRequest{}, source{}, nil, nil, nil
-	t.noted, t.wrote, t.began, t.settled, t.finished, t.sending, t.why, t.holders = false, false, false, false, false, false, noFailure, 0
+	t.noted, t.wrote, t.settled, t.finished, t.sending, t.why, t.holders = false, false, false, false, false, noFailure, 0
 	t.cancel = cancel
 }
 
@@ -89,7 +88,7 @@ func (t *try) waits() <-chan struct{} {
 	return t.cancel
 }
 
-// begin prepares the next try in t.
+// begun makes t the next try.
 func (x *call) begun(t *try) {
 	x.tries++
 	t.number, t.info, t.head = x.tries, x.stream.Info, x.stream.Request
