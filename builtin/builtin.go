@@ -4,9 +4,13 @@ package builtin
 import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/accesslog"
+	"github.com/ginnel/ginnel/internal/ext/buffer"
+	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/fault"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
+	"github.com/ginnel/ginnel/internal/ext/healthcheck"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
@@ -20,9 +24,13 @@ import (
 func Registry() *extension.Registry {
 	r := &extension.Registry{}
 	accesslog.Register(r)
+	buffer.Register(r)
+	cors.Register(r)
 	directresponse.Register(r)
 	echo.Register(r)
 	hcm.Register(r)
+	fault.Register(r)
+	healthcheck.Register(r)
 	headermutation.Register(r)
 	originaldst.Register(r)
 	router.Register(r)

@@ -13,9 +13,13 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/accesslog"
 	"github.com/ginnel/ginnel/internal/compile"
+	"github.com/ginnel/ginnel/internal/ext/buffer"
+	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/fault"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
+	"github.com/ginnel/ginnel/internal/ext/healthcheck"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
@@ -32,8 +36,8 @@ import (
 func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
-		directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
-		hcm.Support(), httpmatch.Support(), route.Support(), headermutation.Support(),
+		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
+		hcm.Support(), httpmatch.Support(), route.Support(), headermutation.Support(), healthcheck.Support(), fault.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })
 	return slices.CompactFunc(all, same)

@@ -111,6 +111,9 @@ type Env struct {
 	Node          *corev3.Node // of the bootstrap; nil: none
 	Runtime       Runtime
 	LogFiles      LogFiles
+	// HealthFailed reports whether the operator wants health checks to fail
+	// (/healthcheck/fail); nil: never.
+	HealthFailed func() bool
 }
 
 // Hangups notice peers that go away while nobody reads.

@@ -29,6 +29,12 @@ type HTTPCluster interface {
 	Maintenance() bool
 }
 
+// A Membership is a Cluster that counts its hosts: all of them, and those that are
+// healthy or degraded.
+type Membership interface {
+	Members() (available, total int)
+}
+
 // A StreamRequest asks a cluster for a stream.
 type StreamRequest struct {
 	Info     *Info            // of the request

@@ -127,6 +127,7 @@ func (a *App) build() error {
 	a.env = &filter.Env{
 		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps, Hangups: &a.hangups,
 		Log: a.log, Node: a.plan.Node, Runtime: a.runtime, LogFiles: a.logs,
+		HealthFailed: a.unhealthy.Load,
 	}
 	for _, p := range a.plan.Listeners {
 		if _, err := a.add(p); err != nil {
