@@ -11,7 +11,6 @@ import (
 // A try is one attempt to have a request answered by a host.
 type try struct {
 	call     *call
-	number   int          // 1 is the first
 	info     *filter.Info // what is known of it; the call's, but where several run at once
 	up       filter.UpstreamStream
 	body     httpmsg.Body // what is sent; nil: nothing
@@ -91,7 +90,7 @@ func (t *try) waits() <-chan struct{} {
 // begun makes t the next try.
 func (x *call) begun(t *try) {
 	x.tries++
-	t.number, t.info, t.head = x.tries, x.stream.Info, x.stream.Request
+	t.info, t.head = x.stream.Info, x.stream.Request
 	t.ask()
 	x.mu.Lock()
 	x.live = append(x.live, t)
