@@ -8,14 +8,14 @@ import (
 )
 
 // host returns an authority without the port and the trailing dot that are configured
-// to go. A CONNECT keeps its port, for it is where the tunnel leads.
-func (o *requestOptions) host(authority string, local uint16, connect bool) string {
+// to go.
+func (o *requestOptions) host(authority string, local uint16) string {
 	at := portStart(authority)
 	name, port := authority[:at], authority[at:]
 	if o.stripDot && strings.HasSuffix(name, ".") {
 		name = name[:len(name)-1]
 	}
-	if port != "" && o.strips(port[1:], local, connect) {
+	if port != "" && o.strips(port[1:], local) {
 		port = ""
 	}
 	if len(name)+len(port) == len(authority) {
@@ -24,7 +24,7 @@ func (o *requestOptions) host(authority string, local uint16, connect bool) stri
 	return name + port
 }
 
-func (o *requestOptions) strips(port string, local uint16, connect bool) bool {
+func (o *requestOptions) strips(port string, local uint16) bool {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
 		return false

@@ -29,7 +29,12 @@ func (s *stream) normalize() *httpmsg.Response {
 		}
 	}
 	if o.stripPort != keepPort || o.stripDot {
-		r.Authority = o.host(r.Authority, s.conn.port(), r.Connect())
+		name := o.host(r.Authority, s.conn.port())
+		if r.Connect() { // the port is where the tunnel leads
+			s.routed = name
+		} else {
+			r.Authority = name
+		}
 	}
 	return nil
 }

@@ -59,12 +59,24 @@ func (s *stream) find() *route.Route {
 		s.http.RouteLookups++
 		sv := s.conn.service
 		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
-		if s.route = sv.config.Routes.Match(&s.query); s.route != nil {
+		if s.route = s.match(sv.config.Routes); s.route != nil {
 			s.http.Route = s.route
 			s.limitByRoute(s.route)
 		}
 	}
 	return s.route
+}
+
+// match finds the route by the authority that routes know.
+func (s *stream) match(t *route.Table) *route.Route {
+	if s.routed == "" {
+		return t.Match(&s.query)
+	}
+	r := s.handed.Request
+	whole := r.Authority
+	r.Authority = s.routed
+	defer func() { r.Authority = whole }()
+	return t.Match(&s.query)
 }
 
 // random is the number that decides what is left to chance, the same for the whole life

@@ -103,19 +103,18 @@ func TestBadPaths(t *testing.T) {
 func TestHost(t *testing.T) {
 	for _, c := range []struct {
 		options  requestOptions
-		connect  bool
 		in, want string
 	}{
-		{requestOptions{stripPort: stripMatchingPort}, false, "h:80", "h"},
-		{requestOptions{stripPort: stripMatchingPort}, false, "h:81", "h:81"},
-		{requestOptions{stripPort: stripAnyPort}, false, "h:81", "h"},
-		{requestOptions{stripPort: stripAnyPort}, false, "[::1]:81", "[::1]"},
-		{requestOptions{stripPort: stripAnyPort}, false, "[::1]", "[::1]"},
-		{requestOptions{stripPort: stripAnyPort}, false, "h:x", "h:x"},
-		{requestOptions{stripDot: true}, false, "h.", "h"},
-		{requestOptions{stripDot: true}, false, "h.:80", "h:80"},
+		{requestOptions{stripPort: stripMatchingPort}, "h:80", "h"},
+		{requestOptions{stripPort: stripMatchingPort}, "h:81", "h:81"},
+		{requestOptions{stripPort: stripAnyPort}, "h:81", "h"},
+		{requestOptions{stripPort: stripAnyPort}, "[::1]:81", "[::1]"},
+		{requestOptions{stripPort: stripAnyPort}, "[::1]", "[::1]"},
+		{requestOptions{stripPort: stripAnyPort}, "h:x", "h:x"},
+		{requestOptions{stripDot: true}, "h.", "h"},
+		{requestOptions{stripDot: true}, "h.:80", "h:80"},
 	} {
-		if got := c.options.host(c.in, 80, c.connect); got != c.want {
+		if got := c.options.host(c.in, 80); got != c.want {
 			t.Errorf("%q with %+v: %q, want %q", c.in, c.options, got, c.want)
 		}
 	}
@@ -238,5 +237,16 @@ func TestRequestID(t *testing.T) {
 	o.preserveExternalID = true
 	if got, _, _ := seen(t, &Config{Request: o}, get("/", "x-request-id", "abc")); got.Header.Get("x-request-id") != "abc" {
 		t.Error("an external id was not preserved")
+	}
+}
+
+// A CONNECT is routed without its port, but keeps it.
+func TestConnectHost(t *testing.T) {
+	const routes = `{"virtual_hosts": [{"name": "v", "domains": ["host"], "routes": [{"match": {"connect_matcher": {}},
+		"route": {"cluster": "c", "upgrade_configs": [{"upgrade_type": "CONNECT"}]}}]}]}`
+	c := &Config{Request: requestOptions{stripPort: stripAnyPort}, Routes: table(t, routes)}
+	got, resp, _ := seen(t, c, &httpmsg.Request{Method: "CONNECT", Authority: "host:99"})
+	if resp.Status != 200 || got.Authority != "host:99" {
+		t.Errorf("%d %+v", resp.Status, got)
 	}
 }

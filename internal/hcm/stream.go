@@ -33,6 +33,7 @@ type stream struct {
 	own       httpmsg.Response // of NewResponse; its lines are kept from stream to stream
 	text      httpmsg.Bytes    // the body of a reply of our own
 	trailer   httpmsg.Header   // of the response; its lines are kept from stream to stream
+	routed    string           // the authority that routes go by; "": the request's
 	ends      []func()         // of OnEnd
 	logged    time.Duration    // when the last periodic entry was, since the start
 	upgraded  bool             // counted among the upgrades
@@ -283,7 +284,7 @@ func (s *stream) release() {
 	s.ends = s.ends[:0]
 	s.forgetResponse()
 	clear(s.trailer)
-	s.route, s.looked, s.chance, s.upgraded, s.logged = nil, false, 0, false, 0
+	s.route, s.routed, s.looked, s.chance, s.upgraded, s.logged = nil, "", false, 0, false, 0
 	s.body.end()
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 	s.handed.Request, s.query = nil, route.Query{}
