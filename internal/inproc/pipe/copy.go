@@ -49,7 +49,11 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 		return src.WriteTo(c)
 	}
 	size := SmallChunkBytes
+	limited, _ := r.(*io.LimitedReader)
 	for {
+		if limited != nil && limited.N <= 0 {
+			return n, nil // a peer that has got all may be gone by now
+		}
 		if err := c.out.waitRoom(); err != nil {
 			return n, err
 		}

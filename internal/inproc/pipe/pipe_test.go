@@ -422,6 +422,11 @@ func TestCopyErrors(t *testing.T) {
 		t.Errorf("ReadFrom = %d", n)
 	}
 
+	n, err = e.ReadFrom(io.LimitReader(closing{f}, 0)) // nothing is left to write to a peer that is gone
+	if n != 0 || err != nil {
+		t.Errorf("ReadFrom = %d, %v", n, err)
+	}
+
 	n, err = a.ReadFrom(failing{3, broken}) // bytes beside the error count
 	if n != 3 || err != broken {
 		t.Errorf("ReadFrom = %d, %v", n, err)
