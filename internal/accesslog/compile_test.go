@@ -200,8 +200,11 @@ func (runtime) Enabled(key string, perMillion uint32) bool {
 	return key == "on" || perMillion == 1_000_000
 }
 func (runtime) Uint(key string, def uint64) uint64 {
-	if key == "big" {
+	switch key {
+	case "big":
 		return 1e6
+	case "on":
+		return 100
 	}
 	return def
 }

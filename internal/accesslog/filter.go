@@ -3,6 +3,7 @@ package accesslog
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -34,7 +35,7 @@ type predicate func(event) bool
 func always(event) bool { return true }
 func never(event) bool  { return false }
 
-// constant is the verdict of a filter on what TCP connections never have.
+// constant is the verdict of a filter that looks at nothing.
 func constant(yes bool) predicate {
 	if yes {
 		return always
@@ -85,15 +86,14 @@ func compileFilter(s *extension.Scope, m *accesslogv3.AccessLogFilter) predicate
 	switch f := m.GetFilterSpecifier().(type) {
 	case *accesslogv3.AccessLogFilter_StatusCodeFilter:
 		statusFields.Check(s.Field("status_code_filter"), f.StatusCodeFilter)
-		return comparison(s.Field("status_code_filter.comparison"), f.StatusCodeFilter.GetComparison(),
-			func(event) uint64 { return 0 }) // TCP has no status
+		return comparison(s.Field("status_code_filter.comparison"), f.StatusCodeFilter.GetComparison(), status)
 	case *accesslogv3.AccessLogFilter_DurationFilter:
 		durationFields.Check(s.Field("duration_filter"), f.DurationFilter)
 		return comparison(s.Field("duration_filter.comparison"), f.DurationFilter.GetComparison(), millis)
 	case *accesslogv3.AccessLogFilter_NotHealthCheckFilter:
-		return always // only HTTP has health check requests
+		return notHealthCheck
 	case *accesslogv3.AccessLogFilter_TraceableFilter:
-		return never // only HTTP has traces
+		return never // nothing is traced
 	case *accesslogv3.AccessLogFilter_RuntimeFilter:
 		return sampled(s.Field("runtime_filter"), f.RuntimeFilter)
 	case *accesslogv3.AccessLogFilter_AndFilter:
@@ -121,6 +121,19 @@ func compileFilter(s *extension.Scope, m *accesslogv3.AccessLogFilter) predicate
 	return always
 }
 
+// status is 0 where there is none, as of a connection.
+func status(e event) uint64 {
+	if h := e.info.HTTP(); h != nil {
+		return uint64(h.Code)
+	}
+	return 0
+}
+
+func notHealthCheck(e event) bool {
+	h := e.info.HTTP()
+	return h == nil || !h.HealthCheck
+}
+
 func millis(e event) uint64 { return uint64(state.Elapsed(e.info) / time.Millisecond) }
 
 func comparison(s *extension.Scope, m *accesslogv3.ComparisonFilter, of func(event) uint64) predicate {
@@ -145,31 +158,46 @@ func comparison(s *extension.Scope, m *accesslogv3.ComparisonFilter, of func(eve
 	return always
 }
 
-// sampled draws for each entry: TCP has no request id whose randomness could be used
-// instead.
+// sampled keeps a share of the entries. By the id of the request, so that all who log it
+// decide the same, if it has one; else, and if the configuration wants that, by chance.
 func sampled(s *extension.Scope, m *accesslogv3.RuntimeFilter) predicate {
 	runtimeFields.Check(s, m)
-	if m.GetRuntimeKey() == "" {
+	key, p := m.GetRuntimeKey(), m.GetPercentSampled()
+	if key == "" {
 		s.Field("runtime_key").Errorf("is required")
 	}
-	key, share := m.GetRuntimeKey(), perMillion(m.GetPercentSampled())
+	share, one := p.GetNumerator(), denominator(p)
+	independent := m.GetUseIndependentRandomness()
 	return func(e event) bool {
-		if e.runtime == nil {
-			return rand.Uint32N(1_000_000) < share
+		n, ok := uint64(0), false
+		if !independent {
+			n, ok = ofRequestID(e.info.HTTP())
 		}
-		return e.runtime.Enabled(key, share)
+		if !ok {
+			n = rand.Uint64()
+		}
+		return n%one < e.uint(key, share)
 	}
 }
 
-func perMillion(p *typev3.FractionalPercent) uint32 {
-	n := uint64(p.GetNumerator())
+func denominator(p *typev3.FractionalPercent) uint64 {
 	switch p.GetDenominator() {
-	case typev3.FractionalPercent_HUNDRED:
-		n *= 10_000
 	case typev3.FractionalPercent_TEN_THOUSAND:
-		n *= 100
+		return 10_000
+	case typev3.FractionalPercent_MILLION:
+		return 1_000_000
 	}
-	return uint32(min(n, 1_000_000))
+	return 100
+}
+
+// ofRequestID is the number that the first 8 digits of a request id make; false: there is
+// no such id.
+func ofRequestID(h *filter.HTTPInfo) (uint64, bool) {
+	if h == nil || len(h.StreamID) < 8 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(h.StreamID[:8], 16, 64)
+	return n, err == nil
 }
 
 func list(s *extension.Scope, filters []*accesslogv3.AccessLogFilter) []predicate {
@@ -222,14 +250,26 @@ func flags(s *extension.Scope, m *accesslogv3.ResponseFlagFilter) predicate {
 	return func(e event) bool { return e.info.Flags&want != 0 }
 }
 
-// grpc judges what has no gRPC status as UNKNOWN, as Envoy does.
+// grpc judges by the gRPC status of any response. What has none counts as UNKNOWN, and a
+// status beyond those of gRPC as none of the list (Envoy).
 func grpc(s *extension.Scope, m *accesslogv3.GrpcStatusFilter) predicate {
 	grpcFields.Check(s, m)
-	listed := false
+	var listed [17]bool
 	for _, st := range m.GetStatuses() {
-		listed = listed || st == accesslogv3.GrpcStatusFilter_UNKNOWN
+		if n := int(st); n >= 0 && n < len(listed) {
+			listed[n] = true
+		}
 	}
-	return constant(listed != m.GetExclude())
+	exclude := m.GetExclude()
+	return func(e event) bool {
+		n := int(accesslogv3.GrpcStatusFilter_UNKNOWN)
+		if h := e.info.HTTP(); h != nil {
+			if st, ok := state.GRPCStatus(h); ok {
+				n = st
+			}
+		}
+		return (n >= 0 && n < len(listed) && listed[n]) != exclude
+	}
 }
 
 func logTypes(s *extension.Scope, m *accesslogv3.LogTypeFilter) predicate {

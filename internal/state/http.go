@@ -240,7 +240,7 @@ func queryParams(a args) (operator, error) {
 	}
 	decode := func(s string) string { return s }
 	if a.text == "DECODED" {
-		decode = decoded
+		decode = func(s string) string { return unescaped(s, visible) }
 	}
 	return finder(func(m moment) (string, bool) {
 		path, _ := sentPath(m)
@@ -250,14 +250,21 @@ func queryParams(a args) (operator, error) {
 }
 
 // decoded replaces what percent signs encode; where they encode nothing they stay.
-func decoded(s string) string {
+func decoded(s string) string { return unescaped(s, func(byte) bool { return true }) }
+
+// visible are the characters that QUERY_PARAMS decodes: what would change where a value
+// ends in a line of text stays as it is.
+func visible(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '\\' }
+
+// unescaped replaces what percent signs encode, if it is wanted.
+func unescaped(s string, want func(byte) bool) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
 	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+			if n, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil && want(byte(n)) {
 				b.WriteByte(byte(n))
 				i += 2
 				continue
