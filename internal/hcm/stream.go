@@ -182,7 +182,7 @@ func (s *stream) finish(whole bool) {
 		s.ends[i]()
 	}
 	if whole && s.tunnel() && !s.body.done.Load() {
-		s.w.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+		s.w.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset}) // what was sent must arrive
 	}
 }
 

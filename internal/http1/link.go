@@ -129,3 +129,37 @@ func (l *link) linger(d time.Duration) {
 	}
 	l.close()
 }
+
+// How long deliver waits while nothing moves, and how often it looks.
+const (
+	deliverTimeout = time.Minute
+	minLook        = time.Millisecond
+	maxLook        = 32 * time.Millisecond
+)
+
+// deliver waits until the peer's system has all that was sent, with the FIN, and drops
+// what the peer sends meanwhile: once the connection is closed that is answered with a
+// reset, which would take back what has not arrived. The kernel has no event for it.
+func (l *link) deliver() {
+	s, ok := l.conn.(interface{ Unsent() (int, error) })
+	if !ok {
+		return
+	}
+	const fin = 1
+	left, err := s.Unsent()
+	for idle, pause := time.Duration(0), minLook; err == nil && left > fin && idle < deliverTimeout; idle += pause {
+		l.in.deadline(time.Now().Add(pause))
+		for err == nil {
+			l.in.release(false)
+			err = l.in.fill()
+		}
+		if !isTimeout(err) {
+			return // the peer sends no more, or is gone
+		}
+		before := left
+		if left, err = s.Unsent(); left < before {
+			idle = 0
+		}
+		pause = min(2*pause, maxLook)
+	}
+}

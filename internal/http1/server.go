@@ -271,12 +271,15 @@ func (s *Server) finish() (again bool, err error) {
 	case s.why.Load() != nil:
 		s.body.stop(s.why.Load())
 		return false, s.why.Load()
-	case !a.done || a.kind == raw && !complete:
+	case !a.done || a.kind == raw && !complete && s.body.stopped.Load() == nil:
 		why := &httpmsg.ResetError{Reason: httpmsg.LocalReset}
 		s.abort(why, a.kind == raw || a.kind == byClose)
 		s.body.stop(why)
 		return false, why
 	case a.kind == raw:
+		if !complete {
+			s.deliver()
+		}
 		s.close()
 		return false, nil
 	case !complete:
