@@ -236,6 +236,9 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 	}
 	x.body.begin(x.head.body)
 	x.answered.Store(true)
+	if x.head.last {
+		x.c.tell(drained, nil)
+	}
 	if x.head.body.kind != noBody {
 		resp.Body = &x.body
 	}
@@ -343,11 +346,17 @@ func (x *exchange) Release() {
 
 // whyOver is why the connection is not used again.
 func (x *exchange) whyOver() *httpmsg.ResetError {
+	if why := x.failed.Load(); why != nil {
+		return why // which a reset may have followed
+	}
 	if why := x.c.why.Load(); why != nil {
 		return why
 	}
-	if why := x.failed.Load(); why != nil {
-		return why
+	switch in := &x.c.in; {
+	case in.err == io.EOF:
+		return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
+	case !in.empty(): // what nobody asked for
+		return &httpmsg.ResetError{Reason: httpmsg.ProtocolError}
 	}
 	return &httpmsg.ResetError{Reason: httpmsg.LocalReset}
 }

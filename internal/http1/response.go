@@ -15,6 +15,7 @@ type responseHead struct {
 	resp     httpmsg.Response
 	body     framed
 	keep     bool // the connection may be used for more exchanges
+	last     bool // the server says that it may not
 	upgraded bool // the bytes that follow are a tunnel's
 	fields   httpmsg.Header
 }
@@ -35,7 +36,7 @@ func askedBy(r *httpmsg.Request) asked {
 func (p *responseHead) clear() {
 	clear(p.fields)
 	p.resp = httpmsg.Response{}
-	p.body, p.keep, p.upgraded = framed{}, false, false
+	p.body, p.keep, p.last, p.upgraded = framed{}, false, false, false
 	p.fields = p.fields[:0]
 }
 
@@ -84,6 +85,7 @@ func (p *responseHead) parse(b []byte, a asked) *refusal {
 		return err
 	}
 	p.keep = !p.hop.close && (v == httpmsg.HTTP11 || p.hop.keepAlive)
+	p.last = !p.keep
 	return p.framing(v == httpmsg.HTTP10, a)
 }
 

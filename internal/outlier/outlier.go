@@ -122,7 +122,7 @@ func (d *Detector) found(h *Host, kind plan.OutlierKind, now time.Time) bool {
 		d.stats.overflow.Add(1)
 		return false
 	}
-	if kind == plan.Consecutive5xx || kind == plan.ConsecutiveGatewayFailure {
+	if kind == plan.Consecutive5xx || kind == plan.SuccessRate { // deprecated, and kept as it was
 		d.stats.oldTotal.Add(1)
 	}
 	if !d.enforces(kind) {

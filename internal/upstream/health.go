@@ -121,7 +121,15 @@ func (c *Cluster) healed() {
 	}
 }
 
-// failed is told why there was no connection for a request.
+// noStream is told why there was no stream for a request.
+func (h *host) noStream(err error) {
+	if err != filter.ErrCanceled && err != filter.ErrPendingOverflow {
+		h.requests.failed.Add(1)
+	}
+	h.failed(err)
+}
+
+// failed is told why there was no connection.
 func (h *host) failed(err error) {
 	var c *filter.ConnectError
 	switch {
@@ -135,7 +143,7 @@ func (h *host) failed(err error) {
 
 // outcome is told what became of a request; see filter.UpstreamStream.
 func (h *host) outcome(status int, why *httpmsg.ResetError) {
-	local := status == 0 && (why == nil || why.Reason == httpmsg.LocalReset) // a time limit of this side
+	local := status == 0 && (why == nil || why.Reason == httpmsg.ConnectionTimeout) // a time limit of this side
 	switch {
 	case status > 0 && status < 500:
 		h.requests.succeeded.Add(1)

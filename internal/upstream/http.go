@@ -58,7 +58,7 @@ func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 			continue
 		}
 		if err != nil {
-			h.failed(err)
+			h.noStream(err)
 			return nil, err
 		}
 		if h.outlier != nil {

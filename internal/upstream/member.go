@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"errors"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -35,7 +37,7 @@ type member struct {
 	retired  bool // takes no request any more
 	cut      bool // a request was under way when it ended, or was broken off
 	byUs     bool // with closed: this side did
-	told     bool // the server wants no more requests, and that was not counted yet
+	told     bool // the server wants no more requests, or HTTP/1 is about to be closed
 	ours     bool // it is this side that closes
 	closed   bool
 
@@ -218,10 +220,6 @@ func (m *member) rest() {
 	switch {
 	case m.active > 0 || m.closed:
 	case m.retired, p.draining:
-		if m.told {
-			m.told = false
-			p.host.cluster.stats.http.closeNotify.Add(1)
-		}
 		m.close()
 	default:
 		m.idle = p.host.cluster.set.now()
@@ -258,17 +256,16 @@ func (m *member) Draining() {
 	if m.retired || m.closed {
 		return
 	}
-	m.told = m.releasing.Load() == 0 // else the exchange left it so
-	if m.told && p.key.protocol == httpmsg.HTTP2 {
-		m.told = false
+	two := p.key.protocol == httpmsg.HTTP2
+	if m.told = m.releasing.Load() == 0; m.told && two { // else the exchange left it so
 		p.host.cluster.stats.http.closeNotify.Add(1)
 	}
 	m.retired = true
 	p.ready.remove(m)
-	if m.client != nil && (m.active > 0 || p.key.protocol == httpmsg.HTTP2) {
+	if m.client != nil && (m.active > 0 || two) {
 		m.client.Drain()
 		m.rest()
-	} // else it is about to be closed, and Closed says so
+	} // else it is being closed, and Closed says so
 	p.serve()
 }
 
@@ -291,10 +288,13 @@ func (p *pool) lost(m *member, why *httpmsg.ResetError) {
 		switch why.Reason {
 		case httpmsg.ProtocolError:
 			stats.http.protocolError.Add(1)
-			m.byUs = true
+			m.byUs = !errors.Is(why.Err, io.ErrUnexpectedEOF) // the server's, in the middle of a message
 		case httpmsg.LocalReset, httpmsg.LocalRefused, httpmsg.LocalConnectionFailure:
 			m.byUs = true
 		}
+	}
+	if m.told && m.releasing.Load() > 0 && p.key.protocol != httpmsg.HTTP2 {
+		stats.http.closeNotify.Add(1) // the response that was the last one said so; else it just ended
 	}
 	stats.http.perConnection.Record(m.served)
 	m.settle()

@@ -130,6 +130,9 @@ func (s *pools) remove(p *pool) {
 		}
 	}
 	p.breaker.release(&p.breaker.pools)
+	for _, b := range s.host.cluster.stats.breakers {
+		b.pools.open.Add(0) // Envoy shows them from now on, those of the other priority, too
+	}
 	s.host.cluster.set.live.remove(p)
 }
 
