@@ -321,7 +321,7 @@ func FuzzCompile(f *testing.F) {
 	for _, v := range verdicts {
 		f.Add(v[0])
 	}
-	infos := []*filter.Info{{}, innerInfo(f), refusedInfo(f)}
+	infos := []*filter.Info{{}, innerInfo(f), refusedInfo(f), request()}
 	f.Fuzz(func(t *testing.T, format string) {
 		text, err := state.Compile(format, state.Options{})
 		object, jsonErr := state.CompileJSON(&structpb.Struct{Fields: map[string]*structpb.Value{
