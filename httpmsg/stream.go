@@ -75,6 +75,16 @@ type Wire struct {
 	PlainReceived, PlainSent                   uint64
 }
 
+// Add adds what v counts.
+func (w *Wire) Add(v Wire) {
+	w.Received += v.Received
+	w.Sent += v.Sent
+	w.HeaderReceived += v.HeaderReceived
+	w.HeaderSent += v.HeaderSent
+	w.PlainReceived += v.PlainReceived
+	w.PlainSent += v.PlainSent
+}
+
 // A Metered Exchange or Responder knows its bytes.
 type Metered interface {
 	// Wire returns the bytes so far. It is called by who sends or receives.

@@ -126,9 +126,13 @@ func (x *call) end() {
 }
 
 // settle notes what came of the try that was passed on.
-func (x *call) settle(t *try) {
-	http := x.stream.Info.HTTP()
-	http.UpWire = t.up.Wire()
+func (x *call) settle(t *try) { x.measure(t, x.stream.Info.HTTP()) }
+
+// measure adds what t has sent and received to what is known of the request.
+func (x *call) measure(t *try, http *filter.HTTPInfo) {
+	http.UpWire.Add(t.up.Wire())
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	if t.source.sent != 0 {
 		http.UpstreamLastSent = t.source.sent
 	}

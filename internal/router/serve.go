@@ -127,7 +127,7 @@ func (x *call) discard(t *try, resp *httpmsg.Response, f failure) {
 		x.chargeTry(f)
 	}
 	if t.up != nil {
-		t.info.HTTP().UpWire = t.up.Wire()
+		x.measure(t, t.info.HTTP())
 	}
 	x.tried(t)
 	t.finish()
