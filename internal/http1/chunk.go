@@ -24,6 +24,8 @@ const (
 	// maxWaste is how many bytes of framing a body may have that its data do not excuse:
 	// else a peer could have work done for bytes that nobody is told of.
 	maxWaste = 16 << 10
+	// joinedBytes is how small pieces are that are joined.
+	joinedBytes = 2 << 10
 	// Each chunk may have so much framing, and as much again as twice its data.
 	fairWaste = 16
 )
@@ -36,17 +38,35 @@ func (b *body) advanceChunks() {
 		case chunkLine:
 			more = b.chunkLine()
 		case chunkData:
-			if b.piece != nil || b.in.empty() {
+			if b.in.empty() || b.piece != nil && !b.joins() {
 				return
 			}
-			if b.takeLeft(); b.left == 0 {
-				b.lead = chunkEnd
-			}
+			b.takeChunk()
 		case chunkEnd:
 			more = b.chunkEnd()
 		case chunkTrailer:
 			more = b.trailers()
 		}
+	}
+}
+
+// joins reports whether the data that come next are rather copied behind the piece there
+// is than passed on as one of their own: many small chunks that are there cost as little
+// as one.
+func (b *body) joins() bool {
+	return len(b.piece) <= joinedBytes && min(b.left, int64(b.in.buffered())) <= joinedBytes
+}
+
+// takeChunk takes what there is of the chunk, behind the piece there is: both are in the
+// input's buffer, and what was between them has been used.
+func (b *body) takeChunk() {
+	before := b.piece
+	b.takeLeft()
+	if before != nil {
+		b.piece = append(before, b.piece...)
+	}
+	if b.left == 0 {
+		b.lead = chunkEnd
 	}
 }
 
@@ -160,7 +180,7 @@ func (b *body) keepTrailers(p []byte) {
 	all := b.block.fields(nil, s, wire)
 	kept := all[:0]
 	for _, f := range all {
-		if !forbiddenTrailer(f.Name) {
+		if !httpmsg.ForbiddenTrailer(f.Name) {
 			kept = append(kept, f)
 		}
 	}

@@ -181,16 +181,3 @@ func (p *hop) encoding(http10 bool, r *rules) (chunked bool, err *refusal) {
 	}
 	return true, nil
 }
-
-// forbiddenTrailer reports whether a field says how messages are framed, where they go or
-// what a connection does: such names are never taken from trailers, nor sent in them.
-func forbiddenTrailer(name string) bool {
-	switch name {
-	case "host", "content-length", "transfer-encoding", "connection", "proxy-connection", "keep-alive",
-		"upgrade", "te", "trailer", "content-encoding", "content-type", "content-range",
-		"authorization", "proxy-authorization", "proxy-authenticate", "www-authenticate",
-		"set-cookie", "cookie", "cache-control", "expect", "max-forwards", "range", "location":
-		return true
-	}
-	return strings.HasPrefix(name, "x-forwarded-") || strings.HasPrefix(name, "x-envoy-") || name != "" && name[0] == ':'
-}

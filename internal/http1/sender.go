@@ -118,7 +118,7 @@ func (m *sender) trailer(h httpmsg.Header) error {
 	from := len(b)
 	lines := 1
 	for i := range h {
-		if f := &h[i]; !forbiddenTrailer(f.Name) {
+		if f := &h[i]; !httpmsg.ForbiddenTrailer(f.Name) {
 			b = m.z.field(b, f)
 			lines++
 		}
