@@ -33,6 +33,9 @@ func (a *answer) Next() ([]byte, error) {
 	p, err := a.body.Next()
 	switch err {
 	case nil:
+		if http := a.call.stream.Info.HTTP(); http.UpstreamFirstBody == 0 {
+			http.UpstreamFirstBody = a.call.now()
+		}
 		return p, nil
 	case io.EOF:
 		a.ended(p)
@@ -52,6 +55,9 @@ func (a *answer) ended(last []byte) {
 	x := a.call
 	http, now := x.stream.Info.HTTP(), x.now()
 	http.UpstreamLastByte = now
+	if len(last) > 0 && http.UpstreamFirstBody == 0 {
+		http.UpstreamFirstBody = now
+	}
 	if a.body != nil {
 		if t := a.body.Trailer(); len(t) > 0 {
 			a.trailer = t.Clone()
