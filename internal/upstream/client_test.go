@@ -83,6 +83,19 @@ func (w *wire) allow(n int) {
 	w.owner.Changed()
 }
 
+func (w *wire) isClosed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
+// requests is how many there have been.
+func (w *wire) requests() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.total
+}
+
 // goAway is a server that wants no more exchanges.
 func (w *wire) goAway() {
 	w.Drain()

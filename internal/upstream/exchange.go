@@ -14,7 +14,10 @@ type exchange struct {
 	reset  atomic.Bool
 }
 
-var _ filter.UpstreamStream = (*exchange)(nil)
+var (
+	_ filter.UpstreamStream = (*exchange)(nil)
+	_ httpmsg.Watched       = (*exchange)(nil)
+)
 
 // Host implements filter.UpstreamStream.
 func (x *exchange) Host() *filter.Host { return &x.member.pool.host.Host }
@@ -46,6 +49,13 @@ func (x *exchange) Reset(why *httpmsg.ResetError) {
 		x.member.pool.host.cluster.stats.http.sent.Add(1)
 	}
 	x.Exchange.Reset(why)
+}
+
+// OnReset implements httpmsg.Watched.
+func (x *exchange) OnReset(f func(*httpmsg.ResetError)) {
+	if w, ok := x.Exchange.(httpmsg.Watched); ok {
+		w.OnReset(f)
+	}
 }
 
 // Outcome implements filter.UpstreamStream.

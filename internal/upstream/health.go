@@ -149,6 +149,7 @@ func (h *host) outcome(status int, why *httpmsg.ResetError) {
 		h.requests.succeeded.Add(1)
 	case local:
 		h.requests.timedOut.Add(1)
+		fallthrough // Envoy
 	default:
 		h.requests.failed.Add(1)
 	}

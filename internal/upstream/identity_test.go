@@ -72,8 +72,8 @@ func TestIncomparable(t *testing.T) {
 			w := x.ask(s).on(t)
 			x.s.Release()
 			synctest.Wait()
-			if !w.closed || w.total != 1 {
-				t.Errorf("closed %v after %d requests", w.closed, w.total)
+			if !w.isClosed() || w.requests() != 1 {
+				t.Errorf("closed %v after %d requests", w.isClosed(), w.requests())
 			}
 		}
 		if n := len(s.live.all()); l.count() != 3 || n != 0 {
@@ -161,8 +161,8 @@ func TestDrainWithCluster(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				if !wi.closed || wb.closed {
-					t.Errorf("idle closed %v, busy closed %v", wi.closed, wb.closed)
+				if !wi.isClosed() || wb.isClosed() {
+					t.Errorf("idle closed %v, busy closed %v", wi.isClosed(), wb.isClosed())
 				}
 				late := newRequester() // it had looked the cluster up before
 				x, err := old.(*Cluster).Open(&late.r)
@@ -172,7 +172,7 @@ func TestDrainWithCluster(t *testing.T) {
 				x.Release()
 				busy.s.Release()
 				synctest.Wait()
-				if n := len(s.live.all()); !wb.closed || !l.last().closed || n != 0 {
+				if n := len(s.live.all()); !wb.isClosed() || !l.last().isClosed() || n != 0 {
 					t.Errorf("%d pools are left", n)
 				}
 			})
@@ -196,7 +196,7 @@ func TestSetClose(t *testing.T) {
 		s.Close()
 		connecting.fails(t, filter.ErrCanceled)
 		waiting.fails(t, filter.ErrCanceled)
-		if !w.closed {
+		if !w.isClosed() {
 			t.Error("left open")
 		}
 		newRequester().ask(s).fails(t, filter.ErrCanceled)

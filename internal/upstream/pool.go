@@ -36,6 +36,7 @@ type pool struct {
 	waiting    []*waiter // in the order they came
 	origin     *origin   // of the newest request that had to wait
 	draining   bool      // no connection is kept without a request
+	dialled    bool      // it has had a connection
 	gone       bool
 	timer      *time.Timer // nil until first needed
 	wakes      time.Duration
@@ -309,6 +310,7 @@ func (p *pool) dial() bool {
 		h.cluster.stats.http.http1.Add(1)
 	}
 	p.births.push(m)
+	p.dialled = true
 	p.connecting++
 	go m.connect(p.origin)
 	return true

@@ -125,12 +125,12 @@ func TestGoAwayDrains(t *testing.T) {
 		if b.on(t) == old {
 			t.Error("a request went to a connection that drains")
 		}
-		if old.closed {
+		if old.isClosed() {
 			t.Error("closed with a stream on it")
 		}
 		a.s.Release()
 		synctest.Wait()
-		if !old.closed {
+		if !old.isClosed() {
 			t.Error("still there without a stream")
 		}
 		b.s.Release()
@@ -198,21 +198,21 @@ func TestIdleTimeout(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				b.s.Release()
 				time.Sleep(8 * time.Second)
-				if !wa.closed || wb.closed {
-					t.Errorf("after 11 s and 8 s without requests: closed %v, %v", wa.closed, wb.closed)
+				if !wa.isClosed() || wb.isClosed() {
+					t.Errorf("after 11 s and 8 s without requests: closed %v, %v", wa.isClosed(), wb.isClosed())
 				}
 				x := newRequester().ask(s)
 				if x.on(t) != wb {
 					t.Error("another connection")
 				}
 				time.Sleep(time.Minute)
-				if wb.closed {
+				if wb.isClosed() {
 					t.Error("closed with a request")
 				}
 				x.s.Release()
 				time.Sleep(10 * time.Second)
 				synctest.Wait()
-				if got := c.of("c"); !wb.closed || got["upstream_cx_idle_timeout"] != 2 || got["upstream_cx_destroy_local"] != 2 || got["upstream_cx_active"] != 0 {
+				if got := c.of("c"); !wb.isClosed() || got["upstream_cx_idle_timeout"] != 2 || got["upstream_cx_destroy_local"] != 2 || got["upstream_cx_active"] != 0 {
 					t.Error(got)
 				}
 			})
@@ -229,12 +229,12 @@ func TestMaxConnectionDuration(t *testing.T) {
 		wb, wi := busy.on(t), idle.on(t)
 		idle.s.Release()
 		time.Sleep(11 * time.Second)
-		if !wi.closed || wb.closed {
-			t.Errorf("idle closed %v, busy closed %v", wi.closed, wb.closed)
+		if !wi.isClosed() || wb.isClosed() {
+			t.Errorf("idle closed %v, busy closed %v", wi.isClosed(), wb.isClosed())
 		}
 		busy.s.Release()
 		synctest.Wait()
-		if got := c.of("c"); !wb.closed || got["upstream_cx_max_duration_reached"] != 2 {
+		if got := c.of("c"); !wb.isClosed() || got["upstream_cx_max_duration_reached"] != 2 {
 			t.Error(got)
 		}
 	})
@@ -253,7 +253,7 @@ func TestMaxRequests(t *testing.T) {
 					x.s.Release()
 					synctest.Wait()
 				}
-				if used[0] != used[1] || used[1] == used[2] || used[2] != used[3] || !used[0].closed {
+				if used[0] != used[1] || used[1] == used[2] || used[2] != used[3] || !used[0].isClosed() {
 					t.Error("not two on each connection")
 				}
 				if got := c.of("c"); got["upstream_cx_max_requests"] != 2 || got["upstream_cx_close_notify"] != 0 {

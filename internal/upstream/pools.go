@@ -130,10 +130,13 @@ func (s *pools) remove(p *pool) {
 		}
 	}
 	p.breaker.release(&p.breaker.pools)
+	s.host.cluster.set.live.remove(p)
+	if !p.dialled {
+		return
+	}
 	for _, b := range s.host.cluster.stats.breakers {
 		b.pools.open.Add(0) // Envoy shows them from now on, those of the other priority, too
 	}
-	s.host.cluster.set.live.remove(p)
 }
 
 // renew lets the connections end with the requests that they have; others may be made.
