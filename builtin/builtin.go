@@ -9,8 +9,10 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
 	"github.com/ginnel/ginnel/internal/ext/fault"
+	"github.com/ginnel/ginnel/internal/ext/grpcstats"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/healthcheck"
+	"github.com/ginnel/ginnel/internal/ext/localratelimit"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
@@ -31,6 +33,8 @@ func Registry() *extension.Registry {
 	hcm.Register(r)
 	fault.Register(r)
 	healthcheck.Register(r)
+	localratelimit.Register(r)
+	grpcstats.Register(r)
 	headermutation.Register(r)
 	originaldst.Register(r)
 	router.Register(r)

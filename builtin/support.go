@@ -18,8 +18,10 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
 	"github.com/ginnel/ginnel/internal/ext/fault"
+	"github.com/ginnel/ginnel/internal/ext/grpcstats"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/healthcheck"
+	"github.com/ginnel/ginnel/internal/ext/localratelimit"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
@@ -37,7 +39,7 @@ func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
 		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
-		hcm.Support(), httpmatch.Support(), route.Support(), headermutation.Support(), healthcheck.Support(), fault.Support(),
+		hcm.Support(), httpmatch.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })
 	return slices.CompactFunc(all, same)

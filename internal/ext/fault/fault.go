@@ -300,7 +300,7 @@ func (v *victim) slow() uint64 {
 func (v *victim) count(c filter.Counter, name string) {
 	c.Add(1)
 	if v.peer != "" {
-		v.stats.Scope(v.peer + ".").Counter(name).Add(1)
+		v.stats.Counter(v.peer + "." + name).Add(1)
 	}
 }
 
