@@ -91,6 +91,14 @@ type Metered interface {
 	Wire() Wire
 }
 
+// A Watched Exchange tells of an end that nobody may be about to find: of the sending
+// direction, once the response has been read and nothing is written.
+type Watched interface {
+	// OnReset has f called, once, when the server resets the exchange, or is gone, before
+	// it is over: as Responder's does.
+	OnReset(f func(*ResetError))
+}
+
 // A Finite Exchange knows whether its messages have been transferred whole.
 type Finite interface {
 	// Finished reports whether nothing was begun, or all was sent and received. It is

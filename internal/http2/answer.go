@@ -12,12 +12,6 @@ type answer struct {
 	req         httpmsg.Request
 	upgrade     bool
 	refusedWith int // the status for a request that was not accepted; 0: it was
-
-	// Guarded by mu.
-	notify  func(*httpmsg.ResetError) // nil: nobody wants to know
-	lost    bool                      // the client reset the stream, or went away
-	telling bool                      // notify is running, or about to
-	quiet   sync.Cond                 // signalled when it is not any more
 }
 
 var (
@@ -31,7 +25,6 @@ func newAnswer(v *Server) *answer {
 	a := answers.Get().(*answer)
 	a.stream.init(&v.conn)
 	a.stream.answer = a
-	a.quiet.L = &v.mu
 	return a
 }
 
@@ -70,49 +63,6 @@ func (a *answer) StopRequest(why *httpmsg.ResetError) {
 	a.stopped = why
 	a.dropPieces()
 	a.readable.Broadcast()
-}
-
-// OnReset implements httpmsg.Responder.
-func (a *answer) OnReset(f func(*httpmsg.ResetError)) {
-	a.c.mu.Lock()
-	defer a.c.mu.Unlock()
-	if f == nil {
-		a.notify = nil
-		for a.telling {
-			a.quiet.Wait()
-		}
-		return
-	}
-	a.notify = f
-	if a.lost && !a.telling {
-		a.telling = true
-		go a.tellReset(a.over)
-	}
-}
-
-// noteReset reports whether someone wants to know that the client has gone; tellReset
-// must then be called. It holds mu.
-func (a *answer) noteReset() bool {
-	a.lost = true
-	if a.notify == nil || a.telling {
-		return false
-	}
-	a.telling = true
-	return true
-}
-
-func (a *answer) tellReset(why *httpmsg.ResetError) {
-	a.c.mu.Lock()
-	f := a.notify
-	a.notify = nil
-	a.c.mu.Unlock()
-	if f != nil {
-		f(why)
-	}
-	a.c.mu.Lock()
-	a.telling = false
-	a.quiet.Broadcast()
-	a.c.mu.Unlock()
 }
 
 // Wire implements httpmsg.Metered.

@@ -117,6 +117,7 @@ func (v *Client) released(x *exchange) {
 	if x.listed {
 		x.reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset}, xhttp2.ErrCodeInternal)
 	}
+	x.watch.takeBack()
 	x.recycle()
 	v.active--
 	used := v.lastID > maxLastID && !v.draining
@@ -188,14 +189,18 @@ func (v *Client) peerGoAway(last uint32, code xhttp2.ErrCode, text string) {
 	}
 	v.mu.Lock()
 	v.draining, v.refused = true, true
+	var told []*stream
 	for id, s := range v.streams {
-		if id > last {
-			s.fail(why)
+		if id > last && s.fail(why) {
+			told = append(told, s)
 		}
 	}
 	v.slots.Broadcast()
 	idle := v.active == 0
 	v.mu.Unlock()
+	for _, s := range told {
+		s.tell(why)
+	}
 	v.tellDraining()
 	if idle {
 		v.over()

@@ -166,6 +166,33 @@ func TestBeforeReset(t *testing.T) {
 	}
 }
 
+// TestRefusedBehindResponse: a server that has answered and takes no more is heard of, and
+// its response stays whole.
+func TestRefusedBehindResponse(t *testing.T) {
+	v, p, _ := dialClient(t, nil)
+	x := begin(t, v, get("/"), false)
+	defer x.Release()
+	told := make(chan *httpmsg.ResetError, 1)
+	x.(httpmsg.Watched).OnReset(func(why *httpmsg.ResetError) { told <- why })
+	p.expect("HEADERS 1 ")
+	p.headers(1, false, ":status: 200")
+	_ = p.fr.WriteData(1, true, []byte("all"))
+	_ = p.fr.WriteRSTStream(1, xhttp2.ErrCodeNo)
+	if why := <-told; why.Reason != httpmsg.RemoteReset || why.Code != 0 {
+		t.Error(why)
+	}
+	r, err := x.ReadResponse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, _, err := readAll(r.Body); string(all) != "all" || err != nil {
+		t.Errorf("the body was %q, and ended with %v", all, err)
+	}
+	if err := x.WriteData([]byte("x"), false); reasonOf(err) != httpmsg.RemoteReset {
+		t.Errorf("writing ended with %v", err)
+	}
+}
+
 // TestRequestBeforeReset: a server, too, gets what came of a request before its reset.
 func TestRequestBeforeReset(t *testing.T) {
 	type read struct {

@@ -25,6 +25,7 @@ var (
 	_ httpmsg.Exchange = (*exchange)(nil)
 	_ httpmsg.Body     = (*exchange)(nil)
 	_ httpmsg.Finite   = (*exchange)(nil)
+	_ httpmsg.Watched  = (*exchange)(nil)
 )
 
 const (

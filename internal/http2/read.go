@@ -115,7 +115,7 @@ func (c *conn) resetStream(e *streamError) error {
 	if s != nil {
 		why := e.why()
 		s.reset(why, e.code)
-		tell = s.answer != nil && s.answer.noteReset()
+		tell = s.watch.note(why)
 	} else {
 		c.sendReset(e.id, e.code)
 		c.closed.add(e.id, closedByUs)
@@ -239,8 +239,8 @@ func (c *conn) resetFrame(h frameHeader, p []byte) error {
 		return c.budget.reset(c)
 	}
 	s.wire.Received += frameHeaderSize + 4
-	tell := s.resetByPeer(remoteReset(code, c.server))
-	why := s.over
+	why := remoteReset(code, c.server)
+	tell := s.resetByPeer(why)
 	c.mu.Unlock()
 	if tell {
 		s.tell(why)
@@ -254,7 +254,7 @@ func (s *stream) resetByPeer(why *httpmsg.ResetError) (tell bool) {
 		s.unsent = why
 		s.leave(closedByPeer)
 		s.wakeAll()
-		return false
+		return s.watch.note(why)
 	}
 	return s.fail(why)
 }

@@ -209,7 +209,7 @@ func (v *Server) refuse(a *answer, status int, err error) {
 	case *connError:
 		why = e.why()
 	}
-	a.over, a.lost = why, true
+	a.over, a.watch.lost = why, why
 	a.refusedWith = status
 	v.start(a)
 }
@@ -299,10 +299,7 @@ func (v *Server) take(a *answer) {
 		}
 		a.reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset}, code)
 	}
-	a.notify = nil
-	for a.telling {
-		a.quiet.Wait()
-	}
+	a.watch.takeBack()
 	a.recycle()
 	v.running--
 }

@@ -41,12 +41,13 @@ type stream struct {
 	called   bool // out of the line, to send
 	blocked  bool // the stream's own window is used up
 
-	wire httpmsg.Wire
+	watch watch
+	wire  httpmsg.Wire
 }
 
 func (s *stream) init(c *conn) {
 	s.c = c
-	s.readable.L, s.writable.L = &c.mu, &c.mu
+	s.readable.L, s.writable.L, s.watch.quiet.L = &c.mu, &c.mu, &c.mu
 	s.length = -1
 	s.recv = int64(c.o.StreamWindow)
 }
@@ -87,7 +88,7 @@ func (s *stream) fail(why *httpmsg.ResetError) (tell bool) {
 	s.over = why
 	s.leave(closedByPeer)
 	s.wakeAll()
-	return s.answer != nil && s.answer.noteReset()
+	return s.watch.note(why)
 }
 
 func (s *stream) wakeAll() {
@@ -96,13 +97,6 @@ func (s *stream) wakeAll() {
 	s.c.slots.Broadcast()
 	s.readable.Broadcast()
 	s.writable.Broadcast()
-}
-
-// tell calls who wants to know of a reset. It does not hold mu.
-func (s *stream) tell(why *httpmsg.ResetError) {
-	if s.answer != nil {
-		s.answer.tellReset(why)
-	}
 }
 
 // reset ends the stream with RST_STREAM, if it is open; what has come before can still be

@@ -58,6 +58,7 @@ type tunnel struct {
 	sent     bool // END_STREAM
 	received bool // END_STREAM
 	closed   bool // the caller has closed its end
+	lost     bool // the far side takes nothing any more
 	linger   *time.Timer
 }
 
@@ -65,6 +66,10 @@ var canceled = &httpmsg.ResetError{Reason: httpmsg.LocalReset, Code: 8 /* CANCEL
 
 // run owns the exchange; it ends when both directions have.
 func (t *tunnel) run() {
+	w, watched := t.x.Writer.(httpmsg.Watched)
+	if watched {
+		w.OnReset(t.reset)
+	}
 	var sender sync.WaitGroup
 	sender.Go(t.send)
 	ended := t.receive()
@@ -72,6 +77,9 @@ func (t *tunnel) run() {
 		_ = t.far.Reset()
 	}
 	sender.Wait()
+	if watched {
+		w.OnReset(nil)
+	}
 	t.mu.Lock()
 	if t.linger != nil {
 		t.linger.Stop()
@@ -113,11 +121,16 @@ func (t *tunnel) send() {
 func (t *tunnel) refused() {
 	t.mu.Lock()
 	over := t.received
+	t.lost = true
 	t.mu.Unlock()
 	if over {
 		_ = t.far.Close() // what came before can still be read
 	}
 }
+
+// reset is called when the far side has reset the exchange: who reads finds out behind
+// what came before, who does not write would not.
+func (t *tunnel) reset(*httpmsg.ResetError) { t.refused() }
 
 // finish ends the sending direction as the caller has ended its.
 func (t *tunnel) finish(err error) {
@@ -171,8 +184,12 @@ func (t *tunnel) receive() (ended bool) {
 		if err == io.EOF {
 			t.mu.Lock()
 			t.received = true
+			lost := t.lost
 			t.mu.Unlock()
 			_ = t.far.CloseWrite()
+			if lost {
+				_ = t.far.Close()
+			}
 			return true
 		}
 		if err != nil {

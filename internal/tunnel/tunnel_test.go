@@ -25,6 +25,7 @@ type far struct {
 	comes   chan []byte // to be received; closed: END_STREAM
 	trailer httpmsg.Header
 	ended   chan httpmsg.Header
+	refused func(*httpmsg.ResetError) // of OnReset
 }
 
 func newFar() *far {
@@ -53,6 +54,8 @@ func (f *far) Reset(why *httpmsg.ResetError) {
 		close(f.done)
 	}
 }
+
+func (f *far) OnReset(g func(*httpmsg.ResetError)) { f.refused = g }
 
 func (f *far) Next() ([]byte, error) {
 	select {
@@ -93,6 +96,20 @@ func in(t *testing.T, name string, story func(t *testing.T, c *pipe.Conn, f *far
 }
 
 func TestEnds(t *testing.T) {
+	in(t, "the far side ends, and takes nothing more while the caller is silent", func(t *testing.T, c *pipe.Conn, f *far) {
+		f.comes <- []byte("hello")
+		close(f.comes)
+		synctest.Wait()
+		f.Reset(&httpmsg.ResetError{Reason: httpmsg.RemoteReset})
+		f.refused(f.reset)
+		synctest.Wait()
+		if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+			t.Errorf("the caller got %q, %v", got, err)
+		}
+		if !c.PeerClosed() {
+			t.Error("the caller does not hear that nobody takes its bytes")
+		}
+	})
 	in(t, "half close of the caller, then of the far side", func(t *testing.T, c *pipe.Conn, f *far) {
 		io.WriteString(c, "question")
 		c.CloseWrite()
