@@ -36,15 +36,21 @@ func (h *hop) connect(t target) error {
 	}
 	for attempt := uint32(1); ; attempt++ {
 		err := h.attempt(t, r, tunnels)
-		if err == nil || !worthRetrying(err) || h.expired() {
+		if err == nil || !worthRetrying(err) {
+			return err
+		}
+		if h.expired() {
+			if tunnels { // as Envoy has it
+				h.conn.Info.Raise(filter.UpstreamConnectionFailure)
+			}
 			return err
 		}
 		if hostFailed(err) {
-			h.conn.Info.Flags |= filter.UpstreamConnectionFailure
+			h.conn.Info.Raise(filter.UpstreamConnectionFailure)
 		}
 		if attempt >= h.proxy.config.MaxAttempts {
 			t.cluster.AttemptsExceeded()
-			h.conn.Info.Flags |= filter.UpstreamRetryLimitExceeded
+			h.conn.Info.Raise(filter.UpstreamRetryLimitExceeded)
 			return err
 		}
 		if err := h.backOff(attempt); err != nil {
@@ -262,13 +268,13 @@ func (h *hop) verdict(err error) (filter.Outer, filter.Ending) {
 		return h, filter.Ending{Cause: filter.LocalClose, Reason: h.conn.Closing()}
 	case errNoCluster:
 		h.proxy.stats.noRoute.Add(1)
-		i.Flags |= filter.NoClusterFound
+		i.Raise(filter.NoClusterFound)
 		code = 3
 	case filter.ErrNoHost:
-		i.Flags |= filter.NoHealthyUpstream
+		i.Raise(filter.NoHealthyUpstream)
 		code = 1
 	case filter.ErrOverflow:
-		i.Flags |= filter.UpstreamOverflow
+		i.Raise(filter.UpstreamOverflow)
 		code = 2
 	}
 	// The spelling is Envoy's.
