@@ -13,6 +13,9 @@ import (
 // in Envoy's order, and returns what they answer.
 func (s *stream) answer() (*httpmsg.Response, error) {
 	s.limitRequests()
+	if r := s.handed.Request; r.Method == "QUERY" && r.Header.Get("content-type") == "" { // what the body is, is the question
+		return s.Reply(filter.LocalReply{Status: 400, Details: "query_missing_content_type"}), nil
+	}
 	if resp := s.normalize(); resp != nil {
 		return resp, nil
 	}

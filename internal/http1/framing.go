@@ -174,10 +174,10 @@ func (p *hop) encoding(http10 bool, r *rules) (chunked bool, err *refusal) {
 		return false, errCodingHere
 	case p.codings > 1:
 		return false, errTwoCodings
+	case p.lengths > 0 && !(p.chunked && r.chunkedLength):
+		return false, errBothLengths
 	case !p.chunked:
 		return false, errCoding
-	case p.lengths > 0 && !r.chunkedLength:
-		return false, errBothLengths
 	}
 	return true, nil
 }

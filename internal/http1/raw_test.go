@@ -146,6 +146,9 @@ func TestRawInputs(t *testing.T) {
 		{"empty lines before", absolute, "\r\n\r\n" + get(""), "GET ://a /\n"},
 		{"many empty lines before", absolute, strings.Repeat("\r\n", 9) + get(""), "! 400 http1.codec_error\n"},
 		{"LF before", absolute, "\n" + get(""), "! 400 http1.codec_error\n"},
+		{"TLS with a line in it", absolute, "\x16\x03\x01\x02\r\n\x01", "! 400 http1.codec_error\n"},
+		{"CR as line end", absolute, "GET / HTTP/1.1\rHost: a\r\r", "! 400 http1.codec_error\n"},
+		{"Upgrade with a length", absolute, get("Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n"), "! 400 http1.content_length_not_allowed\n"},
 		{"TLS", absolute, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "! 400 http1.codec_error\n"},
 
 		// Underscores.

@@ -346,8 +346,11 @@ func (p *requestHead) upgrade() *refusal {
 	if p.o.IgnoreUpgrade != nil && p.o.IgnoreUpgrade(to) {
 		return nil
 	}
-	if p.body.kind == byChunks {
+	switch p.body.kind {
+	case byChunks:
 		return errCodingHere
+	case byLength:
+		return errLengthHere // the host would wait for what waits for the host
 	}
 	p.req.Upgrade = to
 	p.body = framed{kind: raw}

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"sync"
@@ -185,9 +186,15 @@ func (s *Server) findHead(from int) (n, next int, err error) {
 		case next == 0 && !beginsRequest(p):
 			r = errLine
 		case from == 0 && next > 0:
-			if l, old := startLine(p); old == errLowVersion {
+			switch l, bad := startLine(p); bad {
+			case nil:
+			case errLowVersion:
 				n = l.end // HTTP/0.9 has one line and no headers
+			default:
+				r = bad // no need to wait for the rest
 			}
+		case strayCR(p[next:]):
+			r = errLine
 		}
 	}
 	if n > s.head.maxBytes {
@@ -200,6 +207,13 @@ func (s *Server) findHead(from int) (n, next int, err error) {
 		return 0, next, r
 	}
 	return n, next, nil
+}
+
+// strayCR reports whether a CR in b, which is a part of a line, does not end it: who ends
+// lines so has sent all he has.
+func strayCR(b []byte) bool {
+	i := bytes.IndexByte(b, '\r')
+	return i >= 0 && i+1 < len(b)
 }
 
 // beginsRequest reports whether p can begin a request, so that somebody who speaks
