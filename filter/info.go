@@ -30,12 +30,12 @@ type Info struct {
 
 	Received, Sent     uint64        // bytes from and to the downstream peer
 	Duration           time.Duration // set when the connection ended
-	Flags              Flags
-	UpAttempts         uint32    // attempts to connect to a host, failed ones included
-	Depth              uint16    // fixed: internal hops passed so far
-	Shown              bool      // something prints from here, such as an access log: what costs a system call is asked for, too
-	DownClose, UpClose CloseType // how each side came to its close; UpClose 0: there was no upstream side
-	state              connState // of the Conn around this Info
+	Flags              Flags         // set by Raise, which keeps their order
+	UpAttempts         uint32        // attempts to connect to a host, failed ones included
+	Depth              uint16        // fixed: internal hops passed so far
+	Shown              bool          // something prints from here, such as an access log: what costs a system call is asked for, too
+	DownClose, UpClose CloseType     // how each side came to its close; UpClose 0: there was no upstream side
+	state              connState     // of the Conn around this Info
 }
 
 // Extra is the part of an Info that few connections need.
@@ -52,6 +52,8 @@ type Extra struct {
 	UpState   []Entry // %UPSTREAM_FILTER_STATE%: what was shared with the upstream connection
 
 	HTTP *HTTPInfo // of a request; nil: the Info is a connection's
+
+	raised []Flags // in the order of Info.Raise; nil: that of their bits
 
 	onData func(*Conn) error // of Conn.OnData; nil: nothing waits
 }

@@ -56,7 +56,7 @@ func (s *stream) Reply(l filter.LocalReply) *httpmsg.Response {
 		s.conn.closeAfter() // something is wrong with what the client sends (Envoy)
 	}
 	resp := s.NewResponse()
-	s.info.Flags |= l.Flags
+	s.info.Raise(l.Flags)
 	s.extra.Details = l.Details
 	resp.Status = l.Status
 	s.http.Response, s.http.Code, s.http.LocalReplyBody = resp, l.Status, l.Body

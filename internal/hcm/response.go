@@ -184,7 +184,7 @@ func (s *stream) settleLimit() {
 	l := s.struck
 	s.mu.Unlock()
 	if l != nil {
-		s.info.Flags |= l.flags
+		s.info.Raise(l.flags)
 		s.extra.Details = l.details
 	}
 }

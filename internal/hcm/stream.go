@@ -258,21 +258,21 @@ func (s *stream) settleReset() {
 		if e.Code == 0 {
 			return // NO_ERROR: the client has all that it wants
 		}
-		i.Flags |= filter.DownstreamRemoteReset
+		i.Raise(filter.DownstreamRemoteReset)
 		x.Details = "http2.remote_reset"
 	case httpmsg.ProtocolError:
-		i.Flags |= filter.DownstreamProtocolError
+		i.Raise(filter.DownstreamProtocolError)
 		x.Details = e.Details
 	case httpmsg.LocalReset:
 		s.conn.cut.Store(localSide)
-		i.Flags |= filter.DownstreamConnectionTermination
+		i.Raise(filter.DownstreamConnectionTermination)
 		x.Details = "downstream_local_disconnect"
 		if e.Details != "" {
 			x.Details += "(" + e.Details + ")"
 		}
 	default:
 		s.conn.cut.Store(remoteSide)
-		i.Flags |= filter.DownstreamConnectionTermination
+		i.Raise(filter.DownstreamConnectionTermination)
 		x.Details = "downstream_remote_disconnect"
 	}
 }

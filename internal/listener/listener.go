@@ -224,7 +224,7 @@ func input(i *filter.Info) match.Input {
 // as such, but not among the listener's connections (Envoy).
 func (l *Listener) unmatched(c *conn) error {
 	l.stats.noChain.Add(1)
-	c.Info.Flags |= filter.NoRouteFound
+	c.Info.Raise(filter.NoRouteFound)
 	c.Info.More().Details = "filter_chain_not_found"
 	for _, log := range l.logs {
 		log.Log(&c.Info, filter.NotSet)

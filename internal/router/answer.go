@@ -93,7 +93,7 @@ func (a *answer) cut(err error) error {
 	x.charge(f)
 	a.failed = f
 	i := x.stream.Info
-	i.Flags |= f.flags()
+	i.Raise(f.flags())
 	i.More().Details = f.details(true)
 	if f.kind != wasReset {
 		return &httpmsg.ResetError{Reason: httpmsg.LocalReset, Err: err}

@@ -244,14 +244,14 @@ func (x *call) may(wanted bool) bool {
 	}
 	if r.left == 0 {
 		s.retryLimit.Add(1)
-		x.stream.Info.Flags |= filter.UpstreamRetryLimitExceeded
+		x.stream.Info.Raise(filter.UpstreamRetryLimitExceeded)
 		return false
 	}
 	r.left--
 	done, ok := x.cluster.Retry(x.action.High)
 	if !ok {
 		s.overflow.Add(1)
-		x.stream.Info.Flags |= filter.UpstreamOverflow
+		x.stream.Info.Raise(filter.UpstreamOverflow)
 		return false
 	}
 	if rt := x.router.env.Runtime; rt != nil && !rt.Enabled(useKey, 1_000_000) {

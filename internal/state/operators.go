@@ -38,8 +38,8 @@ var commands = map[string]commandSpec{
 	"UPSTREAM_WIRE_BYTES_RECEIVED":   {bare, wire(func(h *filter.HTTPInfo) uint64 { return h.UpWire.Received }, func(m moment) uint64 { return m.Up.Received })},
 	"UPSTREAM_WIRE_BYTES_SENT":       {bare, wire(func(h *filter.HTTPInfo) uint64 { return h.UpWire.Sent }, func(m moment) uint64 { return m.Up.Sent })},
 
-	"RESPONSE_FLAGS":                 {bare, text(func(dst []byte, m moment) []byte { return append(dst, m.Flags.String()...) })},
-	"RESPONSE_FLAGS_LONG":            {bare, text(func(dst []byte, m moment) []byte { return append(dst, m.Flags.Long()...) })},
+	"RESPONSE_FLAGS":                 {bare, text(func(dst []byte, m moment) []byte { return m.AppendFlags(dst) })},
+	"RESPONSE_FLAGS_LONG":            {bare, text(func(dst []byte, m moment) []byte { return m.AppendLongFlags(dst) })},
 	"RESPONSE_CODE_DETAILS":          {argsOptional, codeDetails},
 	"CONNECTION_TERMINATION_DETAILS": {bare, textOf(func(m moment) string { return m.Rest().Termination })},
 	"ACCESS_LOG_TYPE":                {bare, textOf(func(m moment) string { return m.t.String() })},

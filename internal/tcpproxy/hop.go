@@ -172,14 +172,14 @@ func (h *hop) note(e filter.Ending) {
 	case filter.DownstreamReset:
 		i.DownClose = filter.CloseRemoteReset
 	case filter.UpstreamReset:
-		i.Flags |= filter.UpstreamRemoteReset
+		i.Raise(filter.UpstreamRemoteReset)
 		i.UpClose, i.DownClose = filter.CloseRemoteReset, filter.CloseLocalReset
 	case filter.IdleTimeout:
 		h.proxy.stats.idle.Add(1)
 		h.closedFor("tcp_session_idle_timeout")
 	case filter.DurationReached:
 		h.proxy.stats.duration.Add(1)
-		i.Flags |= filter.DurationTimeout
+		i.Raise(filter.DurationTimeout)
 		h.closedFor("max_connection_duration_reached")
 	case filter.DownstreamHighWatermarkReached:
 		h.closedFor(filter.HighWatermarkReason)

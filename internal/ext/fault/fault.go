@@ -15,6 +15,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/ext/nameset"
 )
 
 // Register adds the filter, and what routes say in its place, to a registry.
@@ -31,12 +32,15 @@ func Register(r *extension.Registry) {
 func (x *settings) NewHTTPFilter(env *filter.HTTPEnv) (filter.HTTPFilter, error) {
 	stats := env.HTTP.Scope("fault.")
 	return &fault{
-		own: x, name: env.Name, runtime: env.Runtime, stats: stats,
+		own: x, name: env.Name, runtime: env.Runtime, stats: stats, peers: nameset.Set{Most: mostPeers},
 		delays: stats.Counter("delays_injected"), aborts: stats.Counter("aborts_injected"),
 		rates: stats.Counter("response_rl_injected"), overflow: stats.Counter("faults_overflow"),
 		gauge: stats.Gauge("active_faults"),
 	}, nil
 }
+
+// mostPeers is how many downstream clusters have statistics: clients name them.
+const mostPeers = 1000
 
 // fault is the running filter.
 type fault struct {
@@ -44,6 +48,7 @@ type fault struct {
 	name    string
 	runtime filter.Runtime // nil: there is none
 	stats   filter.Scope
+	peers   nameset.Set // downstream clusters that have statistics of their own
 	active  atomic.Int64
 
 	delays, aborts, rates, overflow filter.Counter
@@ -299,13 +304,13 @@ func (v *victim) slow() uint64 {
 
 func (v *victim) count(c filter.Counter, name string) {
 	c.Add(1)
-	if v.peer != "" {
+	if v.peer != "" && v.peers.Admit(v.peer) {
 		v.stats.Counter(v.peer + "." + name).Add(1)
 	}
 }
 
 // mark tells access logs what was done.
 func (v *victim) mark(flag filter.Flags) {
-	v.stream.Info.Flags |= flag
+	v.stream.Info.Raise(flag)
 	v.stream.Info.MergeMetadata(filter.Metadata{v.name: v.metadata})
 }

@@ -164,7 +164,7 @@ func (s *Stream) ClearRoute() { s.Cleared++ }
 // Reply implements filter.HTTPHost.
 func (s *Stream) Reply(l filter.LocalReply) *httpmsg.Response {
 	s.Local = &l
-	s.Info.Flags |= l.Flags
+	s.Info.Raise(l.Flags)
 	s.Info.Extra.Details = l.Details
 	r := s.NewResponse()
 	r.Status, r.Header = l.Status, l.Header
