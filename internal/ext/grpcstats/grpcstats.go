@@ -3,6 +3,7 @@
 package grpcstats
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/ext/nameset"
 )
 
 var (
@@ -71,13 +73,18 @@ func compile(s *extension.Scope, m *grpcstatsv3.FilterConfig) filter.HTTPFilterF
 
 // NewHTTPFilter implements filter.HTTPFilterFactory.
 func (c *config) NewHTTPFilter(env *filter.HTTPEnv) (filter.HTTPFilter, error) {
-	return &grpcStats{config: c, clusters: env.Clusters}, nil
+	return &grpcStats{config: c, clusters: env.Clusters, names: nameset.Set{Most: mostNames}}, nil
 }
+
+// mostNames is how many methods have statistics of their own where all have: clients name
+// them. The others count like methods that have none.
+const mostNames = 10_000
 
 // grpcStats is the running filter.
 type grpcStats struct {
 	*config
 	clusters filter.Clusters
+	names    nameset.Set // of methods, and of odd outcomes
 }
 
 // WrapHTTP implements filter.HTTPFilter.
@@ -147,7 +154,11 @@ func (f *grpcStats) stats(s *filter.HTTPStream) (in filter.Scope, prefix string)
 	case m == call{}:
 		return c.Stats(), "grpc."
 	}
-	return c.Stats(), "grpc." + m.service + "." + m.method + "."
+	prefix = "grpc." + m.service + "." + m.method + "."
+	if f.listed == nil && !f.names.Admit(prefix) {
+		prefix = "grpc."
+	}
+	return c.Stats(), prefix
 }
 
 // A watch counts one call.
@@ -183,13 +194,18 @@ func (w *watch) respond(resp *httpmsg.Response) {
 	resp.Body = body
 }
 
+const mostStatus = 16 // of those that gRPC has
+
 // outcome counts the status of the call, if it is here.
 func (w *watch) outcome(h httpmsg.Header) {
 	status, ok := h.Lookup("grpc-status")
 	if !ok || w.stats == nil {
 		return
 	}
-	w.count(status, 1)
+	n, err := strconv.Atoi(status)
+	if known := err == nil && n >= 0 && n <= mostStatus && strconv.Itoa(n) == status; known || w.filter.names.Admit(w.prefix+status) {
+		w.count(status, 1)
+	}
 	if status == "0" {
 		w.count("success", 1)
 	} else {
