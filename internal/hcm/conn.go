@@ -26,6 +26,7 @@ type conn struct {
 	idleSince atomic.Int64  // when active became 0
 	lastEnd   atomic.Int64  // when the last request ended
 	requests  atomic.Uint32 // begun so far
+	premature premature
 	cut       atomic.Uint32 // the side that ended it in the middle of requests
 	closes    atomic.Bool   // this side has announced the end
 

@@ -16,7 +16,7 @@ type stats struct {
 	cxLength                                                     filter.Histogram
 
 	rqTotal, rqCompleted, rqEarlyResponse                   filter.Counter
-	rqRxReset, rqTxReset, rqNonRelative                     filter.Counter
+	rqRxReset, rqTxReset, rqNonRelative, rqPremature        filter.Counter
 	rqBadPath, rqRedirectedPath, rqTooLarge, rqNoUpgrade    filter.Counter
 	rqIdle, rqDuration, rqTimeout, rqHeaderTimeout, rqPanic filter.Counter
 	rqActive                                                filter.Gauge
@@ -73,6 +73,7 @@ func (st *stats) requests(s filter.Scope) {
 	st.rqTotal, st.rqCompleted = s.Counter("downstream_rq_total"), s.Counter("downstream_rq_completed")
 	st.rqEarlyResponse = s.Counter("downstream_rq_response_before_rq_complete")
 	st.rqRxReset, st.rqTxReset = s.Counter("downstream_rq_rx_reset"), s.Counter("downstream_rq_tx_reset")
+	st.rqPremature = s.Counter("downstream_rq_too_many_premature_resets")
 	st.rqNonRelative = s.Counter("downstream_rq_non_relative_path")
 	st.rqBadPath = s.Counter("downstream_rq_failed_path_normalization")
 	st.rqRedirectedPath = s.Counter("downstream_rq_redirected_with_normalized_path")
@@ -108,7 +109,7 @@ var unmoved = []string{
 	"downstream_cx_delayed_close_timeout", "downstream_cx_ssl_total", "downstream_cx_http3_total", "downstream_cx_overload_disable_keepalive",
 	"downstream_flow_control_paused_reading_total", "downstream_flow_control_resumed_reading_total",
 	"downstream_rq_http3_total", "downstream_rq_rejected_via_ip_detection", "downstream_rq_overload_close",
-	"downstream_rq_too_many_premature_resets", "rs_too_large", "tracing.client_enabled", "tracing.health_check",
+	"rs_too_large", "tracing.client_enabled", "tracing.health_check",
 	"tracing.not_traceable", "tracing.random_sampling", "tracing.service_forced",
 }
 

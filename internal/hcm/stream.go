@@ -239,6 +239,7 @@ func (s *stream) settle() {
 		s.http.DownWire = w.Wire()
 	}
 	s.settleReset()
+	s.conn.judge(now, s.http.Code != 0)
 	st.rqActive.Add(-1)
 	st.rqTime.Record(uint64(now.Milliseconds()))
 	if s.upgraded {
@@ -267,7 +268,11 @@ func (s *stream) settleReset() {
 		s.conn.cut.Store(localSide)
 		i.Raise(filter.DownstreamConnectionTermination)
 		x.Details = "downstream_local_disconnect"
-		if e.Details != "" {
+		switch e.Details {
+		case "":
+		case prematureResets:
+			x.Details = e.Details
+		default:
 			x.Details += "(" + e.Details + ")"
 		}
 	default:

@@ -5,10 +5,8 @@ import "time"
 // A budget bounds what a peer can do that costs it little and this side more. It is the
 // reader's own.
 type budget struct {
-	empty      int    // frames in a row
-	priorities uint64 // frames, since the beginning
-	windows    uint64
-	settings   uint64
+	empty    int    // frames in a row
+	settings uint64 // frames, since the beginning
 
 	resets  float64 // that may still come; a server's
 	rate    float64 // of resets that are allowed again, per second; 0: they are not counted
@@ -28,23 +26,32 @@ func (b *budget) payload(c *conn, n int, end bool) error {
 	return nil
 }
 
-func (b *budget) priority(c *conn) error {
-	b.priorities++
-	if most := uint64(c.o.MaxPriorityFrames) * (1 + c.streamsOpened()); b.priorities > most {
+// scheduling counts frames that a peer may send for its streams without sending or taking
+// content: so many for each stream that is open, as in Envoy, whose counts never go down.
+// Here a stream that has left takes with it what was allowed for it, or a connection that
+// lasts would run out of them. It is guarded by mu.
+type scheduling struct{ priorities, windows int }
+
+func (n *scheduling) forget(o *Options) {
+	n.priorities = max(n.priorities-o.MaxPriorityFrames, 0)
+	n.windows = max(n.windows-2, 0)
+}
+
+func (c *conn) countPriority() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scheduling.priorities++
+	if c.scheduling.priorities > c.o.MaxPriorityFrames*(1+len(c.streams)) {
 		return flood(detailInbound, "too many PRIORITY frames", statPriority)
 	}
 	return nil
 }
 
-func (b *budget) windowUpdate(c *conn) error {
-	b.windows++
-	if b.windows <= 5 {
-		return nil
-	}
-	c.mu.Lock()
-	most := 5 + 2*(c.opened+uint64(c.o.MaxWindowUpdates)*c.dataFrames)
-	c.mu.Unlock()
-	if b.windows > most {
+// countWindow counts WINDOW_UPDATE. It holds mu.
+func (c *conn) countWindow() error {
+	c.scheduling.windows++
+	most := 5 + 2*(uint64(len(c.streams))+uint64(c.o.MaxWindowUpdates)*c.dataFrames)
+	if uint64(c.scheduling.windows) > most {
 		return flood(detailInbound, "too many WINDOW_UPDATE frames", statWindowUpdate)
 	}
 	return nil

@@ -61,6 +61,7 @@ type conn struct {
 	taken       uint32    // the highest one that the server looked at
 	dataFrames  uint64    // sent
 	opened      uint64    // streams, since the beginning
+	scheduling  scheduling
 	ended       bool
 	why         *httpmsg.ResetError // once ended; nil: in order
 	linger      bool                // wait for the peer to close before this side does

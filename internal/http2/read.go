@@ -263,7 +263,7 @@ func (c *conn) priorityFrame(h frameHeader, p []byte) error {
 	if h.stream == 0 {
 		return violation(xhttp2.ErrCodeProtocol, "PRIORITY on stream 0")
 	}
-	if err := c.budget.priority(c); err != nil {
+	if err := c.countPriority(); err != nil {
 		return err
 	}
 	text, code := "", xhttp2.ErrCodeProtocol

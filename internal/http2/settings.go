@@ -115,12 +115,12 @@ func (c *conn) windowFrame(h frameHeader, p []byte) error {
 	if len(p) != 4 {
 		return violation(xhttp2.ErrCodeFrameSize, "WINDOW_UPDATE of a wrong size")
 	}
-	if err := c.budget.windowUpdate(c); err != nil {
-		return err
-	}
 	n := int64(binary.BigEndian.Uint32(p) & maxWindow)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.countWindow(); err != nil {
+		return err
+	}
 	if h.stream == 0 {
 		return c.widen(n)
 	}

@@ -68,6 +68,7 @@ func (s *stream) leave(how closeKind) {
 	s.listed = false
 	delete(s.c.streams, s.id)
 	s.c.closed.add(s.id, how)
+	s.c.scheduling.forget(&s.c.o)
 	s.c.o.Stats.active(-1)
 	s.c.side.left(s)
 }
