@@ -169,7 +169,7 @@ func TestFullClose(t *testing.T) {
 		if got, end, reset := f.state(); got != "question" || !end || reset != nil {
 			t.Errorf("the far side got %q, %v, %v", got, end, reset)
 		}
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		if _, _, reset := f.state(); reset == nil {
 			t.Error("the tunnel stays open")

@@ -191,10 +191,11 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 }
 
 // perRequest are the stats that lengths of times in headers decide, and whether the next
-// request comes before the connection of the last one is free again; perConnection those
+// request comes before the connection of the last one is free again, and who of two that
+// both close comes first; perConnection those
 // that the client's choice of connections does.
 var (
-	perRequest    = regexp.MustCompile(`_bytes_total$|^cluster\..*\.upstream_(cx_(active|total|http1_total)|rq_pending_total)$`)
+	perRequest    = regexp.MustCompile(`_bytes_total$|^cluster\..*\.upstream_(cx_(active|total|http1_total)|rq_pending_total)$|downstream_cx_destroy_(local|remote)$`)
 	perConnection = regexp.MustCompile(`_cx_|pending|streams_active`)
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
-	"github.com/ginnel/ginnel/internal/ext/nameset"
+	"github.com/ginnel/ginnel/internal/nameset"
 )
 
 // Register adds the filter, and what routes say in its place, to a registry.

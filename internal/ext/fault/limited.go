@@ -48,7 +48,7 @@ func (l *limited) Next() ([]byte, error) {
 		return nil, l.err
 	}
 	if l.fill(); l.tokens == 0 {
-		time.Sleep(time.Until(l.filled.Add(slice)))
+		<-time.After(time.Until(l.filled.Add(slice)))
 		l.fill()
 	}
 	n := min(len(l.piece), max(l.tokens, 1)*l.perSlice)

@@ -13,7 +13,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
-	"github.com/ginnel/ginnel/internal/ext/nameset"
+	"github.com/ginnel/ginnel/internal/nameset"
 )
 
 var (

@@ -197,6 +197,12 @@ func (s *Stream) OnReset(f func(*httpmsg.ResetError)) {
 // OnEnd implements filter.HTTPHost.
 func (s *Stream) OnEnd(f func()) { s.ends = append(s.ends, f) }
 
+// Wait implements filter.HTTPHost.
+func (s *Stream) Wait() {}
+
+// Resume implements filter.HTTPHost.
+func (s *Stream) Resume() {}
+
 // Upgraded implements filter.HTTPHost.
 func (s *Stream) Upgraded() {}
 
