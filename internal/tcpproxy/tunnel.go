@@ -89,7 +89,6 @@ func (h *hop) openTunnel(t target) error {
 		x.Release()
 		return err
 	}
-	h.keep(state.TunnelHeadersKey, h.proxy.config.Tunnel.KeepHeaders, resp)
 	h.Connected(&tunnelConn{hop: h, stream: x, conn: tunnel.Open(tunnel.Exchange{
 		Writer: x, Body: resp.Body, Ended: func(trailer httpmsg.Header) { h.tunnelEnded(x, trailer) },
 	}, h.Limits().BufferBytes)})
@@ -145,6 +144,9 @@ func (h *hop) consent(x filter.UpstreamStream) (*httpmsg.Response, error) {
 			return nil, h.refusedTunnel(err)
 		case resp.Informational():
 			continue
+		}
+		h.keepHeaders(resp)
+		switch {
 		case x.Protocol() == httpmsg.HTTP2 && (resp.Status != 200 || resp.Body == nil), resp.Status/100 != 2:
 			x.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 			h.conn.Info.More().UpFailure = fmt.Sprintf("tunnel_response:%d", resp.Status)
@@ -176,13 +178,14 @@ func (h *hop) request() *httpmsg.Request {
 // noBody marks a request whose body is sent by hand.
 type noBody struct{ httpmsg.Body }
 
-// keep writes the response's headers, or its trailers, into the connection's filter state.
-func (h *hop) keep(key string, wanted bool, resp *httpmsg.Response) {
-	if !wanted {
+// keepHeaders writes the response's headers into the connection's filter state, where that
+// is configured; those of a refusal, too.
+func (h *hop) keepHeaders(resp *httpmsg.Response) {
+	if !h.proxy.config.Tunnel.KeepHeaders {
 		return
 	}
 	all := append(httpmsg.Header{{Name: ":status", Value: fmt.Sprint(resp.Status)}}, resp.Header...)
-	h.conn.Info.State.Set(filter.Entry{Name: key, Object: state.NewHeaders(all)})
+	h.conn.Info.State.Set(filter.Entry{Name: state.TunnelHeadersKey, Object: state.NewHeaders(all)})
 }
 
 func (h *hop) tunnelEnded(x filter.UpstreamStream, trailer httpmsg.Header) {
