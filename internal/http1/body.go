@@ -179,7 +179,9 @@ func (b *body) here() bool {
 	if b.done.Load() {
 		return true
 	}
-	b.mu.Lock()
+	if !b.mu.TryLock() {
+		return false // somebody waits for it in Next
+	}
 	defer b.mu.Unlock()
 	return b.stopped.Load() == nil && b.kind == byLength && b.state == inData && b.left <= int64(b.in.buffered())
 }
