@@ -95,6 +95,12 @@ type HTTPHost interface {
 	// tunnel whose response ended in order: there the client may go on sending, and the
 	// stream lasts until f has returned.
 	OnEnd(f func())
+	// Wait tells that the stream's goroutine is about to wait and that until it has called
+	// Resume nobody touches Info, Request or the response: what is written from time to
+	// time about the request, as periodic access log entries, is written then. Who does
+	// not call it only makes them late.
+	Wait()
+	Resume()
 	// Upgraded tells that the stream has become a tunnel: limits on messages hold no more.
 	Upgraded()
 	// StopRequest gives up what is left of the request, as httpmsg.Responder does: of a

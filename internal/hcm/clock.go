@@ -35,7 +35,7 @@ func (c *conn) arm(at time.Duration) {
 // tick does what is due and sets the timer for what comes next.
 func (c *conn) tick() {
 	now := c.since()
-	var over []expired
+	var over, entries []expired
 	c.mu.Lock()
 	if c.finished {
 		c.mu.Unlock()
@@ -48,12 +48,18 @@ func (c *conn) tick() {
 			over = append(over, expired{s, s.turn, l})
 			at = now + s.flushLimit()
 		}
-		c.due = min(c.due, at)
+		if s.passEntry(now) {
+			entries = append(entries, expired{stream: s, turn: s.turn})
+		}
+		c.due = min(c.due, at, s.nextEntry())
 	}
 	do := c.overdue(now)
 	c.due = max(min(c.due, c.next()), now+time.Millisecond)
 	c.timer.Reset(c.due - now)
 	c.mu.Unlock()
+	for _, e := range entries {
+		e.stream.callEntry(e.turn)
+	}
 	for _, e := range over {
 		e.stream.strike(e.turn, e.limit)
 	}

@@ -34,7 +34,7 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 		return false
 	}
 	if body == nil {
-		err = s.w.Flush()
+		err = s.flushOut()
 	} else {
 		err = s.copyBody(body)
 	}
@@ -97,7 +97,7 @@ func (s *stream) reset(err error) {
 // copyBody sends the body of the response, and its trailers.
 func (s *stream) copyBody(body httpmsg.Body) error {
 	if !body.Ready() {
-		if err := s.w.Flush(); err != nil {
+		if err := s.flushOut(); err != nil {
 			return s.broken(err)
 		}
 	}
@@ -119,12 +119,18 @@ func (s *stream) copyBody(body httpmsg.Body) error {
 			return nil
 		}
 		if !body.Ready() {
-			if err := s.w.Flush(); err != nil {
+			if err := s.flushOut(); err != nil {
 				return s.broken(err)
 			}
 		}
-		s.logPeriodic()
 	}
+}
+
+// flushOut sends what was held back; the client may let that wait.
+func (s *stream) flushOut() error {
+	s.Wait()
+	defer s.Resume()
+	return s.w.Flush()
 }
 
 // keepTrailer keeps the lines for the log, which is written when those of an upstream are
@@ -144,7 +150,10 @@ func (s *stream) write(p []byte, ended bool, trailer httpmsg.Header) error {
 		s.rearm()
 	}
 	if len(p) > 0 || ended && len(trailer) == 0 {
-		if err := s.w.WriteData(p, ended && len(trailer) == 0); err != nil {
+		s.Wait()
+		err := s.w.WriteData(p, ended && len(trailer) == 0)
+		s.Resume()
+		if err != nil {
 			return err
 		}
 		s.info.Sent += uint64(len(p))

@@ -35,8 +35,8 @@ type stream struct {
 	trailer   httpmsg.Header   // of the response; its lines are kept from stream to stream
 	routed    string           // the authority that routes go by; "": the request's
 	ends      []func()         // of OnEnd
-	logged    time.Duration    // when the last periodic entry was, since the start
-	upgraded  bool             // counted among the upgrades
+	periodic  periodic
+	upgraded  bool // counted among the upgrades
 	onReset   func(*httpmsg.ResetError)
 
 	idle, longest atomic.Int64 // limits of this stream; 0: none
@@ -84,6 +84,7 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 	s.struckAt.Store(0)
 	s.tunnelled.Store(false)
 	s.touched.Store(int64(s.begun))
+	s.beginPeriodic()
 	s.mu.Lock()
 	s.turn++
 	s.over, s.committed, s.watched, s.struck, s.gone = false, false, false, nil, nil
@@ -97,6 +98,7 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 
 func (c *conn) enter(s *stream) {
 	_, at := s.earliest()
+	at = min(at, s.nextEntry())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.next = c.streams; s.next != nil {
@@ -154,6 +156,7 @@ func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
 func (s *stream) guarded(answer func() (*httpmsg.Response, error)) (resp *httpmsg.Response, err error) {
 	defer func() {
 		if p := recover(); p != nil {
+			s.Resume()
 			s.conn.service.stats.rqPanic.Add(1)
 			if log := s.conn.service.env.Log; log != nil {
 				log.Error("a filter panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -208,6 +211,7 @@ func (s *stream) end() {
 	s.conn.leave(s)
 	s.settle()
 	s.log(filter.DownstreamEnd)
+	s.endPeriodic()
 	s.release()
 }
 
@@ -289,7 +293,7 @@ func (s *stream) release() {
 	s.ends = s.ends[:0]
 	s.forgetResponse()
 	clear(s.trailer)
-	s.route, s.routed, s.looked, s.chance, s.upgraded, s.logged = nil, "", false, 0, false, 0
+	s.route, s.routed, s.looked, s.chance, s.upgraded = nil, "", false, 0, false
 	s.body.end()
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 	s.handed.Request, s.query = nil, route.Query{}

@@ -30,7 +30,13 @@ func (a *answer) Next() ([]byte, error) {
 	if a.body == nil {
 		return nil, io.EOF
 	}
+	s := a.call.stream
+	s.Wait()
 	p, err := a.body.Next()
+	s.Resume()
+	if u, ok := a.try.up.(*tunnel); ok {
+		u.note()
+	}
 	switch err {
 	case nil:
 		if http := a.call.stream.Info.HTTP(); http.UpstreamFirstBody == 0 {
@@ -116,7 +122,9 @@ func (x *call) end() {
 	if x.tee != nil {
 		x.tee.end()
 	}
+	x.stream.Wait()
 	x.senders.Wait()
+	x.stream.Resume()
 	stop()
 	x.stream.OnReset(nil)
 	if x.retry != nil && x.retry.done != nil {
@@ -137,6 +145,9 @@ func (x *call) settle(t *try) { x.measure(t, x.stream.Info.HTTP()) }
 // measure adds what t has sent and received to what is known of the request.
 func (x *call) measure(t *try, http *filter.HTTPInfo) {
 	http.UpWire.Add(t.up.Wire())
+	if u, ok := t.up.(*tunnel); ok {
+		u.note()
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t.source.sent != 0 {

@@ -503,11 +503,14 @@ func queryOf(c *client) *route.Query {
 	return &route.Query{Request: c.stream.Request, Info: c.stream.Info, Runtime: noRuntime{}}
 }
 
+func (c *client) Wait()   {}
+func (c *client) Resume() {}
+
 func (c *client) ClearRoute() { c.found, c.cleared = nil, true }
 
 func (c *client) Reply(l filter.LocalReply) *httpmsg.Response {
 	i := c.stream.Info
-	i.Flags |= l.Flags
+	i.Raise(l.Flags)
 	i.More().Details = l.Details
 	r := &httpmsg.Response{Status: l.Status, Header: l.Header}
 	if l.Body != "" {

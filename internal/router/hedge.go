@@ -48,15 +48,19 @@ func (x *call) race() (*httpmsg.Response, error) {
 	r.start(&x.first)
 	gone := x.waits()
 	for {
+		x.stream.Wait()
 		select {
 		case o := <-r.results:
+			x.stream.Resume()
 			r.running--
 			if resp, err, done := r.judge(o); done {
 				return resp, err
 			}
 		case <-x.slow:
+			x.stream.Resume()
 			r.hedge()
 		case <-r.pause:
+			x.stream.Resume()
 			r.pause = nil
 			t, f := x.renew(failure{kind: tryTimeout})
 			if f.kind != noFailure {
@@ -64,6 +68,7 @@ func (x *call) race() (*httpmsg.Response, error) {
 			}
 			r.start(t)
 		case <-gone:
+			x.stream.Resume()
 			return r.lose(failure{kind: x.struck()})
 		}
 	}

@@ -271,6 +271,8 @@ func (x *call) backOff() failure {
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	x.stream.Wait()
+	defer x.stream.Resume()
 	select {
 	case <-timer.C:
 		return failure{}

@@ -244,7 +244,7 @@ func (t *try) sends() {
 func (t *try) read() (*httpmsg.Response, failure) {
 	x := t.call
 	for {
-		r, err := t.up.ReadResponse()
+		r, err := t.await()
 		if err != nil {
 			return nil, t.judge(err, resetFailure)
 		}
@@ -258,6 +258,16 @@ func (t *try) read() (*httpmsg.Response, failure) {
 			return nil, failure{kind: clientGone}
 		}
 	}
+}
+
+// await waits for a head. Tries of a race have goroutines of their own, which do not speak
+// for the stream's.
+func (t *try) await() (*httpmsg.Response, error) {
+	if s := t.call.stream; !t.call.hedged {
+		s.Wait()
+		defer s.Resume()
+	}
+	return t.up.ReadResponse()
 }
 
 // drop gives up the use of t.up; the last one releases it.

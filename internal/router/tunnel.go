@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,10 +25,12 @@ type tunnel struct {
 	head     []byte // what goes before the bytes; nil: nothing
 	response httpmsg.Response
 
-	chunk   *pipe.Chunk // whose bytes are in use; nil: none
-	buf     *[]byte     // likewise; nil: none
-	ended   bool        // the host has ended its direction
-	written bool        // this side has ended its own
+	chunk          *pipe.Chunk // whose bytes are in use; nil: none
+	buf            *[]byte     // likewise; nil: none
+	received, sent atomic.Uint64
+
+	ended   bool // the host has ended its direction
+	written bool // this side has ended its own
 }
 
 // tunnelBytes is how much is read at once.
@@ -104,7 +107,7 @@ func (u *tunnel) WriteData(p []byte, end bool) error {
 	if len(p) > 0 {
 		n, err := u.stream.Write(p)
 		u.conn.Moved(0, uint64(n))
-		u.info.Up.Sent += uint64(n)
+		u.sent.Add(uint64(n))
 		if err != nil {
 			return broken(err)
 		}
@@ -142,7 +145,7 @@ func (u *tunnel) Next() ([]byte, error) {
 	u.free()
 	p, err := u.next()
 	u.conn.Moved(uint64(len(p)), 0)
-	u.info.Up.Received += uint64(len(p))
+	u.received.Add(uint64(len(p)))
 	switch {
 	case err == nil:
 		return p, nil
@@ -255,8 +258,11 @@ func (u *tunnel) Protocol() httpmsg.Protocol { return 0 }
 
 // Wire implements filter.UpstreamStream.
 func (u *tunnel) Wire() filter.HTTPBytes {
-	return filter.HTTPBytes{Received: u.info.Up.Received, Sent: u.info.Up.Sent}
+	return filter.HTTPBytes{Received: u.received.Load(), Sent: u.sent.Load()}
 }
+
+// note writes the bytes so far to the Info, which its owner does.
+func (u *tunnel) note() { u.info.Up.Received, u.info.Up.Sent = u.received.Load(), u.sent.Load() }
 
 // Outcome implements filter.UpstreamStream: the cluster knows of connections itself.
 func (u *tunnel) Outcome(int, *httpmsg.ResetError) {}
