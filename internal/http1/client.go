@@ -19,6 +19,7 @@ type Client struct {
 	busy     bool
 	draining bool
 	over     bool
+	hungUp   bool   // the server has ended its direction, or more
 	told     events // what the owner shall hear, or has heard of what is told once
 	pending  events
 	telling  bool
@@ -126,9 +127,12 @@ func (c *Client) takeIdle() bool {
 	return true
 }
 
-// hangup is called when the server has ended its direction, or the connection. An
-// exchange that is under way finds out when it reads that far.
+// hangup is called, once, when the server has ended its direction, or the connection. An
+// exchange that is under way may have all that it reads already: release looks then.
 func (c *Client) hangup() {
+	c.mu.Lock()
+	c.hungUp = true
+	c.mu.Unlock()
 	if c.takeIdle() {
 		go c.end(&httpmsg.ResetError{Reason: httpmsg.ConnectionTermination})
 	}
@@ -147,7 +151,8 @@ func (c *Client) release(reuse bool, why *httpmsg.ResetError) {
 		c.in.rest()
 	}
 	c.mu.Lock()
-	reuse = reuse && !c.draining && !c.over
+	gone := reuse && c.hungUp
+	reuse = reuse && !gone && !c.draining && !c.over
 	if reuse {
 		c.busy = false
 	}
@@ -156,6 +161,8 @@ func (c *Client) release(reuse bool, why *httpmsg.ResetError) {
 	case reuse:
 		c.tell(changed, nil)
 		return
+	case gone:
+		why = &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
 	case why == nil:
 		why = &httpmsg.ResetError{Reason: httpmsg.LocalReset}
 	}

@@ -403,6 +403,42 @@ func TestWatchedConnection(t *testing.T) {
 	}
 }
 
+// TestHangupUnderWay: a server that ends the connection behind its response, without
+// saying so in it, may do so before the exchange is released.
+func TestHangupUnderWay(t *testing.T) {
+	for _, kind := range []string{"pipe", "socket"} {
+		t.Run(kind, func(t *testing.T) {
+			cc, sc := pairs[kind](t)
+			own, watch := newOwner(), &hangups{}
+			c := NewClient(cc, &ClientOptions{Hangups: watch}, own)
+			x := exchangeOf(t, c)
+			go func() {
+				_, _ = sc.Read(make([]byte, 1000))
+				_, _ = io.WriteString(sc, okResponse)
+				_ = sc.Close()
+			}()
+			mustSend(t, x, true)
+			mustRead(t, x, "ok")
+			watch.f()
+			x.Release()
+			if c.Room() != 0 {
+				t.Fatal("the connection is kept")
+			}
+			if why := <-own.closed; why.Reason != httpmsg.ConnectionTermination {
+				t.Error(why)
+			}
+		})
+	}
+}
+
+// hangups keeps the function that it is given.
+type hangups struct{ f func() }
+
+func (h *hangups) Watch(_ filter.Stream, f func()) (stop func()) {
+	h.f = f
+	return func() {}
+}
+
 // TestRefusedUpgrade: the connection of a tunnel that was refused ends in order, and is
 // not used again.
 func TestRefusedUpgrade(t *testing.T) {
