@@ -270,6 +270,9 @@ func (x *exchange) readHead() (int, error) {
 		}
 		from = next
 		if err := in.fill(); err != nil {
+			if err == io.EOF && len(p) > 0 {
+				return 0, x.refuse(errCutHead)
+			}
 			return 0, x.unanswered(err)
 		}
 	}

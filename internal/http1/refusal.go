@@ -48,6 +48,7 @@ var (
 	errConnection    = &refusal{400, "http1.connection_header_rejected", "connection names what it may not"}
 	errChunk         = &refusal{400, "http1.codec_error", "malformed chunk"}
 	errChunkOverhead = &refusal{400, "http1.codec_error", "chunks of hardly any data"}
+	errCutHead       = &refusal{502, "http1.codec_error", "a head that ends in its middle"}
 	errStatus        = &refusal{502, "http1.codec_error", "malformed status line"}
 	errUpgraded      = &refusal{502, "http1.codec_error", "101 that nobody asked for"}
 	errUnasked       = &refusal{502, "http1.codec_error", "bytes that nobody asked for"}

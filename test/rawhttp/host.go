@@ -16,11 +16,11 @@ import (
 // A host is the upstream: it records every request that arrives whole, and answers with
 // the target, or with the bytes that a test has put under the target.
 type host struct {
-	ln      net.Listener
-	wg      sync.WaitGroup
-	answers map[string]string
+	ln net.Listener
+	wg sync.WaitGroup
 
 	mu    sync.Mutex
+	next  *answer // to the next requests for "answer"
 	seen  []request
 	conns map[net.Conn]bool
 	count int // connections so far
@@ -32,14 +32,13 @@ type request struct {
 	conn int
 }
 
-// newHost listens until t ends. answers are raw responses by target; one that ends with
-// closing has the connection closed behind it.
-func newHost(t testing.TB, answers map[string]string) *host {
+// newHost listens until t ends.
+func newHost(t testing.TB) *host {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{ln: ln, answers: answers, conns: make(map[net.Conn]bool)}
+	h := &host{ln: ln, conns: make(map[net.Conn]bool)}
 	h.wg.Go(h.accept)
 	t.Cleanup(h.close)
 	return h
@@ -93,27 +92,57 @@ func (h *host) take() []request {
 func (h *host) serve(c net.Conn, id int) {
 	r := bufio.NewReaderSize(c, 64<<10)
 	for {
-		m, err := readMessage(r)
-		if err != nil {
-			return
-		}
-		h.mu.Lock()
-		h.seen = append(h.seen, request{m.String(), id})
-		h.mu.Unlock()
-		method, rest, _ := strings.Cut(m.start, " ")
-		target, _, _ := strings.Cut(rest, " ")
-		answer, ok := h.answers[target]
-		if !ok {
-			answer = fmt.Sprintf("HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n", len(target))
-			if method != "HEAD" {
-				answer += target
-			}
-		}
-		text, last := strings.CutSuffix(answer, closing)
-		if _, err := io.WriteString(c, text); err != nil || last {
+		if !h.serveOne(c, r, id) {
 			return
 		}
 	}
+}
+
+// serveOne answers a request, and reports whether the connection goes on.
+func (h *host) serveOne(c net.Conn, r *bufio.Reader, id int) bool {
+	var m message
+	header, err := m.readHead(r)
+	if err != nil {
+		return false
+	}
+	text, early := h.answerTo(m.start)
+	if !early && m.readBody(r, header) != nil {
+		return false
+	}
+	h.mu.Lock()
+	h.seen = append(h.seen, request{m.String(), id})
+	h.mu.Unlock()
+	text, last := strings.CutSuffix(text, closing)
+	if _, err := io.WriteString(c, text); err != nil || last {
+		return false
+	}
+	return !early || m.readBody(r, header) == nil
+}
+
+// answer sets what is answered to who asks for "answer".
+func (h *host) answer(a *answer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.next = a
+}
+
+// answerTo is what is answered to a request line, and whether before the body is read.
+func (h *host) answerTo(start string) (text string, early bool) {
+	method, rest, _ := strings.Cut(start, " ")
+	target, _, _ := strings.Cut(rest, " ")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.next != nil && strings.Contains(target, "answer") {
+		return h.next.text, h.next.early
+	}
+	text = fmt.Sprintf("HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n", len(target))
+	switch method {
+	case "HEAD":
+		return text, false
+	case "CONNECT":
+		return "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n", false
+	}
+	return text + target, false
 }
 
 // A message is a request as a lenient parser reads it.
@@ -136,29 +165,30 @@ func (m *message) String() string {
 	return strings.Join(append(out, m.trailer...), " ")
 }
 
-func readMessage(r *bufio.Reader) (m message, err error) {
+func (m *message) readHead(r *bufio.Reader) (h textproto.MIMEHeader, err error) {
 	if m.start, err = readLine(r); err != nil {
-		return m, err
+		return nil, err
 	}
-	h, err := readFields(r)
-	if err != nil {
-		return m, err
-	}
+	h, err = readFields(r)
 	m.fields = list(h, "")
+	return h, err
+}
+
+func (m *message) readBody(r *bufio.Reader, h textproto.MIMEHeader) error {
 	switch {
 	case h.Get("transfer-encoding") != "":
-		return m, m.readChunks(r)
+		return m.readChunks(r)
 	case h.Get("content-length") != "":
-		n, err := strconv.Atoi(h.Get("content-length"))
+		n, err := strconv.ParseUint(h.Get("content-length"), 10, 31)
 		if err != nil {
-			return m, err
+			return err
 		}
 		b := make([]byte, n)
 		_, err = io.ReadFull(r, b)
 		m.body = string(b)
-		return m, err
+		return err
 	}
-	return m, nil
+	return nil
 }
 
 func (m *message) readChunks(r *bufio.Reader) error {

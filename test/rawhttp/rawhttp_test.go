@@ -10,16 +10,13 @@ import (
 // A row is what a subject made of an input or an answer.
 type row struct{ got, saw string }
 
-// refusals are how the host answers CONNECT.
-var refusals = map[string]string{"h:1": "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n"}
-
 // TestInputs requires ginnel's column, and prints those of the peers beside it.
 func TestInputs(t *testing.T) {
-	own := send(ginnel(t, refusals))
+	own := send(ginnel(t))
 	table := map[string][]row{"ginnel": own}
 	names := []string{"ginnel"}
 	if !testing.Short() {
-		for _, p := range peers(t, refusals) {
+		for _, p := range peers(t) {
 			t.Run(p.name, func(t *testing.T) { table[p.name] = send(p) })
 			names = append(names, p.name)
 		}
@@ -37,6 +34,82 @@ func TestInputs(t *testing.T) {
 		list = append(list, in.name)
 	}
 	t.Log(printed(list, names, table))
+}
+
+// TestAnswers requires ginnel's column for what hosts answer, and that it uses no
+// connection to a host again that is in doubt.
+func TestAnswers(t *testing.T) {
+	own := receive(ginnel(t))
+	table := map[string][]row{"ginnel": own}
+	names := []string{"ginnel"}
+	if !testing.Short() {
+		for _, p := range peers(t) {
+			t.Run(p.name, func(t *testing.T) { table[p.name] = receive(p) })
+			names = append(names, p.name)
+		}
+	}
+	var list []string
+	for i, a := range answers {
+		list = append(list, a.name)
+		want := row{a.want, "not used again"}
+		if a.reused {
+			want.saw = "used again"
+		}
+		if own[i] != want {
+			t.Errorf("%s: %s, connection %s; want %s, %s", a.name, own[i].got, own[i].saw, want.got, want.saw)
+		}
+		if envoy := table["envoy"]; envoy != nil && a.differs == "" && envoy[i] != own[i] {
+			t.Errorf("%s: Envoy: %s, connection %s: no row of docs/differences.md is named", a.name, envoy[i].got, envoy[i].saw)
+		}
+	}
+	t.Log(printed(list, names, table))
+}
+
+// receive has the host of a subject answer with all answers, and another client ask
+// for something else after each.
+func receive(s *subject) (rows []row) {
+	for i := range answers {
+		a := &answers[i]
+		at := a.at
+		if at == "" {
+			at = "plain"
+		}
+		network, addr := s.listener(at)
+		if network == "" {
+			rows = append(rows, row{})
+			continue
+		}
+		s.host.answer(a)
+		got := ask(network, addr, a.request(), max(a.n, 1), s.patience)
+		seen := s.host.take()
+		// A connection is there for others a moment after its answer is.
+		for range 10 {
+			if after := ask(network, addr, second, 1, s.patience); after != ok {
+				got += ", then " + after
+				break
+			}
+			if seen = append(seen, s.host.take()...); !a.reused || reuse(seen) == "used again" {
+				break
+			}
+		}
+		s.host.answer(nil)
+		rows = append(rows, row{got, reuse(seen)})
+	}
+	return rows
+}
+
+// reuse tells whether a connection of the first request served one for something else.
+func reuse(seen []request) string {
+	asked := make(map[int]bool)
+	for _, r := range seen {
+		switch {
+		case strings.Contains(r.text, "answer"):
+			asked[r.conn] = true
+		case asked[r.conn]:
+			return "used again"
+		}
+	}
+	return "not used again"
 }
 
 // send has a subject answer all inputs.
@@ -104,9 +177,15 @@ func TestDifferencesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, in := range inputs {
-		if in.differs != "" && !strings.Contains(string(text), "| `"+in.differs+"` |") {
-			t.Errorf("%s: docs/differences.md has no row `%s`", in.name, in.differs)
+	check := func(name, slug string) {
+		if slug != "" && !strings.Contains(string(text), "| `"+slug+"` |") {
+			t.Errorf("%s: docs/differences.md has no row `%s`", name, slug)
 		}
+	}
+	for _, in := range inputs {
+		check(in.name, in.differs)
+	}
+	for _, a := range answers {
+		check(a.name, a.differs)
 	}
 }

@@ -75,22 +75,22 @@ const (
 )
 
 // started runs bin, a ginnel or an Envoy.
-func started(t testing.TB, name, bin string, answers map[string]string, patience time.Duration) *subject {
-	h := newHost(t, answers)
+func started(t testing.TB, name, bin string, patience time.Duration) *subject {
+	h := newHost(t)
 	p := proxy.Start(t, bin, config(h.port()))
 	return &subject{name, h, func(l string) (string, string) { return "tcp", p.Addr(l) }, patience}
 }
 
-func ginnel(t testing.TB, answers map[string]string) *subject {
-	return started(t, "ginnel", proxy.Build(t), answers, patient)
+func ginnel(t testing.TB) *subject {
+	return started(t, "ginnel", proxy.Build(t), patient)
 }
 
 // peers starts what is installed of the others, and says what is not.
-func peers(t testing.TB, answers map[string]string) (all []*subject) {
+func peers(t testing.TB) (all []*subject) {
 	bin, err := oracle.Find(*envoyFrom, t.TempDir())
 	switch {
 	case err == nil:
-		all = append(all, started(t, "envoy", bin, answers, impatient))
+		all = append(all, started(t, "envoy", bin, impatient))
 	case errors.Is(err, oracle.ErrNone):
 		t.Log(err)
 	default:
@@ -98,14 +98,14 @@ func peers(t testing.TB, answers map[string]string) (all []*subject) {
 	}
 	for _, peer := range []struct {
 		name  string
-		start func(t testing.TB, bin string, answers map[string]string) *subject
+		start func(t testing.TB, bin string) *subject
 	}{{"nginx", nginx}, {"haproxy", haproxy}} {
 		bin, err := exec.LookPath(peer.name)
 		if err != nil {
 			t.Logf("no %s: %v", peer.name, err)
 			continue
 		}
-		all = append(all, peer.start(t, bin, answers))
+		all = append(all, peer.start(t, bin))
 	}
 	return all
 }
@@ -125,8 +125,8 @@ http {
 }
 `
 
-func nginx(t testing.TB, bin string, answers map[string]string) *subject {
-	h := newHost(t, answers)
+func nginx(t testing.TB, bin string) *subject {
+	h := newHost(t)
 	dir := socketDir(t)
 	file := filepath.Join(dir, "nginx.conf")
 	text := strings.ReplaceAll(nginxConfig, "unix:nginx.sock", "unix:"+filepath.Join(dir, "nginx.sock"))
@@ -149,8 +149,8 @@ backend up
     server up 127.0.0.1:%d
 `
 
-func haproxy(t testing.TB, bin string, answers map[string]string) *subject {
-	h := newHost(t, answers)
+func haproxy(t testing.TB, bin string) *subject {
+	h := newHost(t)
 	dir := socketDir(t)
 	file, socket := filepath.Join(dir, "haproxy.cfg"), filepath.Join(dir, "haproxy.sock")
 	if err := os.WriteFile(file, fmt.Appendf(nil, haproxyConfig, socket, h.port()), 0o644); err != nil {
