@@ -60,6 +60,9 @@ type tunnel struct {
 	closed   bool // the caller has closed its end
 	lost     bool // the far side takes nothing any more
 	linger   *time.Timer
+
+	life sync.Mutex // of the exchange, for those who may come too late
+	over bool       // it is not the tunnel's any more
 }
 
 var canceled = &httpmsg.ResetError{Reason: httpmsg.LocalReset, Code: 8 /* CANCEL */}
@@ -86,6 +89,9 @@ func (t *tunnel) run() {
 	}
 	t.mu.Unlock()
 	_ = t.far.Close()
+	t.life.Lock()
+	t.over = true
+	t.life.Unlock()
 	var trailer httpmsg.Header
 	if ended {
 		trailer = t.x.Body.Trailer()
@@ -148,10 +154,19 @@ func (t *tunnel) finish(err error) {
 	t.await()
 }
 
+// cut resets the exchange for somebody whom run does not wait for.
+func (t *tunnel) cut(why *httpmsg.ResetError) {
+	t.life.Lock()
+	defer t.life.Unlock()
+	if !t.over {
+		t.x.Writer.Reset(why)
+	}
+}
+
 // gone is called when the caller has closed or reset its end.
 func (t *tunnel) gone(reset bool) {
 	if reset {
-		t.x.Writer.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+		t.cut(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 		return
 	}
 	t.mu.Lock()
@@ -170,7 +185,7 @@ func (t *tunnel) await() {
 	if t.unheard {
 		d = unsettled
 	}
-	t.linger = time.AfterFunc(d, func() { t.x.Writer.Reset(canceled) })
+	t.linger = time.AfterFunc(d, func() { t.cut(canceled) })
 }
 
 // receive passes on what the far side sends; false: it did not end in order.

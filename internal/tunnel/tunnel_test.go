@@ -231,3 +231,19 @@ func TestTrailer(t *testing.T) {
 		c.Close()
 	})
 }
+
+// TestLateReset: when the tunnel is over the exchange may be somebody else's.
+func TestLateReset(t *testing.T) {
+	for name, end := range map[string]func(*pipe.Conn) error{"reset": (*pipe.Conn).Reset, "close": (*pipe.Conn).Close} {
+		in(t, name, func(t *testing.T, c *pipe.Conn, f *far) {
+			close(f.comes)
+			c.CloseWrite()
+			synctest.Wait()
+			end(c)
+			time.Sleep(2 * time.Minute)
+			if _, _, reset := f.state(); reset != nil {
+				t.Errorf("reset with %v", reset)
+			}
+		})
+	}
+}
