@@ -37,6 +37,9 @@ func putAnswer(a *answer) {
 
 // WriteResponse implements httpmsg.Responder.
 func (a *answer) WriteResponse(r *httpmsg.Response, end bool) error {
+	if !plainValues(r.Header) {
+		return a.refuse()
+	}
 	c := a.c
 	status := r.Status
 	if status == 101 && a.upgrade {

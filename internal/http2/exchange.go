@@ -52,6 +52,9 @@ func putExchange(x *exchange) {
 // WriteRequest implements httpmsg.Exchange. It waits while the server allows no more
 // streams than there are, which its SETTINGS can say after the exchange was opened.
 func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
+	if !wellFormed(r) {
+		return x.refuse()
+	}
 	v := x.client
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -143,7 +143,7 @@ func (s *stream) WriteTrailer(h httpmsg.Header) error {
 	}
 	start := c.beginHead()
 	for i := range h {
-		if !httpmsg.ForbiddenTrailer(h[i].Name) {
+		if !httpmsg.ForbiddenTrailer(h[i].Name) && plainValue(h[i].Value) {
 			c.encode(h[i].Name, h[i].Value)
 		}
 	}
