@@ -241,7 +241,7 @@ func (f *feed) add(p []byte, from httpmsg.Body, err error) {
 		f.waits = append(f.waits, p...)
 		f.err = err
 		if err == io.EOF {
-			f.trailer = from.Trailer()
+			f.trailer = from.Trailer().Clone() // a mirror may outlive the request
 		}
 	}
 	f.more.Signal()
