@@ -95,8 +95,9 @@ func (o *output) flush() error {
 	if o.err != nil || len(o.buf) == 0 {
 		return o.err
 	}
-	if _, o.err = o.conn.Write(o.buf); o.err == nil {
-		o.total.Add(uint64(len(o.buf)))
+	held := len(o.buf)
+	if o.err = o.send(nil, ""); o.err == nil {
+		o.total.Add(uint64(held))
 	}
 	o.give()
 	return o.err

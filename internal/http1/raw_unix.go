@@ -3,9 +3,12 @@ package http1
 import (
 	"io"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // A rawReader reads a socket so that no buffer is held while nothing comes. It costs no
@@ -17,7 +20,9 @@ type rawReader struct {
 	n   int
 	err error
 	// once: nobody waits.
-	once bool
+	once     bool
+	first    bool // the next attempt has waited for nothing yet
+	patience patience
 	// question is written when nothing was there to be read, and before waiting.
 	question []byte
 	asked    int // bytes of it that were written
@@ -35,11 +40,38 @@ func newRawReader(c syscall.Conn, in *input) *rawReader {
 }
 
 func (r *rawReader) read() (int, error) {
-	r.n, r.err = 0, nil
+	r.n, r.err, r.first = 0, nil, true
 	if err := r.rc.Read(r.try); err != nil {
 		return 0, err
 	}
 	return r.n, r.err
+}
+
+// A patience decides whether others go first before a socket is read. With many
+// connections what is waited for has come then, and neither a thread nor the poller has
+// to know; with few of them it wakes a thread for nothing. So it is done as long as it
+// pays, and tried again more and more seldom where it did not.
+type patience struct{ skip, price uint8 }
+
+// maxPrice is how often others do not go first, at most, until that is tried again.
+const maxPrice = 64
+
+// wants reports whether others shall go first.
+func (y *patience) wants() bool {
+	if y.skip == 0 {
+		return true
+	}
+	y.skip--
+	return false
+}
+
+func (y *patience) learn(paid bool) {
+	if paid {
+		y.price = 0
+		return
+	}
+	y.price = min(2*y.price+1, maxPrice)
+	y.skip = y.price
 }
 
 // poll reads what there is without waiting; ok: something, or an end, was there.
@@ -65,10 +97,7 @@ func (r *rawReader) ask(p []byte) (sent, n int, werr, err error) {
 
 // put writes the question. It reports whether there is something to wait for.
 func (r *rawReader) put(fd uintptr) bool {
-	n, err := unix.Write(int(fd), r.question)
-	for err == unix.EINTR {
-		n, err = unix.Write(int(fd), r.question)
-	}
+	n, err := netconn.WriteNow(fd, r.question)
 	if err != nil && err != unix.EAGAIN {
 		r.writeErr = os.NewSyscallError("write", err)
 	}
@@ -79,29 +108,44 @@ func (r *rawReader) put(fd uintptr) bool {
 }
 
 func (r *rawReader) attempt(fd uintptr) bool {
+	first := r.first
+	r.first = false
+	return r.receive(fd, first && r.patience.wants())
+}
+
+// receive reads, perhaps behind others.
+func (r *rawReader) receive(fd uintptr, behind bool) bool {
+	if behind {
+		runtime.Gosched()
+	}
 	in := r.in
 	in.take()
-	for {
-		n, err := unix.Read(int(fd), in.buf[in.w:])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			if in.idle(); in.buf != nil && !r.once {
-				in.shrink()
-			}
-			if r.question != nil {
-				return !r.put(fd)
-			}
-			return r.once
-		case err != nil:
-			r.err = os.NewSyscallError("read", err)
-		case n == 0:
-			r.err = io.EOF
-		}
-		r.n = max(n, 0)
-		return true
+	n, err := netconn.ReadNow(fd, in.buf[in.w:])
+	if behind {
+		r.patience.learn(err != unix.EAGAIN)
 	}
+	switch {
+	case err == unix.EAGAIN && r.question != nil:
+		if !r.put(fd) {
+			return true
+		}
+		if r.patience.wants() {
+			return r.receive(fd, true)
+		}
+		in.idle()
+		return false
+	case err == unix.EAGAIN:
+		if in.idle(); in.buf != nil && !r.once {
+			in.shrink()
+		}
+		return r.once
+	case err != nil:
+		r.err = os.NewSyscallError("read", err)
+	case n == 0:
+		r.err = io.EOF
+	}
+	r.n = max(n, 0)
+	return true
 }
 
 // A rawWriter writes several pieces at once.
@@ -135,7 +179,7 @@ func (w *rawWriter) write(pieces [][]byte) error {
 
 func (w *rawWriter) attempt(fd uintptr) bool {
 	for {
-		n, err := unix.Writev(int(fd), w.left)
+		n, err := w.some(fd)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -149,6 +193,13 @@ func (w *rawWriter) attempt(fd uintptr) bool {
 			return true
 		}
 	}
+}
+
+func (w *rawWriter) some(fd uintptr) (int, error) {
+	if len(w.left) == 1 {
+		return netconn.WriteNow(fd, w.left[0])
+	}
+	return unix.Writev(int(fd), w.left)
 }
 
 // skip drops n bytes that were written.

@@ -32,8 +32,9 @@ type conn struct {
 	pinged atomic.Uint32 // reads when the last keepalive PING was sent
 	readAt atomic.Int64  // when bytes came last, in Unix nanoseconds; kept for Keepalive.IdleInterval
 
-	sent atomic.Uint64 // bytes written
-	done atomic.Bool   // as ended, for the reader
+	output output        // the writer's own
+	sent   atomic.Uint64 // bytes written
+	done   atomic.Bool   // as ended, for the reader
 
 	mu          sync.Mutex
 	streams     map[uint32]*stream // those that are open in a direction
@@ -93,6 +94,7 @@ func (c *conn) Bytes() (received, sent uint64) { return c.in.total.Load(), c.sen
 func (c *conn) init(nc Conn, o *Options, sd side, server bool) {
 	c.nc, c.o, c.side, c.server = nc, o.withDefaults(), sd, server
 	c.in.init(nc)
+	c.output.init(nc)
 	c.dec = newDecoder(uint32(c.o.TableSize), c.o.MaxFieldBytes)
 	c.enc = newEncoder(uint32(c.o.TableSize), c.o.Huffman)
 	c.block.init(c)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // Bytes are read into a large buffer where none is held while nothing comes; else into a
@@ -117,23 +118,19 @@ func (in *input) readChunk() (int, error) {
 // attempt reads a socket. It costs no further system call: package net's Read, too, tries
 // first and waits then.
 func (in *input) attempt(fd uintptr) bool {
-	for {
-		in.makeRoom()
-		n, err := unix.Read(int(fd), in.buf[in.w:])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN:
-			in.rest()
-			return false
-		case err != nil:
-			in.got.err = os.NewSyscallError("read", err)
-		case n == 0:
-			in.got.err = io.EOF
-		}
-		in.got.n = max(n, 0)
-		return true
+	in.makeRoom()
+	n, err := netconn.ReadNow(fd, in.buf[in.w:])
+	switch {
+	case err == unix.EAGAIN:
+		in.rest()
+		return false
+	case err != nil:
+		in.got.err = os.NewSyscallError("read", err)
+	case n == 0:
+		in.got.err = io.EOF
 	}
+	in.got.n = max(n, 0)
+	return true
 }
 
 // rest holds as little as can be while a socket is waited for.

@@ -77,7 +77,7 @@ func (c *conn) writeQueue() {
 	var err error
 	if !dead {
 		var n int
-		n, err = c.nc.Write(out)
+		n, err = c.output.write(out)
 		c.sent.Add(uint64(n))
 	}
 	if cap(out) <= keptOutput {

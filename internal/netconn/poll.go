@@ -63,3 +63,13 @@ func discardCopying(fd int) int {
 		return -1
 	}
 }
+
+// now repeats a call that a signal has interrupted.
+func now(fd uintptr, p []byte, call func(int, []byte) (int, error)) (int, error) {
+	for {
+		n, err := call(int(fd), p)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

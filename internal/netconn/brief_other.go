@@ -1,0 +1,12 @@
+//go:build !linux
+
+package netconn
+
+import "golang.org/x/sys/unix"
+
+// ReadNow reads what there is, as unix.Read does of a non-blocking socket; fd is what
+// SyscallConn's functions are given. EINTR does not occur.
+func ReadNow(fd uintptr, p []byte) (int, error) { return now(fd, p, unix.Read) }
+
+// WriteNow writes what there is room for, likewise.
+func WriteNow(fd uintptr, p []byte) (int, error) { return now(fd, p, unix.Write) }
