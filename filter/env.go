@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"context"
 	"log/slog"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -114,6 +115,10 @@ type Env struct {
 	// HealthFailed reports whether the operator wants health checks to fail
 	// (/healthcheck/fail); nil: never.
 	HealthFailed func() bool
+	// Background runs f in a goroutine of its own, for what outlasts connections: when the
+	// proxy ends it ends ctx and waits for f. It reports false, and does not run f, if the
+	// proxy has ended. nil: nobody waits.
+	Background func(f func(ctx context.Context)) bool
 }
 
 // Hangups notice peers that go away while nobody reads.

@@ -56,6 +56,8 @@ type HTTPLocal struct {
 	ServerName string
 	NodeID     string
 	Cluster    string // the node's
+	// Address is the address of this machine, as x-forwarded-for has it. nil: unknown.
+	Address func() string
 }
 
 // An HTTPStream is one request on its way through the filters. Filters use it within

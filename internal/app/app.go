@@ -56,6 +56,7 @@ type App struct {
 	pumps   *pump.Group
 	hangups netconn.Hangups
 	hosts   *upstream.Set
+	beside  background
 	runtime *runtime
 	env     *filter.Env
 	server  *serverStats
@@ -127,7 +128,7 @@ func (a *App) build() error {
 	a.env = &filter.Env{
 		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps, Hangups: &a.hangups,
 		Log: a.log, Node: a.plan.Node, Runtime: a.runtime, LogFiles: a.logs,
-		HealthFailed: a.unhealthy.Load,
+		HealthFailed: a.unhealthy.Load, Background: a.beside.run,
 	}
 	for _, p := range a.plan.Listeners {
 		if _, err := a.add(p); err != nil {
@@ -269,6 +270,7 @@ func (a *App) closeAll() {
 		a.pumps.Close(purged)
 		a.pumps.Wait()
 	}
+	a.beside.end()
 	if a.hosts != nil {
 		a.hosts.Close()
 	}

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"context"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -260,6 +262,44 @@ func TestMirrorEnds(t *testing.T) {
 		w.client(post("/", newBody(false, "a"))).do()
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
+		m.released()
+	})
+}
+
+// The mirror of a request without a timeout goes on for some time after it, or until the
+// proxy ends.
+func TestMirrorWithoutTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "timeout": "0s", "requestMirrorPolicies": [{"cluster": "m"}]}}`)
+		m := w.cluster("m")
+		w.clusters["m"] = m
+		m.then()
+		w.c.then(later(time.Hour, status(200)))
+		w.get("/")
+		time.Sleep(orphanTime - time.Second)
+		synctest.Wait()
+		u := m.opened[0]
+		u.mu.Lock()
+		if u.released != 0 {
+			t.Error("the mirror has ended early")
+		}
+		u.mu.Unlock()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		m.released()
+
+		ctx, end := context.WithCancel(t.Context())
+		var tasks sync.WaitGroup
+		w.handler.(*Router).env.Background = func(f func(context.Context)) bool {
+			tasks.Go(func() { f(ctx) })
+			return true
+		}
+		m.then()
+		w.c.then(status(200))
+		w.get("/")
+		synctest.Wait()
+		end()
+		tasks.Wait()
 		m.released()
 	})
 }

@@ -122,6 +122,9 @@ func (x *call) end() {
 	if x.tee != nil {
 		x.tee.end()
 	}
+	for _, m := range x.mirrors {
+		m.orphan()
+	}
 	x.stream.Wait()
 	x.senders.Wait()
 	x.stream.Resume()

@@ -29,6 +29,7 @@ type call struct {
 	retry    *retries // nil: there is one try only
 	replay   *replay  // of the request's body; nil: it is sent once
 	tee      *tee     // nil: nobody else gets the body
+	mirrors  []*reflection
 	grpc     bool
 	envoy    bool // the request has x-envoy headers
 	hedged   bool // a try that is slow gets company
@@ -101,7 +102,7 @@ func (x *call) free() {
 	x.virtual, x.own, x.alt = nil, nil, nil
 	x.limits, x.grpc, x.internal, x.ends, x.tries, x.answer = limits{}, false, false, false, 0, answer{}
 	x.envoy, x.hedged, x.retry, x.replay, x.tee, x.slow = false, false, nil, nil, nil, nil
-	x.hash, x.cookies = nil, nil
+	x.hash, x.cookies, x.mirrors = nil, nil, nil
 	x.router.calls.Put(x)
 }
 

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -29,9 +30,6 @@ func (x *call) mirror() {
 			continue
 		}
 		m := x.reflection(p, cluster)
-		if !x.router.config.NoStatistics {
-			m.stats = x.router.statsOf(cluster)
-		}
 		if s.Request.Body != nil {
 			if x.tee == nil {
 				x.tee = &tee{Body: s.Request.Body}
@@ -39,37 +37,59 @@ func (x *call) mirror() {
 			}
 			m.body = x.tee.feed(x.room(), x.stats)
 		}
-		go m.run()
+		if x.router.background(m.run) {
+			x.mirrors = append(x.mirrors, m)
+		} else {
+			m.end()
+		}
 	}
 }
 
+// background runs f beside the stream.
+func (r *Router) background(f func(context.Context)) bool {
+	if run := r.env.Background; run != nil {
+		return run(f)
+	}
+	go f(context.Background())
+	return true
+}
+
+// orphanTime is how long the mirror of a request that has no timeout may go on after it.
+const orphanTime = 5 * time.Minute
+
 // A reflection is one copy of a request, which lives by itself: nobody waits for it, and
-// its time limit ends it.
+// its time limit ends it, or the end of the proxy.
 type reflection struct {
 	cluster filter.HTTPCluster
 	request httpmsg.Request
 	info    *filter.Info
 	ask     filter.StreamRequest
-	limit   time.Duration // 0: none
+	limit   time.Duration // 0: orphanTime after the request
 	body    *feed         // nil: none
 	stats   *clusterStats // nil: nothing is counted
+	cancel  chan struct{} // closed when over
+
+	mu    sync.Mutex
+	over  bool
+	up    filter.UpstreamStream // nil: not yet, or not any more
+	timer *time.Timer           // of orphanTime; nil: the request goes on, or there is a limit
 }
 
 // reflection copies what is needed of the call, for the stream ends on its own.
 func (x *call) reflection(p *route.MirrorPolicy, c filter.HTTPCluster) *reflection {
 	s := x.stream
-	m := &reflection{cluster: c, request: *s.Request, limit: x.limits.route}
+	m := &reflection{cluster: c, request: *s.Request, limit: x.limits.route, cancel: make(chan struct{})}
+	if d := c.Info().MaxStreamDuration; d > 0 && (m.limit == 0 || d < m.limit) {
+		m.limit = d
+	}
+	if !x.router.config.NoStatistics {
+		m.stats = x.router.statsOf(c)
+	}
 	m.request.Header = s.Request.Header.Clone()
 	m.request.Body = nil
 	p.Prepare(&m.request, s.Info)
 	m.request.Header.Set("x-envoy-internal", "true")
-	if a, ok := filter.IP(s.Info.DirectLocal()); ok { // it is a request of this proxy's own
-		via := a.Addr().Unmap().String()
-		if before := m.request.Header.Get("x-forwarded-for"); before != "" {
-			via = before + "," + via
-		}
-		m.request.Header.Set("x-forwarded-for", via)
-	}
+	x.router.forwards(&m.request.Header)
 	m.info = &filter.Info{
 		ID: s.Info.ID, ChainID: s.Info.ChainID, Listener: s.Info.Listener, Start: time.Now(),
 		Local: s.Info.Local, Remote: s.Info.Remote, Depth: s.Info.Depth,
@@ -81,6 +101,7 @@ func (x *call) reflection(p *route.MirrorPolicy, c filter.HTTPCluster) *reflecti
 	m.ask = filter.StreamRequest{
 		Info: m.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High, Hash: x.hash,
 		Match: x.action.Subset, Route: x.route.Metadata(),
+		Waiting: func() <-chan struct{} { return m.cancel },
 	}
 	if x.hash != nil {
 		h := *x.hash
@@ -89,42 +110,69 @@ func (x *call) reflection(p *route.MirrorPolicy, c filter.HTTPCluster) *reflecti
 	return m
 }
 
-// run exchanges the copy and drops the response.
-func (m *reflection) run() {
-	cancel := make(chan struct{})
-	m.ask.Waiting = func() <-chan struct{} { return cancel }
-	var mu sync.Mutex
-	var up filter.UpstreamStream // nil: not yet, or not any more
-	late := false
-	if m.limit > 0 {
-		defer time.AfterFunc(m.limit, func() {
-			mu.Lock()
-			defer mu.Unlock()
-			late = true
-			close(cancel)
-			if up != nil {
-				up.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
-			}
-			if m.body != nil {
-				m.body.end(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
-			}
-		}).Stop()
-	}
-	opened, err := m.cluster.Open(&m.ask)
-	if err != nil {
-		m.give()
+// forwards tells the mirror that this proxy is who asks: by the machine's address, as
+// Envoy does.
+func (r *Router) forwards(h *httpmsg.Header) {
+	if r.env.Local.Address == nil {
 		return
 	}
-	mu.Lock()
-	if up = opened; late {
+	via := r.env.Local.Address()
+	if before, ok := h.Joined("x-forwarded-for"); ok && before != "" {
+		via = before + "," + via
+	}
+	h.Set("x-forwarded-for", via)
+}
+
+// run exchanges the copy and drops the response.
+func (m *reflection) run(ctx context.Context) {
+	if m.limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, m.limit)
+		defer stop()
+	}
+	defer context.AfterFunc(ctx, m.end)()
+	defer m.end() // and nothing of it is left
+	up, err := m.cluster.Open(&m.ask)
+	if err != nil {
+		return
+	}
+	m.mu.Lock()
+	if m.up = up; m.over {
 		up.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 	}
-	mu.Unlock()
-	m.exchange(opened)
-	mu.Lock()
-	up = nil
-	mu.Unlock()
-	opened.Release()
+	m.mu.Unlock()
+	m.exchange(up)
+	m.mu.Lock()
+	m.up = nil
+	m.mu.Unlock()
+	up.Release()
+}
+
+// end ends it wherever it is.
+func (m *reflection) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.over {
+		return
+	}
+	m.over = true
+	close(m.cancel)
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	if m.up != nil {
+		m.up.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	}
+	m.give()
+}
+
+// orphan tells that the request is over.
+func (m *reflection) orphan() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.over && m.limit == 0 {
+		m.timer = time.AfterFunc(orphanTime, m.end)
+	}
 }
 
 // give tells that no bytes are wanted.
@@ -136,7 +184,6 @@ func (m *reflection) give() {
 
 func (m *reflection) exchange(up filter.UpstreamStream) {
 	if err := up.WriteRequest(&m.request, m.body == nil); err != nil {
-		m.give()
 		return
 	}
 	var sending sync.WaitGroup
