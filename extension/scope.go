@@ -29,7 +29,10 @@ type Issue struct {
 }
 
 // A Reference is the use of a named resource.
-type Reference struct{ Path, Kind, Name string }
+type Reference struct {
+	Path, Kind, Name string
+	Required         bool // a resource that is not there is an error, not a warning
+}
 
 // A Report gathers what compiling finds.
 type Report struct {
@@ -99,7 +102,12 @@ func (s *Scope) Cluster(name string) { s.Refer("cluster", name) }
 
 // Refer records the use of a named resource of a kind.
 func (s *Scope) Refer(kind, name string) {
-	s.report.References = append(s.report.References, Reference{s.path, kind, name})
+	s.report.References = append(s.report.References, Reference{Path: s.path, Kind: kind, Name: name})
+}
+
+// RequireCluster records that the configuration here is wrong without a cluster.
+func (s *Scope) RequireCluster(name string) {
+	s.report.References = append(s.report.References, Reference{s.path, "cluster", name, true})
 }
 
 // Failed reports whether an error was reported so far, anywhere.

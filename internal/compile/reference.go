@@ -17,7 +17,8 @@ const (
 	internalRef = "internal listener"
 )
 
-// resolveReferences warns of uses of what is not configured, and of rings.
+// resolveReferences warns of uses of what is not configured, or refuses them where it is
+// required, and warns of rings.
 func resolveReferences(s *extension.Scope, r *extension.Report, p *plan.Server) {
 	var clusters, internals []string
 	known := make(map[extension.Reference]bool)
@@ -40,6 +41,9 @@ func resolveReferences(s *extension.Scope, r *extension.Report, p *plan.Server) 
 		}
 		i := extension.Issue{Path: ref.Path, Severity: extension.Warning}
 		switch {
+		case ref.Kind == clusterRef && ref.Required:
+			i.Severity, i.Message = extension.Error, fmt.Sprintf("unknown cluster %q", ref.Name)
+			i.Suggestion = suggest.Nearest(ref.Name, clusters)
 		case ref.Kind == clusterRef:
 			i.Message = fmt.Sprintf("unknown cluster %q: connections that need it are refused", ref.Name)
 			i.Suggestion = suggest.Nearest(ref.Name, clusters)

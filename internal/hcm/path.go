@@ -19,6 +19,9 @@ func (s *stream) normalize() *httpmsg.Response {
 		}
 		path, verdict := o.path(r.Path)
 		r.Path = path
+		if verdict == redirectPath && isGRPC(r) {
+			verdict = badPath // nobody follows it
+		}
 		switch verdict {
 		case badPath:
 			sv.stats.rqBadPath.Add(1)
@@ -41,13 +44,10 @@ func (s *stream) normalize() *httpmsg.Response {
 
 // redirect asks the client to come again with the path that was made of its own.
 func (s *stream) redirect(path string) *httpmsg.Response {
-	l := filter.LocalReply{Status: 307, Details: "path_normalization_failed"}
-	if isGRPC(s.handed.Request) {
-		l.GRPCStatus = 13
-	} else {
-		l.Header = httpmsg.Header{{Name: "location", Value: path}}
-	}
-	return s.Reply(l)
+	return s.Reply(filter.LocalReply{
+		Status: 307, Details: "path_normalization_failed",
+		Header: httpmsg.Header{{Name: "location", Value: path}},
+	})
 }
 
 // A verdict is what becomes of a request for its path.

@@ -195,10 +195,10 @@ func bufferLimit(m limited) buffer {
 	return buffer{}
 }
 
-// cluster records that the place uses a cluster.
+// cluster records that the place uses a cluster, which must exist.
 func (c *compiler) cluster(s *extension.Scope, name string) {
 	if c.refer && name != "" {
-		s.Cluster(name)
+		s.RequireCluster(name)
 	}
 }
 

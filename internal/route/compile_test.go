@@ -104,6 +104,9 @@ func TestReferences(t *testing.T) {
 		_, _, r := tryCompile(t, head+inRoute("match: {prefix: /}\n"+config), nil)
 		var out []string
 		for _, x := range r.References {
+			if !x.Required {
+				t.Errorf("%s is not required", x.Name)
+			}
 			out = append(out, x.Kind+" "+x.Name)
 		}
 		slices.Sort(out)
