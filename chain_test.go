@@ -274,26 +274,21 @@ func TestRandomEnds(t *testing.T) {
 }
 
 func randomEnds(t *testing.T, hops, n int, w way) {
-	backend := listen(t, func(c *net.TCPConn) {
-		var b [1]byte
-		if _, err := io.ReadFull(c, b[:]); err != nil {
-			return
-		}
-		c.Write(bytes.Repeat(b[:], answerBytes(b[0])))
-		switch b[0] % 4 {
-		case 0: // full close
-		case 1:
-			c.SetLinger(0) // reset
-		case 2:
-			c.CloseWrite()
-			io.Copy(io.Discard, c)
-		case 3:
-			// Without package net's splice, whose pipes stay in a pool.
-			io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
-		}
-	})
-	p := run(t, w.use(&Proxy{Bootstrap: parse(t, chainYAML(hops, backend))}))
+	manyLives(t, run(t, w.use(&Proxy{Bootstrap: parse(t, chainYAML(hops, listen(t, anyEnd)))})), n, 0)
+}
+
+// manyLives has n clients come and go, and looks what is left of them, but for the
+// connections of a pool, of which each client may leave one that waits for the next.
+func manyLives(t *testing.T, p *Proxy, n, pooled int) {
 	before := leftovers()
+	before.goroutines += pooled
+	before.descriptors += 2 * pooled
+	lives(t, p, n)
+	backTo(t, before)
+}
+
+// lives has n clients come and go, eight at a time.
+func lives(t *testing.T, p *Proxy, n int) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -303,7 +298,26 @@ func randomEnds(t *testing.T, hops, n int, w way) {
 		})
 	}
 	wg.Wait()
-	backTo(t, before)
+}
+
+// anyEnd answers a byte with many, and ends as the byte says.
+func anyEnd(c *net.TCPConn) {
+	var b [1]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		return
+	}
+	c.Write(bytes.Repeat(b[:], answerBytes(b[0])))
+	switch b[0] % 4 {
+	case 0: // full close
+	case 1:
+		c.SetLinger(0) // reset
+	case 2:
+		c.CloseWrite()
+		io.Copy(io.Discard, c)
+	case 3:
+		// Without package net's splice, whose pipes stay in a pool.
+		io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+	}
 }
 
 // answerBytes is what the backend answers to a byte: sometimes so much that it moves

@@ -282,6 +282,23 @@ func refuses(c *net.TCPConn) error {
 	}
 }
 
+// TestTunnelRandomEnds has clients and backends end tunnels in every way at any moment.
+func TestTunnelRandomEnds(t *testing.T) {
+	n := 1200 // half of these are resets, of which HTTP/2 takes 1000 from a connection
+	if testing.Short() {
+		n = 400
+	}
+	for _, w := range []way{{}, {pipes: true, goroutines: true}} {
+		for _, s := range []tunnelShape{{h2: true}, {h2: true, internal: true, hops: 1}, {}, {internal: true, hops: 1}} {
+			t.Run(fmt.Sprintf("%v,pipes=%v", s, w.pipes), func(t *testing.T) {
+				p, _ := s.start(t, listen(t, anyEnd), w)
+				lives(t, p, 200) // HTTP/2 keeps its connection, and goroutines that answer
+				manyLives(t, p, n, 8)
+			})
+		}
+	}
+}
+
 // TestTunnelLastBytes has 16 MiB answered with "connection: close" behind a CONNECT into
 // an internal listener, the shape of HBONE: they arrive whole, whoever reads them.
 func TestTunnelLastBytes(t *testing.T) {
