@@ -8,6 +8,9 @@ const (
 	largeBytes = 128 << 10 // for streams: fewer system calls
 )
 
+// ReadAheadBytes is the most of a body that is read ahead where nothing limits it.
+const ReadAheadBytes = largeBytes
+
 // The pools are the process's: buffers are lent for moments.
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([smallBytes]byte) }}

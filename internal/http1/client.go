@@ -43,7 +43,7 @@ func NewClient(conn Conn, o *ClientOptions, owner httpmsg.ClientOwner) *Client {
 		o = &ClientOptions{}
 	}
 	c := &Client{o: o, owner: owner}
-	c.link.init(conn)
+	c.link.init(conn, o.BufferBytes)
 	c.ex.init(c)
 	if o.Hangups != nil {
 		stop := o.Hangups.Watch(conn, c.hangup)

@@ -79,7 +79,7 @@ func sameFields(a, b httpmsg.Header) bool {
 
 func newExchange(c filter.Stream) *exchange {
 	x := &exchange{c: &Client{o: &ClientOptions{EnableTrailers: true}}}
-	x.c.link.init(c)
+	x.c.link.init(c, 0)
 	x.init(x.c)
 	return x
 }
@@ -173,7 +173,7 @@ func dechunk(in []byte, step int) (string, httpmsg.Header, error) {
 	rules := o.rules()
 	src := &recorder{in: in, step: step}
 	var i input
-	i.init(src)
+	i.init(src, 0)
 	defer i.close()
 	b := body{in: &i, rules: &rules, failed: func(err error) *httpmsg.ResetError {
 		return &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}

@@ -20,6 +20,7 @@ type input struct {
 	// stream asks for large buffers: the last read filled the one there was, or the last
 	// message did not fit into a small one.
 	stream bool
+	small  bool          // large buffers are beyond the limit
 	total  atomic.Uint64 // bytes read
 	rested uint64        // of them, those before this message
 
@@ -37,8 +38,10 @@ type chunkReader interface {
 // rest: a peer that keeps many connections so shall not have many buffers.
 const leastBytes = 2 << 10
 
-func (in *input) init(c Conn) {
-	in.conn = c
+// init begins with a connection. limit is the most bytes to hold where that can be chosen;
+// 0: no limit.
+func (in *input) init(c Conn, limit int) {
+	in.conn, in.small = c, limit > 0 && limit < largeBytes
 	in.pipe, _ = c.(chunkReader)
 	if s, ok := c.(syscall.Conn); ok {
 		in.sock = newRawReader(s, in)
@@ -72,7 +75,7 @@ func (in *input) fill() error {
 // took notes what a read returned.
 func (in *input) took(n int, err error) error {
 	if n > 0 {
-		in.stream = in.w+n == len(in.buf) && len(in.buf) >= smallBytes && in.chunk == nil
+		in.stream = !in.small && in.w+n == len(in.buf) && len(in.buf) >= smallBytes && in.chunk == nil
 		in.w += n
 		in.total.Add(uint64(n))
 		return nil
@@ -169,7 +172,7 @@ func (in *input) release(give bool) {
 // on a connection are often of the same size.
 func (in *input) rest() {
 	total := in.total.Load()
-	in.stream = total-in.rested > smallBytes
+	in.stream = !in.small && total-in.rested > smallBytes
 	in.rested = total
 	in.idle()
 }

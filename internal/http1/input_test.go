@@ -17,7 +17,7 @@ func TestWaitingInput(t *testing.T) {
 	defer cc.Close()
 	defer sc.Close()
 	var in input
-	in.init(sc)
+	in.init(sc, 0)
 	defer in.close()
 	tryFill := func() {
 		t.Helper()

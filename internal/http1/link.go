@@ -22,9 +22,9 @@ type link struct {
 // marks are the totals of a link when an exchange began, and the bytes of its heads.
 type marks struct{ in, out, headIn, headOut uint64 }
 
-func (l *link) init(c Conn) {
+func (l *link) init(c Conn, limit int) {
 	l.conn = c
-	l.in.init(c)
+	l.in.init(c, limit)
 	l.out.init(c)
 }
 

@@ -47,6 +47,9 @@ type ServerOptions struct {
 	// DelayedCloseTimeout is how long a client that is still sending gets to read the last
 	// response, before the connection is closed; 0: no time.
 	DelayedCloseTimeout time.Duration
+	// BufferBytes is the most of a body that is read ahead; 0: no limit. Only values
+	// below ReadAheadBytes change anything.
+	BufferBytes int
 	// Hangups notice clients that go away while they are being answered; nil: that shows
 	// with the next read or write.
 	Hangups filter.Hangups
@@ -66,6 +69,9 @@ type ClientOptions struct {
 	MaxResponseHeadersBytes int
 	// MaxHeadersCount limits the lines of a head; 0: 100.
 	MaxHeadersCount int
+	// BufferBytes is the most of a body that is read ahead; 0: no limit. Only values
+	// below ReadAheadBytes change anything.
+	BufferBytes int
 	// Hangups notice servers that go away while nothing is asked of them; nil: that shows
 	// when the connection is used next.
 	Hangups filter.Hangups

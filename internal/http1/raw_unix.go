@@ -54,7 +54,7 @@ func (r *rawReader) read() (int, error) {
 type patience struct{ skip, price uint8 }
 
 // maxPrice is how often others do not go first, at most, until that is tried again.
-const maxPrice = 64
+const maxPrice = 15
 
 // wants reports whether others shall go first.
 func (y *patience) wants() bool {
@@ -120,7 +120,11 @@ func (r *rawReader) receive(fd uintptr, behind bool) bool {
 	}
 	in := r.in
 	in.take()
-	n, err := netconn.ReadNow(fd, in.buf[in.w:])
+	buf := in.buf[in.w:]
+	if r.question != nil {
+		buf = buf[:1] // more would not change what it means
+	}
+	n, err := netconn.ReadNow(fd, buf)
 	if behind {
 		r.patience.learn(err != unix.EAGAIN)
 	}
@@ -179,27 +183,18 @@ func (w *rawWriter) write(pieces [][]byte) error {
 
 func (w *rawWriter) attempt(fd uintptr) bool {
 	for {
-		n, err := w.some(fd)
+		n, err := netconn.WriteAllNow(fd, w.left)
 		switch {
-		case err == unix.EINTR:
-			continue
 		case err == unix.EAGAIN:
 			return false
 		case err != nil:
-			w.err = os.NewSyscallError("writev", err)
+			w.err = os.NewSyscallError("write", err)
 			return true
 		}
 		if w.skip(n); len(w.left) == 0 {
 			return true
 		}
 	}
-}
-
-func (w *rawWriter) some(fd uintptr) (int, error) {
-	if len(w.left) == 1 {
-		return netconn.WriteNow(fd, w.left[0])
-	}
-	return unix.Writev(int(fd), w.left)
 }
 
 // skip drops n bytes that were written.

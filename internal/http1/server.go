@@ -36,7 +36,7 @@ func NewServer(conn Conn, o *ServerOptions, h httpmsg.ServerHandler) *Server {
 		o = &ServerOptions{}
 	}
 	s := &Server{o: o, h: h}
-	s.link.init(conn)
+	s.link.init(conn, o.BufferBytes)
 	s.head.o, s.head.rules = o, o.rules()
 	s.body.in, s.body.rules, s.body.failed, s.body.atEOF = &s.in, &s.head.rules, s.failure, s.clientEnded
 	s.answer.s = s
