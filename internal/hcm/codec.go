@@ -22,8 +22,9 @@ type codecOptions struct {
 // codecs makes the codecs of a service's connections.
 type codecs struct{ codecOptions }
 
-func newCodecs(o codecOptions, env *filter.Env) *codecs {
+func newCodecs(o codecOptions, env *filter.Env, st *stats) *codecs {
 	k := &codecs{o}
+	k.http1.DelayedCloseStruck = func() { st.cxDelayed.Add(1) }
 	k.http1.Hangups = env.Hangups
 	s := env.Stats.Scope("http1.")
 	dropped := s.Counter("dropped_headers_with_underscores")
@@ -39,7 +40,13 @@ func (k *codecs) server(kind Codec, c *conn) httpmsg.Server {
 	if kind == HTTP2 {
 		return http2.NewServer(c.stream(), &k.http2, c)
 	}
-	return http1.NewServer(c.stream(), &k.http1, c)
+	o := &k.http1
+	if l := c.filter.Info.Listener; l != nil && l.BufferBytes > 0 && l.BufferBytes < http1.ReadAheadBytes {
+		limited := *o
+		limited.BufferBytes = l.BufferBytes
+		o = &limited
+	}
+	return http1.NewServer(c.stream(), o, c)
 }
 
 var (
@@ -69,7 +76,7 @@ func compileCodecs(s *extension.Scope, m *hcmv3.HttpConnectionManager, l *limits
 	common := m.GetCommonHttpProtocolOptions()
 	o.http1.MaxRequestHeadersBytes = maxHeaders(s, m)
 	o.http1.MaxHeadersCount = int(common.GetMaxHeadersCount().GetValue())
-	o.http1.RequestHeadersTimeout = l.requestHeaders
+	_, o.http1.RequestHeadersTimeout = l.head()
 	o.http1.DelayedCloseTimeout = l.delayedClose
 	switch common.GetHeadersWithUnderscoresAction() {
 	case corev3.HttpProtocolOptions_REJECT_REQUEST:

@@ -95,7 +95,11 @@ func (c *conn) serve() error {
 }
 
 func localClose(reason string) *httpmsg.ResetError {
-	return &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: reason}
+	why := &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: reason}
+	if reason == prematureResets {
+		why.Code = enhanceYourCalm
+	}
+	return why
 }
 
 // preface is how a client of HTTP/2 begins.
@@ -173,7 +177,7 @@ func (c *conn) endedBy(err error, reason string) side {
 		return localSide
 	case c.cut.Load() != notCut:
 		return c.cut.Load()
-	case why != nil && (why.Reason == httpmsg.LocalReset || why.Reason == httpmsg.ProtocolError), err == nil && c.closes.Load():
+	case why != nil && (why.Reason == httpmsg.LocalReset || why.Reason == httpmsg.ProtocolError):
 		return localSide
 	}
 	return remoteSide

@@ -34,6 +34,9 @@ func (p *premature) tooMany(lived time.Duration, answered bool) bool {
 // prematureResets is why a connection is closed.
 const prematureResets = "too_many_premature_resets"
 
+// enhanceYourCalm is the code of a connection that is closed so (HTTP/2 ENHANCE_YOUR_CALM).
+const enhanceYourCalm = 11
+
 // judge closes the connection of a stream that is the one too many.
 func (c *conn) judge(lived time.Duration, answered bool) {
 	if c.server.Protocol() == httpmsg.HTTP2 && c.premature.tooMany(lived, answered) && c.premature.closed.CompareAndSwap(false, true) {

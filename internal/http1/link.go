@@ -116,18 +116,20 @@ func (l *link) wire() httpmsg.Wire {
 
 // linger ends the direction to the peer and reads for a while what it still sends: had
 // the connection been closed at once, the reset that answers these bytes could overtake
-// the response.
-func (l *link) linger(d time.Duration) {
+// the response. It reports whether the peer was still there when that time was over.
+func (l *link) linger(d time.Duration) (late bool) {
 	if d > 0 && l.conn.CloseWrite() == nil {
 		l.in.deadline(time.Now().Add(d))
 		for {
 			l.in.release(false)
-			if l.in.fill() != nil {
+			if err := l.in.fill(); err != nil {
+				late = isTimeout(err)
 				break
 			}
 		}
 	}
 	l.close()
+	return late
 }
 
 // How long deliver waits while nothing moves, and how often it looks.

@@ -47,6 +47,8 @@ type ServerOptions struct {
 	// DelayedCloseTimeout is how long a client that is still sending gets to read the last
 	// response, before the connection is closed; 0: no time.
 	DelayedCloseTimeout time.Duration
+	// DelayedCloseStruck is called when a client had not closed its side by then; nil: nobody.
+	DelayedCloseStruck func()
 	// BufferBytes is the most of a body that is read ahead; 0: no limit. Only values
 	// below ReadAheadBytes change anything.
 	BufferBytes int

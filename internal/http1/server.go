@@ -263,7 +263,7 @@ func (s *Server) refuse(r *refusal) error {
 	s.h.Refuse(&s.head.req, &s.answer, r.status, why)
 	s.stopWatching()
 	if s.why.Load() == nil && s.link.out.flush() == nil {
-		s.linger(s.o.DelayedCloseTimeout)
+		s.part()
 	}
 	s.h.Active(0)
 	return why
@@ -298,14 +298,24 @@ func (s *Server) finish() (again bool, err error) {
 		return false, nil
 	case !complete:
 		s.body.stop(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
-		s.linger(s.o.DelayedCloseTimeout)
-		return false, nil
+		s.part()
+		return false, errParted
 	case a.keep:
 		return true, nil
 	case !s.in.empty():
-		s.linger(s.o.DelayedCloseTimeout)
+		s.part()
 	}
-	return false, nil
+	return false, errParted
+}
+
+// errParted is how a connection ends that this side does not keep after a response.
+var errParted = &httpmsg.ResetError{Reason: httpmsg.LocalReset}
+
+// part closes the connection behind a last response, which the client has time to read.
+func (s *Server) part() {
+	if s.linger(s.o.DelayedCloseTimeout) && s.o.DelayedCloseStruck != nil {
+		s.o.DelayedCloseStruck()
+	}
 }
 
 // Drain implements httpmsg.Server.

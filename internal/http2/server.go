@@ -13,7 +13,9 @@ import (
 type Server struct {
 	conn
 	handler httpmsg.ServerHandler
+	limit   time.Duration // of a request's head; 0: none
 	workers sync.WaitGroup
+	overdue uint32 // the stream that was answered before its head had come; the reader's
 
 	// Guarded by mu.
 	running  int // answers under way
@@ -35,7 +37,7 @@ func NewServer(nc Conn, o *ServerOptions, h httpmsg.ServerHandler) *Server {
 	if o == nil {
 		o = &ServerOptions{}
 	}
-	v := &Server{handler: h}
+	v := &Server{handler: h, limit: o.RequestHeadersTimeout}
 	v.init(nc, &o.Options, v, true)
 	burst, rate := o.ResetBurst, o.ResetRate
 	or(&burst, 1000)
@@ -66,7 +68,7 @@ func (v *Server) Serve() error {
 
 // Close implements httpmsg.Server.
 func (v *Server) Close(why *httpmsg.ResetError) {
-	v.end(why, xhttp2.ErrCodeNo, "", false)
+	v.end(why, xhttp2.ErrCode(why.Code), "", why.Code != 0)
 	v.interrupt()
 }
 
@@ -113,6 +115,10 @@ func (v *Server) over() {
 func (v *Server) target(b *block) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if b.id == v.overdue {
+		b.discard(nil)
+		return nil
+	}
 	if s := v.streams[b.id]; s != nil {
 		return b.continued(s)
 	}
@@ -210,8 +216,57 @@ func (v *Server) refuse(a *answer, status int, err error) {
 		why = e.why()
 	}
 	a.over, a.watch.lost = why, why
-	a.refusedWith = status
+	a.refusedWith, a.refusedFor = status, why
 	v.start(a)
+}
+
+// begins implements side.
+func (v *Server) begins(id uint32) {
+	limit := v.limit
+	if limit <= 0 || v.timed {
+		return
+	}
+	v.mu.Lock()
+	opens := v.streams[id] == nil && id > v.lastID
+	v.mu.Unlock()
+	if opens {
+		v.timed = v.deadline(time.Now().Add(limit))
+	}
+}
+
+// late implements side: the request is refused with what is known of it, and the rest of
+// its head is dropped.
+func (v *Server) late(h frameHeader) error {
+	b := &v.block
+	if !b.open {
+		b.begin(h.stream, false)
+		if err := v.target(b); err != nil {
+			return err
+		}
+		if b.kind == discarded {
+			return b.err
+		}
+	}
+	if b.kind != requestHead {
+		return nil
+	}
+	a := b.stream.answer
+	b.request(&a.req)
+	why := &httpmsg.ResetError{Reason: httpmsg.ProtocolError, Details: detailTimeout}
+	a.refusedWith, a.refusedFor = 408, why
+	v.mu.Lock()
+	if v.ended {
+		v.mu.Unlock()
+		return nil
+	}
+	a.open(b.id)
+	b.weigh(&a.wire)
+	a.stopped = why
+	v.mu.Unlock()
+	v.overdue = b.id
+	b.discard(nil)
+	v.start(a)
+	return nil
 }
 
 // A worker answers one request after the other: its stack has grown to what they take.
@@ -271,7 +326,7 @@ func (v *Server) report(n int) {
 // serve answers, and reports whether w may wait for another request.
 func (v *Server) serve(a *answer, w *worker) (waits bool) {
 	if a.refusedWith != 0 {
-		v.handler.Refuse(&a.req, a, a.refusedWith, a.over)
+		v.handler.Refuse(&a.req, a, a.refusedWith, a.refusedFor)
 	} else {
 		v.handler.Answer(&a.req, a)
 	}

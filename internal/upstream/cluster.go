@@ -78,7 +78,7 @@ func (c *Cluster) init(s *Set) {
 		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
 	}
 	c.byAddr = sync.OnceValue(c.addresses)
-	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, c.stats.scope, s.opts.Hangups) })
+	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, p.BufferBytes, c.stats.scope, s.opts.Hangups) })
 	c.members = c.makeHosts()
 	c.watch()
 	c.balancer.Store(lb.New(c.policy(), c.current(), rand.Uint64()))

@@ -26,14 +26,14 @@ type codecs struct {
 	http2 *http2.ClientOptions
 }
 
-func newCodecs(p *plan.HTTP, scope filter.Scope, h filter.Hangups) codecs {
+func newCodecs(p *plan.HTTP, bufferBytes int, scope filter.Scope, h filter.Hangups) codecs {
 	return codecs{
 		http1: &http1.ClientOptions{
 			HeaderKeyFormat: http1.KeyFormat{ProperCase: p.HTTP1.ProperCase, PreserveCase: p.HTTP1.PreserveCase},
 			EnableTrailers:  p.HTTP1.Trailers, AllowChunkedLength: p.HTTP1.AllowChunkedLength,
 			SendFullyQualifiedURL:   p.HTTP1.FullURL,
 			MaxResponseHeadersBytes: p.MaxHeaderBytes, MaxHeadersCount: int(p.MaxHeaders),
-			Hangups: h,
+			BufferBytes: bufferBytes, Hangups: h,
 		},
 		http2: &http2.ClientOptions{Options: http2Options(p, scope)},
 	}
