@@ -127,7 +127,7 @@ type limits struct {
 	streamIdle     time.Duration
 	flush          time.Duration // of a response that waits for the client; 0: streamIdle
 	request        time.Duration // until a request is complete
-	requestHeaders time.Duration // until the head of a request is complete
+	requestHeaders time.Duration // until the head of a request is complete; 0: streamIdle
 	stream         time.Duration // of a whole stream
 }
 

@@ -98,6 +98,7 @@ func window(s *extension.Scope, v *wrapperspb.UInt32Value) uint32 {
 func (o *codecOptions) shared(l *limits) {
 	h1, h2 := &o.http1, &o.http2
 	h2.MaxHeaderBytes, h2.MaxHeaders = h1.MaxRequestHeadersBytes, h1.MaxHeadersCount
+	h2.RequestHeadersTimeout = h1.RequestHeadersTimeout
 	h2.Underscores = http2.Underscores(h1.HeadersWithUnderscoresAction)
 	if h2.DelayedClose = l.delayedClose; l.delayedClose == 0 {
 		h2.DelayedClose = -1

@@ -30,6 +30,15 @@ var (
 		func(s *stats) filter.Counter { return s.rqDuration }}
 )
 
+// head is the limit of a head that is not complete, from its first byte, and how long it
+// is; 0: none. Such a stream is idle, too (Envoy).
+func (l *limits) head() (*limit, time.Duration) {
+	if l.streamIdle > 0 && (l.requestHeaders == 0 || l.streamIdle < l.requestHeaders) {
+		return &requestIdle, l.streamIdle
+	}
+	return &requestHeaderTimeout, l.requestHeaders
+}
+
 // reset is the end of a stream for its handlers.
 func (l *limit) reset() *httpmsg.ResetError {
 	return &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: l.details}
@@ -101,6 +110,7 @@ func (s *stream) strike(turn uint64, l *limit) {
 	s.mu.Unlock()
 	if reset {
 		s.conn.service.stats.rqTxReset.Add(1)
+		s.conn.service.stats.rqRxReset.Add(1) // as in reset
 		s.w.Reset(why)
 	} else {
 		s.w.StopRequest(why)

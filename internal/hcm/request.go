@@ -179,8 +179,9 @@ func (s *stream) refuse(status int, why *httpmsg.ResetError) *httpmsg.Response {
 	switch why.Details {
 	case "missing_host_header", "query_missing_content_type", "path_normalization_failed", "absolute_path_rejected":
 	case requestHeaderTimeout.details:
-		st.rqHeaderTimeout.Add(1)
-		l.Body = requestHeaderTimeout.body
+		what, _ := s.conn.service.config.Limits.head()
+		what.counter(st).Add(1)
+		l.Body, l.Details, l.Flags = what.body, what.details, what.flags
 	default:
 		l.Flags = filter.DownstreamProtocolError
 		l.Body = statusText(status)

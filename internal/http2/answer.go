@@ -12,6 +12,7 @@ type answer struct {
 	req         httpmsg.Request
 	upgrade     bool
 	refusedWith int // the status for a request that was not accepted; 0: it was
+	refusedFor  *httpmsg.ResetError
 }
 
 var (

@@ -154,6 +154,12 @@ func (v *Client) target(b *block) error {
 	return nil
 }
 
+// begins implements side: who waits for the response has limits of its own.
+func (v *Client) begins(uint32) {}
+
+// late implements side.
+func (v *Client) late(frameHeader) error { return nil }
+
 // head implements side.
 func (v *Client) head(b *block) error {
 	if b.kind == trailers {

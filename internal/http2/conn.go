@@ -27,6 +27,7 @@ type conn struct {
 	block   block
 	budget  budget
 	greeted bool // the peer's first SETTINGS have come
+	timed   bool // the time of a head that has begun is limited, by the deadline of reads
 
 	reads  atomic.Uint32 // grows whenever bytes come
 	pinged atomic.Uint32 // reads when the last keepalive PING was sent
@@ -78,6 +79,11 @@ type conn struct {
 type side interface {
 	// target prepares the block for a head that begins.
 	target(b *block) error
+	// begins is told that a head begins that has not come whole.
+	begins(id uint32)
+	// late is told that the time of a head is up: of the block, or of a frame of which not
+	// more than its header has come.
+	late(h frameHeader) error
 	// head takes what the block has become.
 	head(b *block) error
 	// peerGoAway is told of a GOAWAY that came.
@@ -238,6 +244,18 @@ func (c *conn) goAway(last uint32, code xhttp2.ErrCode, text string) {
 
 // interrupt has the reader look whether the connection has ended.
 func (c *conn) interrupt() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
+
+// deadline sets the one of reads, unless the connection has ended and somebody set it for
+// that; false: it has.
+func (c *conn) deadline(t time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.broken != nil {
+		return false
+	}
+	_ = c.nc.SetReadDeadline(t)
+	return true
+}
 
 // finish writes what is queued and closes the connection.
 func (c *conn) finish(err error) {

@@ -20,6 +20,7 @@ const (
 	detailFlood      = "http2.outbound_frames_flood"
 	detailInbound    = "http2.inbound_frames_flood"
 	detailProtocol   = "http2.protocol_violation"
+	detailTimeout    = "request_header_timeout"
 	detailReset      = "http2.remote_reset"
 	detailRefused    = "http2.remote_refuse"
 	detailGoAway     = "http2.remote_goaway"

@@ -55,6 +55,9 @@ type ServerOptions struct {
 	// by this side for what the client did (stream_reset_burst, stream_reset_rate).
 	ResetBurst int // 0: 1000
 	ResetRate  int // 0: 33
+	// RequestHeadersTimeout is how long the head of a request may take from its first frame's
+	// header on; 0: for ever.
+	RequestHeadersTimeout time.Duration
 }
 
 // ClientOptions are those of a Client.

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"time"
 
@@ -48,7 +49,7 @@ func (c *conn) readFrame() error {
 			c.readAt.Store(time.Now().UnixNano())
 		}
 	}
-	p, err := c.in.need(frameHeaderSize)
+	p, err := c.need(frameHeaderSize, frameHeader{})
 	if err != nil {
 		return err
 	}
@@ -66,13 +67,40 @@ func (c *conn) readFrame() error {
 		return c.dataFrame(h)
 	}
 	size := frameHeaderSize + int(h.length)
-	p, err = c.in.need(size)
+	if h.kind == xhttp2.FrameHeaders && (len(p) < size || h.flags&xhttp2.FlagHeadersEndHeaders == 0) {
+		c.side.begins(h.stream)
+	}
+	p, err = c.need(size, h)
 	if err != nil {
 		return err
 	}
 	p = p[frameHeaderSize:size]
 	c.in.r += size
-	return c.frame(h, p)
+	err = c.frame(h, p)
+	if c.timed && !c.block.open {
+		c.untimed()
+	}
+	return err
+}
+
+// need waits until n bytes are there, and returns them and what follows. h is the frame
+// whose payload is waited for; the zero value: another one's header. When the time of a
+// head is up, what follows has none.
+func (c *conn) need(n int, h frameHeader) ([]byte, error) {
+	p, err := c.in.need(n)
+	if !c.timed || !errors.Is(err, os.ErrDeadlineExceeded) || !c.untimed() {
+		return p, err
+	}
+	if err := c.side.late(h); err != nil {
+		return nil, err
+	}
+	return c.in.need(n)
+}
+
+// untimed ends the limit of a head; false: the connection has ended.
+func (c *conn) untimed() bool {
+	c.timed = false
+	return c.deadline(time.Time{})
 }
 
 // frame takes a frame that is not DATA.
