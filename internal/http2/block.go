@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"slices"
 	"strings"
 
 	xhttp2 "golang.org/x/net/http2"
@@ -73,8 +74,13 @@ func (b *block) weigh(w *httpmsg.Wire) {
 	w.PlainReceived += uint64(b.size)
 }
 
+// spareFields is room for what filters add to a header.
+const spareFields = 16
+
 // take copies the block's own lines.
-func (b *block) take(to *httpmsg.Header) { *to = append((*to)[:0], b.own...) }
+func (b *block) take(to *httpmsg.Header) {
+	*to = append(slices.Grow((*to)[:0], len(b.own)+spareFields), b.own...)
+}
 
 // discard has the block decoded only, and err returned behind it.
 func (b *block) discard(err error) { b.kind, b.stream, b.err = discarded, nil, err }

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"github.com/ginnel/ginnel/httpmsg"
+	"slices"
 )
 
 func (b *block) has(kind class) bool { return b.seen&(1<<kind) != 0 }
@@ -96,6 +97,7 @@ const bytestream = "bytestream"
 // its place.
 func (b *block) request(r *httpmsg.Request) {
 	b.joinCookies()
+	*b.lines = slices.Grow(*b.lines, spareFields)
 	*r = httpmsg.Request{
 		Method: b.method, Scheme: b.scheme, Authority: b.authority, Path: b.path,
 		Protocol: httpmsg.HTTP2, Header: *b.lines,
