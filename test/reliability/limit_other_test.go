@@ -1,0 +1,5 @@
+//go:build !unix
+
+package reliability
+
+func descriptors() int { return 1000 }
