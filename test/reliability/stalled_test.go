@@ -16,12 +16,12 @@ import (
 )
 
 // TestStalledStreams: what ginnel holds of a stream whose receiver takes nothing is at
-// most the buffers that are configured, and 16 KiB: clients of both protocols before a
-// host of HTTP/1, in both directions.
+// most the buffers that are configured, and 16 KiB: with both protocols on both sides, in
+// both directions.
 func TestStalledStreams(t *testing.T) {
 	h := newHost(t)
 	p := proxy.Start(t, proxy.Build(t), config(h))
-	for _, to := range []string{"one"} {
+	for _, to := range []string{"one", "two"} {
 		for _, c := range []struct {
 			name string
 			do   func(t *testing.T, addr string) (end func())
