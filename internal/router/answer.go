@@ -31,9 +31,11 @@ func (a *answer) Next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	s := a.call.stream
+	a.waits(true)
 	s.Wait()
 	p, err := a.body.Next()
 	s.Resume()
+	a.waits(false)
 	if u, ok := a.try.up.(*tunnel); ok {
 		u.note()
 	}
@@ -48,6 +50,19 @@ func (a *answer) Next() ([]byte, error) {
 		return p, io.EOF
 	}
 	return nil, a.cut(err)
+}
+
+// waits tells the per-try idle timeout whether more is wanted of the host: a client that
+// is slow is not idleness of the host.
+func (a *answer) waits(yes bool) {
+	if a.call.limits.tryIdle == 0 {
+		return
+	}
+	at := unasked
+	if yes {
+		at = a.call.now()
+	}
+	a.try.moved.Store(int64(at))
 }
 
 // Ready implements httpmsg.Body.
@@ -73,7 +88,7 @@ func (a *answer) ended(last []byte) {
 	x.mu.Lock()
 	a.whole = true
 	asked := x.asked
-	x.due[routeClock], x.due[streamClock] = 0, 0
+	x.due[routeClock], x.due[streamClock], x.due[idleClock] = 0, 0, 0
 	idle := a.try.holders == 1
 	x.mu.Unlock()
 	if asked != 0 {

@@ -70,6 +70,9 @@ const (
 	clocks
 )
 
+// unasked is in try.moved while nobody waits for the host.
+const unasked time.Duration = -1
+
 func newCall(r *Router) *call {
 	x := &call{router: r}
 	x.onReset, x.onEnd = x.reset, x.end
@@ -245,8 +248,12 @@ func (x *call) strikeTries(why failureKind) {
 // again when that would be due. x.mu is held.
 func (x *call) idle() {
 	for _, t := range x.live {
-		due := time.Duration(t.moved.Load()) + x.limits.tryIdle
-		if now := x.now(); due > now {
+		now := x.now()
+		since := time.Duration(t.moved.Load())
+		if since == unasked {
+			since = now
+		}
+		if due := since + x.limits.tryIdle; due > now {
 			x.arm(idleClock, now, due)
 			continue
 		}

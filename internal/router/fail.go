@@ -168,7 +168,9 @@ func (f *failure) reply(started, retried bool, timeoutStatus int) filter.LocalRe
 	case noHost:
 		out.Body = "no healthy upstream"
 	case routeTimeout, tryTimeout, tryIdleTimeout:
-		out.Status, out.Body = timeoutStatus, "upstream request timeout"
+		if out.Status = timeoutStatus; out.Status == 504 {
+			out.Body = "upstream request timeout"
+		}
 	case streamTimeout:
 		out.Status, out.Body = 504, "upstream max stream duration reached"
 	case bodyTooLarge:

@@ -191,6 +191,19 @@ func TestTryTimeouts(t *testing.T) {
 	}
 }
 
+// The per-try idle timeout goes on while the response comes: from its last piece.
+func TestIdleResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, retrying("5xx", `, "perTryIdleTimeout": "2s"`))
+		w.c.then(opens(200), later(1500*time.Millisecond, data("some")), later(1500*time.Millisecond, data("more")))
+		r := w.get("/")
+		if r.body != "somemore" || r.err == nil || r.flags != "UT" || r.details != "upstream_per_try_idle_timeout" || r.took != 5*time.Second {
+			t.Errorf("got %+v", r)
+		}
+		w.c.released()
+	})
+}
+
 // A client that goes away during the back-off ends it.
 func TestGoneInBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -182,7 +182,10 @@ func (x *call) inform(t *try, r *httpmsg.Response) error {
 func (x *call) begins(t *try) {
 	x.mu.Lock()
 	x.answer.begun = true
-	x.due[tryClock], x.due[idleClock] = 0, 0
+	x.due[tryClock] = 0
+	if x.answer.tunnel {
+		x.due[idleClock] = 0
+	}
 	x.mu.Unlock()
 	if x.replay != nil {
 		x.replay.last()
@@ -294,7 +297,9 @@ func (x *call) chargeTry(f failure) {
 // charge counts a call that failed.
 func (x *call) charge(f failure) {
 	if x.answer.begun {
-		x.router.stats.lateResets.Add(1)
+		if x.grpc && !x.answer.head.Header.Has("grpc-status") { // Envoy counts no others
+			x.router.stats.lateResets.Add(1)
+		}
 		return
 	}
 	x.count(f.reply(false, false, x.limits.status).Status, x.stream.Info.Up.Host)

@@ -12,7 +12,7 @@ import (
 type limits struct {
 	route   time.Duration // from the end of the request to that of the response
 	try     time.Duration // from the end of the request, or the connection, to the response's head
-	tryIdle time.Duration // without a byte moving, up to the response's head
+	tryIdle time.Duration // without a byte moving
 	stream  time.Duration // of a try as a whole
 	status  int           // answers when one is over
 }

@@ -23,7 +23,7 @@ type try struct {
 	head     *httpmsg.Request // the request as it is sent
 	source   source
 	cursor   *cursor      // of the call's replay; nil: there is none
-	moved    atomic.Int64 // when bytes last moved, since the call's start
+	moved    atomic.Int64 // when bytes last moved, since the call's start, or unasked
 
 	// Functions that are passed on, made once.
 	waiting func() <-chan struct{}
