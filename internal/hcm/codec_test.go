@@ -48,7 +48,7 @@ func serve(t *testing.T, c *Config, h filter.HTTPHandlerFunc) *serving {
 	c.Filters = []httpFilter{{name: "last", terminal: terminal(h)}}
 	v := &serving{stats: newScope(), log: &entries{}}
 	c.Logs.factories = []filter.AccessLogFactory{v.log}
-	x, err := c.NewTerminal(&filter.Env{Stats: v.stats, Log: slog.New(slog.DiscardHandler)})
+	x, err := c.NewTerminal(&filter.Env{Stats: v.stats, Log: slog.New(slog.DiscardHandler), Hangups: hangups{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,8 +57,24 @@ func serve(t *testing.T, c *Config, h filter.HTTPHandlerFunc) *serving {
 	return v
 }
 
+// hangups are those of pipes.
+type hangups struct{}
+
+func (hangups) Watch(s filter.Stream, f func()) (stop func()) {
+	if s, ok := s.(interface{ OnHangup(func()) func() }); ok {
+		return s.OnHangup(f)
+	}
+	return func() {}
+}
+
 func (v *serving) dial() net.Conn {
 	client, server := pipe.New(pipe.Options{})
+	v.accept(client, server, nil)
+	return client
+}
+
+// accept serves the other end of a connection; init is called before.
+func (v *serving) accept(client net.Conn, server filter.Stream, init func(*filter.Conn)) {
 	v.mu.Lock()
 	v.conns = append(v.conns, client)
 	v.mu.Unlock()
@@ -67,11 +83,13 @@ func (v *serving) dial() net.Conn {
 	c.Init(h)
 	c.Info.Start = time.Now()
 	c.Info.Remote, c.Info.Local = addr("192.0.2.1:4321"), addr("192.0.2.2:80")
+	if init != nil {
+		init(c)
+	}
 	v.wait.Go(func() {
 		v.sv.ServeConn(c)
 		<-h.ended
 	})
-	return client
 }
 
 // clients are clients of both protocols, by name.

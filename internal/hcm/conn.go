@@ -129,7 +129,7 @@ func (c *conn) choose() (Codec, error) {
 // know of its bytes.
 func (c *conn) stream() filter.Stream {
 	if c.wire.awaits || c.mayBeFull() > 0 {
-		return &c.wire
+		return c.wire.outer()
 	}
 	return c.filter.Stream
 }
