@@ -51,7 +51,13 @@ func (r *rawReader) read() (int, error) {
 // connections what is waited for has come then, and neither a thread nor the poller has
 // to know; with few of them it wakes a thread for nothing. So it is done as long as it
 // pays, and tried again more and more seldom where it did not.
-type patience struct{ skip, price uint8 }
+//
+// Go's poller is looked at when nothing else can run, or after 10 ms. So who has gone
+// behind others some times in a row waits in the poller once, lest those who wait there
+// already starve.
+type patience struct{ skip, price, row uint8 }
+
+const maxRow = 4
 
 // maxPrice is how often others do not go first, at most, until that is tried again.
 const maxPrice = 15
@@ -68,8 +74,12 @@ func (y *patience) wants() bool {
 func (y *patience) learn(paid bool) {
 	if paid {
 		y.price = 0
+		if y.row++; y.row == maxRow {
+			y.row, y.skip = 0, 1
+		}
 		return
 	}
+	y.row = 0
 	y.price = min(2*y.price+1, maxPrice)
 	y.skip = y.price
 }
