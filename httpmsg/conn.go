@@ -45,7 +45,8 @@ type Client interface {
 	Protocol() Protocol
 	// Drain lets no exchange begin any more; the connection ends with the last one.
 	Drain()
-	// Close ends the connection now, and its exchanges for that reason.
+	// Close ends the connection now, and its exchanges for that reason. Functions of their
+	// OnReset may run before it returns: no lock of theirs may be held.
 	Close(why *ResetError)
 	// Bytes returns the bytes received and sent so far. It may be called at any time.
 	Bytes() (received, sent uint64)

@@ -24,7 +24,8 @@ type wire struct {
 	open    int
 	drained bool
 	closed  bool
-	doubt   bool // the next exchange that is released leaves the connection unusable
+	ending  func() // called by Close; nil: nobody
+	doubt   bool   // the next exchange that is released leaves the connection unusable
 	total   int
 }
 
@@ -62,7 +63,12 @@ func (w *wire) Drain() {
 	w.mu.Unlock()
 }
 
-func (w *wire) Close(why *httpmsg.ResetError) { w.end(why) }
+func (w *wire) Close(why *httpmsg.ResetError) {
+	if w.ending != nil {
+		w.ending()
+	}
+	w.end(why)
+}
 
 // end closes the connection for a reason; nil: the server did, in order.
 func (w *wire) end(why *httpmsg.ResetError) {
@@ -105,7 +111,8 @@ func (w *wire) goAway() {
 // A trade is an exchange on a wire.
 type trade struct {
 	httpmsg.Exchange
-	of *wire
+	of    *wire
+	calls []string // of Reset and OnReset
 }
 
 // Finished is false of what the connection took along.
@@ -115,7 +122,8 @@ func (x *trade) Finished() bool {
 	return !x.of.closed
 }
 
-func (x *trade) Reset(*httpmsg.ResetError) {}
+func (x *trade) Reset(*httpmsg.ResetError)         { x.calls = append(x.calls, "Reset") }
+func (x *trade) OnReset(func(*httpmsg.ResetError)) { x.calls = append(x.calls, "OnReset") }
 
 func (x *trade) Release() {
 	w := x.of

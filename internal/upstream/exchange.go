@@ -1,18 +1,39 @@
 package upstream
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 )
 
-// An exchange is one on a connection of a pool.
+// An exchange is one on a connection of a pool. The codec's may be another request's once it
+// was released; this one is not used again, so that whoever comes too late does no harm.
 type exchange struct {
 	httpmsg.Exchange
 	member *member
 	reset  atomic.Bool
+
+	// life is held for reading by those who may come too late, who need not wait for who
+	// releases, and for writing to release.
+	life     sync.RWMutex
+	released bool
 }
+
+// enter reports whether the exchange is not released, nor being so; leave must follow.
+func (x *exchange) enter() bool {
+	if !x.life.TryRLock() {
+		return false
+	}
+	if x.released {
+		x.life.RUnlock()
+		return false
+	}
+	return true
+}
+
+func (x *exchange) leave() { x.life.RUnlock() }
 
 var (
 	_ filter.UpstreamStream = (*exchange)(nil)
@@ -45,6 +66,10 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 
 // Reset implements httpmsg.Writer.
 func (x *exchange) Reset(why *httpmsg.ResetError) {
+	if !x.enter() {
+		return
+	}
+	defer x.leave()
 	if !x.reset.Swap(true) && x.Protocol() == httpmsg.HTTP2 {
 		x.member.pool.host.cluster.stats.http.sent.Add(1)
 	}
@@ -53,6 +78,10 @@ func (x *exchange) Reset(why *httpmsg.ResetError) {
 
 // OnReset implements httpmsg.Watched.
 func (x *exchange) OnReset(f func(*httpmsg.ResetError)) {
+	if !x.enter() {
+		return
+	}
+	defer x.leave()
 	if w, ok := x.Exchange.(httpmsg.Watched); ok {
 		w.OnReset(f)
 	}
@@ -60,6 +89,10 @@ func (x *exchange) OnReset(f func(*httpmsg.ResetError)) {
 
 // Outcome implements filter.UpstreamStream.
 func (x *exchange) Outcome(status int, why *httpmsg.ResetError) {
+	if !x.enter() {
+		return
+	}
+	defer x.leave()
 	x.member.pool.host.outcome(status, why)
 	if why == nil || x.Protocol() != httpmsg.HTTP2 {
 		return
@@ -75,6 +108,9 @@ func (x *exchange) Outcome(status int, why *httpmsg.ResetError) {
 
 // Release implements httpmsg.Exchange.
 func (x *exchange) Release() {
+	x.life.Lock()
+	x.released = true
+	x.life.Unlock()
 	m := x.member
 	p := m.pool
 	f, ok := x.Exchange.(httpmsg.Finite)

@@ -161,6 +161,7 @@ func (p *pool) connected(m *member, client httpmsg.Client, local, remote net.Add
 		p.ready.push(m)
 	}
 	p.serve()
+	p.forget()
 	m.rest()
 }
 
@@ -175,20 +176,28 @@ func (m *member) retire() {
 	}
 }
 
-// close ends a connection now, or its making.
+// close ends a connection without requests now, or its making: that of one with requests
+// may run functions of theirs, which the pool's lock must not be held for.
 func (m *member) close() {
+	if c := m.part(); c != nil {
+		c.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	}
+}
+
+// part gives a connection up, or its making. It returns what is to be closed; nil: nothing.
+func (m *member) part() httpmsg.Client {
 	m.pool.ready.remove(m)
 	m.retired = true
-	if m.ours {
-		return
-	}
-	if m.client != nil {
+	switch {
+	case m.ours:
+	case m.client != nil:
 		m.ours = true
-		m.client.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
-	} else if !m.canceled {
+		return m.client
+	case !m.canceled:
 		m.canceled = true
 		close(m.cancel)
 	}
+	return nil
 }
 
 // broken is told that a request was not finished. The connection counts as one that was

@@ -18,8 +18,8 @@ var errGone = errors.New("the pool is gone")
 // A pool is the HTTP connections to a host that may serve each other's requests. It is
 // there while it has connections or requests that wait for one.
 //
-// Its lock may be held while methods of clients are called, but not those of exchanges:
-// from within these a client may call back.
+// Its lock may be held while methods of clients are called, but not those of exchanges, nor
+// Close while there are any: from within these a client may call back.
 type pool struct {
 	host       *host
 	key        poolKey
@@ -34,7 +34,7 @@ type pool struct {
 	connecting int
 	active     int       // requests
 	waiting    []*waiter // in the order they came
-	origin     *origin   // of the newest request that had to wait
+	origin     *origin   // of the newest request that made a connection; nil: none is made
 	draining   bool      // no connection is kept without a request
 	dialled    bool      // it has had a connection
 	gone       bool
@@ -84,7 +84,8 @@ func (p *pool) open(o *order) (*exchange, error) {
 	}
 	s, err := p.take()
 	if s != nil || err != nil {
-		if s != nil && p.preconnect > 1 {
+		if s != nil && p.preconnect > 1 && p.short() {
+			p.origin = newOrigin(o)
 			p.grow()
 		}
 		p.tidy()
@@ -170,6 +171,14 @@ func (p *pool) answer(w *waiter, r result) {
 	p.breaker.unqueue(false)
 	p.pending(-1)
 	w.result <- r
+	p.forget()
+}
+
+// forget drops what only connections to be made are for.
+func (p *pool) forget() {
+	if p.connecting == 0 && len(p.waiting) == 0 {
+		p.origin = nil
+	}
 }
 
 // serve gives what waits to connections with room, and makes more for the rest.
@@ -346,6 +355,7 @@ func (p *pool) spare() bool {
 
 // tidy gives up a pool that has nothing any more: others of its identity may never come.
 func (p *pool) tidy() {
+	p.forget()
 	if p.gone || p.births.n > 0 || len(p.waiting) > 0 {
 		return
 	}
@@ -378,13 +388,19 @@ func (p *pool) renew() {
 // close ends all connections and all that waits.
 func (p *pool) close() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.draining = true
 	p.fail(result{err: filter.ErrCanceled})
+	var ending []httpmsg.Client
 	for m := range p.births.all {
-		m.close()
+		if c := m.part(); c != nil {
+			ending = append(ending, c)
+		}
 	}
 	p.tidy()
+	p.mu.Unlock()
+	for _, c := range ending {
+		c.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	}
 }
 
 // settle counts the bytes of all connections so far.
