@@ -195,10 +195,10 @@ func (x *call) linger() (stop func()) {
 		x.arm(lingerClock, now, now+lingering)
 	}
 	x.mu.Unlock()
-	if u, ok := t.up.(*tunnel); ok && whole && sending {
+	if whole && sending {
 		// The host has ended first: the client's bytes are wanted still, until the host is
 		// gone altogether.
-		stop = u.onGone(func() {
+		return t.onGone(open, func() {
 			x.mu.Lock()
 			t.strike(superseded)
 			x.mu.Unlock()
@@ -206,6 +206,21 @@ func (x *call) linger() (stop func()) {
 		})
 	}
 	return stop
+}
+
+// onGone has f called, once, when the host of a tunnel takes nothing any more, which is
+// open if it goes on as one; when stop has returned it is not running.
+func (t *try) onGone(open bool, f func()) (stop func()) {
+	switch u := t.up.(type) {
+	case *tunnel:
+		return u.onGone(f)
+	case httpmsg.Watched:
+		if open {
+			u.OnReset(func(*httpmsg.ResetError) { f() })
+			return func() { u.OnReset(nil) }
+		}
+	}
+	return func() {}
 }
 
 // lingering is how long a host that has answered may take to read the rest of a request.

@@ -300,6 +300,27 @@ type upstream struct {
 	released int
 	outcome  string
 	got      httpmsg.Header // trailers of the response
+	watch    func(*httpmsg.ResetError)
+}
+
+// OnReset implements httpmsg.Watched.
+func (u *upstream) OnReset(f func(*httpmsg.ResetError)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.released > 0 {
+		panic("watched after its release")
+	}
+	u.watch = f
+}
+
+// leave is the host that resets the exchange while nobody is about to find out.
+func (u *upstream) leave() {
+	u.mu.Lock()
+	f := u.watch
+	u.mu.Unlock()
+	if f != nil {
+		f(&httpmsg.ResetError{Reason: httpmsg.RemoteReset})
+	}
 }
 
 func (u *upstream) WriteRequest(r *httpmsg.Request, end bool) error {

@@ -147,6 +147,41 @@ func TestTunnelHostGone(t *testing.T) {
 	})
 }
 
+// So does one of a tunnel that is passed on, which has ended its direction and then resets
+// the stream.
+func TestTunnelPassedOnHostGone(t *testing.T) {
+	const upgrade = `{"match": {"prefix": "/"}, "route": {"cluster": "c"}}`
+	for name, x := range map[string]struct {
+		routes  string
+		request func(*clientBody) *httpmsg.Request
+		status  int
+	}{
+		"CONNECT": {passed, connect, 200},
+		"upgrade": {upgrade, func(b *clientBody) *httpmsg.Request {
+			r := get("/")
+			r.Upgrade, r.Body = "websocket", b
+			return r
+		}, 101},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, &Config{}, x.routes)
+				w.c.then(opens(x.status), last("bye"))
+				go func() {
+					time.Sleep(time.Second)
+					w.c.opened[0].leave()
+				}()
+				begun := time.Now()
+				r := w.client(x.request(newBody(false, "hi"))).do()
+				if d := time.Since(begun); d != time.Second || r.body != "bye" || r.err != nil {
+					t.Errorf("ended after %v: %+v", d, r)
+				}
+				w.c.released()
+			})
+		})
+	}
+}
+
 // A reset stays a reset: of the host for the client, as an error with CONNECT, and of the
 // client for the host.
 func TestTunnelResets(t *testing.T) {
