@@ -5,7 +5,8 @@ import "time"
 // A Server is the server's side of a connection: a codec.
 type Server interface {
 	// Serve reads requests and has them answered until the connection is over, and closes
-	// it. The error tells why, nil that the client ended it in order between requests.
+	// it. The error tells why, nil that the client ended it in order between requests; a
+	// *ResetError for LocalReset may be an end in order, too, that this side chose.
 	Serve() error
 	// Drain asks the client for no more requests than it has begun: HTTP/1 announces it
 	// with the next response and closes then, HTTP/2 sends GOAWAY, and a second one that

@@ -177,7 +177,8 @@ func (c *conn) endedBy(err error, reason string) side {
 		return localSide
 	case c.cut.Load() != notCut:
 		return c.cut.Load()
-	case why != nil && (why.Reason == httpmsg.LocalReset || why.Reason == httpmsg.ProtocolError):
+	case why != nil && (why.Reason == httpmsg.LocalReset || why.Reason == httpmsg.ProtocolError),
+		err == nil && c.closes.Load() && c.server.Protocol() == httpmsg.HTTP2:
 		return localSide
 	}
 	return remoteSide
@@ -230,6 +231,10 @@ func (c *conn) Answer(r *httpmsg.Request, w httpmsg.Responder) {
 // Refuse implements httpmsg.ServerHandler.
 func (c *conn) Refuse(r *httpmsg.Request, w httpmsg.Responder, status int, why *httpmsg.ResetError) {
 	s := c.begin(r, w)
+	if c.server.Protocol() != httpmsg.HTTP2 { // the rest of it never comes
+		c.service.stats.rqEarlyResponse.Add(1)
+		c.service.stats.rqRxReset.Add(1)
+	}
 	s.serve(func() (*httpmsg.Response, error) { return s.refuse(status, why), nil })
 	s.end()
 }

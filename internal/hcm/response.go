@@ -28,6 +28,9 @@ func (s *stream) send(resp *httpmsg.Response, err error) bool {
 	if !s.http.HealthCheck {
 		s.conn.service.stats.answered(resp.Status)
 	}
+	if !s.body.done.Load() {
+		s.conn.service.stats.rqEarlyResponse.Add(1)
+	}
 	if err := s.w.WriteResponse(resp, body == nil); err != nil {
 		s.http.Code = 0
 		s.failed(err)
@@ -91,6 +94,7 @@ func (s *stream) reset(err error) {
 		why.Reason, why.Code = e.Reason, 0
 	}
 	s.conn.service.stats.rqTxReset.Add(1)
+	s.conn.service.stats.rqRxReset.Add(1) // as Envoy resets the stream for itself
 	s.w.Reset(why)
 }
 

@@ -39,7 +39,7 @@ func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
 	}
 	sv.machine = sync.OnceValue(machineAddress)
 	sv.streams.New = func() any { return newStream() }
-	sv.codec = newCodecs(c.Codecs, env).server
+	sv.codec = newCodecs(c.Codecs, env, sv.stats).server
 	sv.local = filter.HTTPLocal{StatPrefix: c.StatPrefix, ServerName: c.Response.serverName, Address: sv.machine}
 	if n := env.Node; n != nil {
 		sv.local.NodeID, sv.local.Cluster = n.GetId(), n.GetCluster()

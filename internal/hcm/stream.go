@@ -174,7 +174,6 @@ func (s *stream) finish(whole bool) {
 	complete := s.body.done.Load()
 	if whole && !complete && !s.tunnel() {
 		if complete = s.body.drain(); !complete {
-			st.rqEarlyResponse.Add(1)
 			st.rqRxReset.Add(1) // as Envoy resets the stream for itself
 		}
 	}
