@@ -394,3 +394,21 @@ func TestIdlePing(t *testing.T) {
 		_ = b.Close()
 	})
 }
+
+// TestGoAwayBeforeRequest: an exchange that was opened before GOAWAY came, and not used yet,
+// is refused to who writes the request and to who reads the response.
+func TestGoAwayBeforeRequest(t *testing.T) {
+	v, p, w := dialClient(t, nil)
+	x := v.Open()
+	_ = p.fr.WriteGoAway(0, xhttp2.ErrCodeNo, nil)
+	<-w.draining
+	if err := x.WriteRequest(get("/"), true); reasonOf(err) != httpmsg.RemoteRefused {
+		t.Error(err)
+	}
+	if _, err := x.ReadResponse(); reasonOf(err) != httpmsg.RemoteRefused {
+		t.Error(err)
+	}
+	x.Release()
+	<-w.closed
+	w.closed <- nil // for the cleanup
+}

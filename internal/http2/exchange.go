@@ -60,6 +60,9 @@ func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
 	defer v.mu.Unlock()
 	for {
 		if why := x.startable(); why != nil {
+			if x.id == 0 && x.over == nil {
+				x.over = why // nothing else would end ReadResponse
+			}
 			return why
 		}
 		if uint32(len(v.streams)) >= v.peerStreams {
