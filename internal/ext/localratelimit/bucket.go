@@ -3,6 +3,7 @@ package localratelimit
 import (
 	"container/list"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -122,8 +123,9 @@ type named struct {
 func (r *recent) get(entries []entry) *bucket {
 	var key strings.Builder
 	for _, e := range entries {
+		key.WriteString(strconv.Itoa(len(e.value)))
+		key.WriteByte(':')
 		key.WriteString(e.value)
-		key.WriteByte(0) // no header has it
 	}
 	name := key.String()
 	r.mu.Lock()

@@ -91,6 +91,20 @@ func TestBlanks(t *testing.T) {
 	}
 }
 
+// TestBlankValues: two lists of values are never the same bucket for what they contain.
+func TestBlankValues(t *testing.T) {
+	f := limiter(t, on+","+bucket(1000, 1000, "1000s")+`,
+		"rate_limits": [{"actions": [{"request_headers": {"header_name": "a", "descriptor_key": "a"}}, {"request_headers": {"header_name": "b", "descriptor_key": "b"}}]}],
+		"descriptors": [{"entries": [{"key": "a"}, {"key": "b"}], `+bucket(1, 1, "1000s")+`}]`)
+	for _, c := range []struct{ a, b, want string }{
+		{"x\x00", "y", "200"}, {"x", "\x00y", "200"}, {"1:", "y", "200"}, {"1", ":y", "200"}, {"x", "\x00y", "429"},
+	} {
+		if got := ask(t, f, nil, "a: "+c.a, "b: "+c.b)[:3]; got != c.want {
+			t.Errorf("%q %q got %s, want %s", c.a, c.b, got, c.want)
+		}
+	}
+}
+
 // TestMaskedAddress: IPv6, too.
 func TestMaskedAddress(t *testing.T) {
 	f := limiter(t, on+","+bucket(1000, 1000, "1000s")+`,
