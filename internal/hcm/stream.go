@@ -149,22 +149,35 @@ func (s *stream) inherit(r *httpmsg.Request) {
 func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
 	resp, err := s.guarded(answer)
 	s.http.RequestDone = s.body.doneAt()
-	s.finish(s.send(resp, err))
+	whole := false
+	if !s.safely(func() { whole = s.send(resp, err) }) { // in a body that a filter has wrapped
+		s.w.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset, Code: internalError})
+		whole = false
+	}
+	s.finish(whole)
 }
 
 // guarded keeps a panic of a filter to its stream.
 func (s *stream) guarded(answer func() (*httpmsg.Response, error)) (resp *httpmsg.Response, err error) {
+	if !s.safely(func() { resp, err = answer() }) {
+		s.Resume()
+		resp, err = s.Reply(filter.LocalReply{Status: 500, Details: "filter_panic"}), nil
+	}
+	return resp, err
+}
+
+// safely calls f and reports whether it has returned; a panic is counted and logged.
+func (s *stream) safely(f func()) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.Resume()
 			s.conn.service.stats.rqPanic.Add(1)
 			if log := s.conn.service.env.Log; log != nil {
 				log.Error("a filter panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			}
-			resp, err = s.Reply(filter.LocalReply{Status: 500, Details: "filter_panic"}), nil
 		}
 	}()
-	return answer()
+	f()
+	return true
 }
 
 // finish ends what is left of the exchange; whole tells that the response was sent in
@@ -181,7 +194,7 @@ func (s *stream) finish(whole bool) {
 		s.w.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 	}
 	for i := len(s.ends) - 1; i >= 0; i-- {
-		s.ends[i]()
+		s.safely(s.ends[i])
 	}
 	if whole && s.tunnel() && !s.body.done.Load() {
 		s.w.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset}) // what was sent must arrive

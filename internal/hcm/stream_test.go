@@ -210,6 +210,7 @@ func TestStreamsAreClean(t *testing.T) {
 // An error of the handlers resets the stream, a panic is a 500; both leave the
 // connection alone.
 func TestBrokenHandlers(t *testing.T) {
+	ended := 0
 	r := start(t, &Config{}, func(s *filter.HTTPStream) (*httpmsg.Response, error) {
 		switch s.Request.Path {
 		case "/error":
@@ -218,6 +219,11 @@ func TestBrokenHandlers(t *testing.T) {
 			return nil, &httpmsg.ResetError{Reason: httpmsg.ConnectError}
 		case "/panic":
 			panic("no")
+		case "/body":
+			return &httpmsg.Response{Status: 200, Body: broken{}}, nil
+		case "/end":
+			s.OnEnd(func() { ended++ })
+			s.OnEnd(func() { panic("no") })
 		}
 		return hello(s)
 	})
@@ -234,10 +240,24 @@ func TestBrokenHandlers(t *testing.T) {
 	if _, resp := r.do(get("/panic")); resp.Status != 500 || r.stats.value("downstream_rq_panic") != 1 {
 		t.Errorf("after a panic: %d", resp.Status)
 	}
+	w = r.begin(get("/body"), nil)
+	<-w.answered
+	if w.why == nil || w.why.Code != internalError || r.stats.value("downstream_rq_panic") != 2 {
+		t.Errorf("after a panic in a body: %v", w.why)
+	}
+	if _, resp := r.do(get("/end")); resp.Status != 200 || ended != 1 || r.stats.value("downstream_rq_panic") != 3 {
+		t.Errorf("after a panic at the end: %d, %d other hooks ran", resp.Status, ended)
+	}
 	if _, resp := r.do(get("/")); resp.Status != 200 {
 		t.Errorf("then: %d", resp.Status)
 	}
 }
+
+// broken is a body of a filter that panics.
+type broken struct{ httpmsg.Body }
+
+func (broken) Next() ([]byte, error) { panic("no") }
+func (broken) Ready() bool           { return true }
 
 // Informational responses go on only where that is asked for.
 func TestInformational(t *testing.T) {

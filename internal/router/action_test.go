@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 )
@@ -15,6 +17,8 @@ import (
 // What is answered without a cluster, or for want of one.
 func TestWithoutCluster(t *testing.T) {
 	routes := `{"match": {"path": "/direct"}, "directResponse": {"status": 203, "body": {"inlineString": "hello"}}},
+		{"match": {"path": "/made"}, "directResponse": {"status": 201}},
+		{"match": {"path": "/found"}, "directResponse": {"status": 302}},
 		{"match": {"path": "/redirect"}, "redirect": {"hostRedirect": "there", "responseCode": "FOUND"}},
 		{"match": {"path": "/unknown"}, "route": {"cluster": "nowhere"}},
 		{"match": {"path": "/unknown404"}, "route": {"cluster": "nowhere", "clusterNotFoundResponseCode": "NOT_FOUND"}},
@@ -25,6 +29,8 @@ func TestWithoutCluster(t *testing.T) {
 		flags, details       string
 	}{
 		{"/direct", "hello", "", 203, "-", "direct_response"},
+		{"/made", "", "http://h/made", 201, "-", "direct_response"},
+		{"/found?x=y", "", "http://h/found?x=y", 302, "-", "direct_response"},
 		{"/redirect", "", "http://there/redirect", 302, "-", "direct_response"},
 		{"/unknown", "", "", 503, "NC", "cluster_not_found"},
 		{"/unknown404", "", "", 404, "NC", "cluster_not_found"},
@@ -234,12 +240,17 @@ func TestMirror(t *testing.T) {
 		bad.scripts = []script{{err: filter.ErrNoHost}}
 		req := post("/p", newBody(true, "one ", "two"))
 		req.Authority = "h:80"
-		if r := w.client(req).do(); r.status != 200 || r.took != 0 || r.flags != "-" {
+		c := w.client(req)
+		c.stream.Info.MergeMetadata(filter.Metadata{"envoy.lb": &structpb.Struct{}})
+		if r := c.do(); r.status != 200 || r.took != 0 || r.flags != "-" {
 			t.Errorf("got %+v", r)
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		u := m.opened[0]
+		if m.asked[0].Info.Metadata["envoy.lb"] == nil {
+			t.Error("the mirror has no metadata")
+		}
 		if u.request.Authority != "h-shadow:80" || u.request.Path != "/p" || string(u.body) != "one two" || !u.complete ||
 			u.request.Header.Get("x-envoy-internal") != "true" || w.c.opened[0].request.Header.Has("x-envoy-internal") {
 			t.Errorf("the mirror got %+v %q", u.request, u.body)

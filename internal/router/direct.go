@@ -17,6 +17,9 @@ func (r *Router) direct(s *filter.HTTPStream, rt *route.Route) *httpmsg.Response
 	}
 	d := rt.Direct
 	reply.Status = d.Status
+	if (d.Status == 201 || d.Status/100 == 3) && s.Request.Path != "" { // Envoy
+		reply.Header.Add("location", rt.Location(s.Request, s.Info))
+	}
 	s.Info.HTTP().LocalReplyBody = d.Body
 	reply.Body = d.Print(s.Info)
 	switch {

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -92,7 +93,7 @@ func (x *call) reflection(p *route.MirrorPolicy, c filter.HTTPCluster) *reflecti
 	x.router.forwards(&m.request.Header)
 	m.info = &filter.Info{
 		ID: s.Info.ID, ChainID: s.Info.ChainID, Listener: s.Info.Listener, Start: time.Now(),
-		Local: s.Info.Local, Remote: s.Info.Remote, Depth: s.Info.Depth,
+		Local: s.Info.Local, Remote: s.Info.Remote, Depth: s.Info.Depth, Metadata: maps.Clone(s.Info.Metadata),
 	}
 	m.info.More().HTTP = &filter.HTTPInfo{Protocol: s.Info.HTTP().Protocol, Request: &m.request}
 	for _, e := range s.Info.State.Shared() {

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 
 	"github.com/ginnel/ginnel/filter"
@@ -22,6 +24,14 @@ type Router struct {
 	calls    sync.Pool           // of *call
 	limits   numbers             // of x-envoy-expected-rq-timeout-ms
 	random   func(n int64) int64 // below n, which is positive
+}
+
+// panicked notes that a filter has panicked in a goroutine of the router.
+func (r *Router) panicked(v any) {
+	r.env.HTTP.Counter("downstream_rq_panic").Add(1)
+	if r.env.Env != nil && r.env.Log != nil {
+		r.env.Log.Error("a filter panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	}
 }
 
 // NewHTTPHandler implements filter.HTTPTerminalFactory.

@@ -15,10 +15,17 @@ type source struct {
 	sent time.Duration // when all was sent; guarded by call.mu until the sender is done
 }
 
-// Next implements httpmsg.Body.
-func (b *source) Next() ([]byte, error) {
-	p, err := b.in.Next()
+// Next implements httpmsg.Body. A panic of a filter that has wrapped the body ends this
+// stream alone.
+func (b *source) Next() (p []byte, err error) {
 	x := b.try.call
+	defer func() {
+		if v := recover(); v != nil {
+			x.router.panicked(v)
+			p, err = nil, &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: "filter_panic"}
+		}
+	}()
+	p, err = b.in.Next()
 	if x.limits.tryIdle > 0 {
 		b.try.moved.Store(int64(x.now()))
 	}
