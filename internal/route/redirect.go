@@ -25,9 +25,12 @@ type Redirect struct {
 	rewrite    pathRewrite
 }
 
-// Location returns where a request that r matched is sent.
+// Location returns where a request that r matched is sent: by a direct response to itself.
 func (r *Route) Location(req *httpmsg.Request, info *filter.Info) string {
 	d := r.Redirect
+	if d == nil {
+		d = &Redirect{}
+	}
 	scheme := d.scheme
 	if scheme == "" {
 		scheme = req.Scheme
