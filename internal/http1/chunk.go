@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // A chunkState is what comes next in a chunked body.
@@ -119,7 +120,7 @@ func chunkSize(p []byte) (int64, bool) {
 	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
 		rest = rest[1:]
 	}
-	return int64(size), len(rest) == 0 || rest[0] == ';' && isValue(rest)
+	return int64(size), len(rest) == 0 || rest[0] == ';' && httptext.Value(rest)
 }
 
 func hexDigit(c byte) int {

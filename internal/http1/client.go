@@ -2,6 +2,7 @@ package http1
 
 import (
 	"sync"
+	"time"
 
 	"github.com/ginnel/ginnel/httpmsg"
 )
@@ -16,6 +17,7 @@ type Client struct {
 	stop  func() // ends the watch for hang-ups; nil: there is none
 
 	mu       sync.Mutex
+	rested   time.Time // when the last exchange ended
 	busy     bool
 	draining bool
 	over     bool
@@ -27,6 +29,10 @@ type Client struct {
 }
 
 var _ httpmsg.Client = (*Client)(nil)
+
+// meantime is how long a connection may rest without being looked at again: less than a
+// stray answer takes, more than the next request of a busy pool.
+const meantime = time.Millisecond
 
 // events are calls to the owner.
 type events uint8
@@ -87,8 +93,11 @@ func (c *Client) Open() httpmsg.Exchange {
 		return nil
 	}
 	c.busy = true
+	// Hang-ups are told, stray bytes are not: what has come in the meantime is looked for,
+	// unless there was hardly a meantime. ask looks, too, but costs the request.
+	look := !c.watched() || !c.rested.IsZero() && time.Since(c.rested) > meantime
 	c.mu.Unlock()
-	if !c.watched() && c.in.stirs() {
+	if look && c.in.stirs() {
 		go c.end(&httpmsg.ResetError{Reason: httpmsg.ConnectionTermination})
 		return nil
 	}
@@ -154,7 +163,7 @@ func (c *Client) release(reuse bool, why *httpmsg.ResetError) {
 	gone := reuse && c.hungUp
 	reuse = reuse && !gone && !c.draining && !c.over
 	if reuse {
-		c.busy = false
+		c.busy, c.rested = false, time.Now()
 	}
 	c.mu.Unlock()
 	switch {

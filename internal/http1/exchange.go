@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // maxInforming is how many informational responses an exchange may have.
@@ -131,7 +132,7 @@ func (x *exchange) requestLine(b []byte, r *httpmsg.Request) ([]byte, error) {
 	if r.Connect() {
 		target, ok = r.Authority, true
 	}
-	if !ok || !isToken(r.Method) || !isTarget(target) || !isAuthority(r.Authority) {
+	if !ok || !httptext.Token(r.Method) || !isTarget(target) || !httptext.Authority(r.Authority) {
 		return b, errRequestLine
 	}
 	b = append(append(b, r.Method...), ' ')

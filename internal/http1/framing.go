@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // hop is what the headers of one connection only said, before they were taken out.
@@ -41,7 +42,7 @@ func (p *hop) split(h httpmsg.Header, request bool) (httpmsg.Header, *refusal) {
 				continue
 			}
 		case "content-length":
-			n, ok := parseLength(f.Value)
+			n, ok := httptext.Length(f.Value)
 			if !ok || p.lengths > 0 {
 				return h, errLength
 			}
@@ -148,21 +149,6 @@ func hasTrailersToken(v string) bool {
 		}
 	}
 	return false
-}
-
-// parseLength reads a content-length: digits and nothing else.
-func parseLength(v string) (int64, bool) {
-	if v == "" || len(v) > 18 && (len(v) > 19 || v > "9223372036854775807") {
-		return 0, false
-	}
-	n := int64(0)
-	for i := 0; i < len(v); i++ {
-		if !isDigit(v[i]) {
-			return 0, false
-		}
-		n = n*10 + int64(v[i]-'0')
-	}
-	return n, true
 }
 
 // encoding checks what the headers say about the body. It reports whether it is chunked.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // endOfBlock looks for the empty line that ends a block of lines, in b from the start of
@@ -46,7 +47,7 @@ func (k *block) scan(b []byte, from int, r *rules) *refusal {
 		}
 		s := span{name: at}
 		i := at
-		for lower[b[i]] != 0 {
+		for httptext.Lower[b[i]] != 0 {
 			i++
 		}
 		if b[i] != ':' || i == at {
@@ -56,7 +57,7 @@ func (k *block) scan(b []byte, from int, r *rules) *refusal {
 		end := i + 1 + bytes.IndexByte(b[i+1:], '\n')
 		s.value, s.end = blanks(b, i+1, end-1)
 		// The CR before the LF is endOfBlock's; one elsewhere is no value.
-		if !isValue(b[s.value:s.end]) {
+		if !httptext.Value(b[s.value:s.end]) {
 			return errValue
 		}
 		k.spans = append(k.spans, s)
@@ -112,7 +113,7 @@ func (k *block) lowerNames(b []byte) {
 	for _, p := range k.spans {
 		name := b[p.name:p.colon]
 		for i, c := range name {
-			name[i] = lower[c]
+			name[i] = httptext.Lower[c]
 		}
 	}
 }

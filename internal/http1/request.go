@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // knownMethod returns the method as a constant; "" of one that Envoy does not know.
@@ -151,7 +152,7 @@ func (p *requestHead) understood(b []byte, l line) {
 	if l.version != 0 {
 		p.req.Protocol = l.version
 	}
-	if l.method > 0 && isToken(string(b[:l.method])) {
+	if l.method > 0 && httptext.Token(string(b[:l.method])) {
 		p.req.Method = string(b[:l.method])
 	}
 	if l.targetEnd > l.target && isTarget(string(b[l.target:l.targetEnd])) {
@@ -166,7 +167,7 @@ func (p *requestHead) setStart(s string, l line) *refusal {
 	p.req.Method = knownMethod(method)
 	if p.req.Method == "" {
 		p.req.Method = method
-		if !isToken(method) {
+		if !httptext.Token(method) {
 			p.req.Method = ""
 			return errMethod
 		}
@@ -229,7 +230,7 @@ func (p *requestHead) setURL(t string) *refusal {
 	if i := strings.LastIndexByte(host, '@'); i >= 0 {
 		host = host[i+1:]
 	}
-	if host == "" || !isAuthority(host) {
+	if host == "" || !httptext.Authority(host) {
 		return errURL
 	}
 	p.req.Authority, p.req.Path = host, path
@@ -238,7 +239,7 @@ func (p *requestHead) setURL(t string) *refusal {
 
 func isScheme(s string) bool {
 	for i := 0; i < len(s); i++ {
-		c := lower[s[i]]
+		c := httptext.Lower[s[i]]
 		if !('a' <= c && c <= 'z') && (i == 0 || !isDigit(c) && c != '+' && c != '-' && c != '.') {
 			return false
 		}
@@ -262,9 +263,9 @@ func isHostPort(s string) bool {
 	host := s[:i]
 	if host[0] == '[' {
 		return port <= 65535 && len(host) > 2 && strings.IndexByte(host, ']') == len(host)-1 &&
-			isAuthority(host) && strings.IndexByte(host, '@') < 0
+			httptext.Authority(host) && strings.IndexByte(host, '@') < 0
 	}
-	return port <= 65535 && isAuthority(host) && !strings.ContainsAny(host, "@:[]")
+	return port <= 65535 && httptext.Authority(host) && !strings.ContainsAny(host, "@:[]")
 }
 
 // meaning is what the lines of the head say together.
@@ -362,7 +363,7 @@ func (p *requestHead) authority(v httpmsg.Protocol) *refusal {
 	switch {
 	case p.hop.hosts > 1:
 		return errTwoHosts
-	case !isAuthority(p.hop.host):
+	case !httptext.Authority(p.hop.host):
 		return errHost
 	case p.req.Authority != "":
 		return nil // that of the target

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // responseHead parses heads of responses into a Response that is reused.
@@ -61,7 +62,7 @@ func statusLine(b []byte) (v httpmsg.Protocol, status, end int, err *refusal) {
 		status = status*10 + int(c-'0')
 	}
 	reason := b[12 : n-1]
-	if status < 100 || len(reason) > 0 && reason[0] != ' ' || !isValue(reason) {
+	if status < 100 || len(reason) > 0 && reason[0] != ' ' || !httptext.Value(reason) {
 		return 0, 0, 0, errStatus
 	}
 	return v, status, n + 1, nil

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // A serialiser writes heads.
@@ -43,7 +44,7 @@ func (z *serialiser) fields(dst []byte, h httpmsg.Header, length bool) ([]byte, 
 			if z.head.hasLength || !length {
 				continue
 			}
-			n, ok := parseLength(f.Value)
+			n, ok := httptext.Length(f.Value)
 			if !ok {
 				return dst, errLength
 			}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // A Server is the server's codec on one connection.
@@ -224,7 +225,7 @@ func beginsRequest(p []byte) bool {
 		if c == ' ' && i > 0 || c == '\r' && i == 0 {
 			return true
 		}
-		if lower[c] == 0 || i == longest {
+		if httptext.Lower[c] == 0 || i == longest {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // A blockKind is what a header block is for.
@@ -203,7 +204,7 @@ func (b *block) known(f *field, kind class) {
 	case kind == cookie && b.kind == requestHead:
 		b.cookies++
 	case kind == contentLength:
-		n, ok := parseLength(f.value)
+		n, ok := httptext.Length(f.value)
 		if !ok || b.content >= 0 {
 			b.bad(detailRule, "bad content-length")
 			return
@@ -226,19 +227,6 @@ func (b *block) underscored() bool {
 		}
 	}
 	return false
-}
-
-func parseLength(s string) (n int64, ok bool) {
-	if s == "" || len(s) > 18 {
-		return 0, false
-	}
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + int64(s[i]-'0')
-	}
-	return n, true
 }
 
 // joinCookies makes one line of the crumbs that a cookie may come in.

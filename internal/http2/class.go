@@ -1,5 +1,7 @@
 package http2
 
+import "github.com/ginnel/ginnel/internal/httptext"
+
 // A class is what a field is to a connection: which name, and whether it is well-formed.
 // Entries of a table keep it, so that a field that comes again is not looked at again.
 type class uint16
@@ -84,7 +86,7 @@ func flagsOfName(name string) (c class) {
 		switch b := name[i]; {
 		case b == '_':
 			c |= underscore
-		case !lowerToken[b]:
+		case httptext.Lower[b] != b, b == 0:
 			c |= badName
 		}
 	}
@@ -107,21 +109,3 @@ func flagsOfValue(value string) (c class) {
 }
 
 func blank(b byte) bool { return b == ' ' || b == '\t' }
-
-// lowerToken holds the bytes of a token without upper case.
-var lowerToken = func() (t [256]bool) {
-	for _, b := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
-		t[b] = true
-	}
-	return t
-}()
-
-// token reports whether s is a token (RFC 9110), as a method must be.
-func token(s string) bool {
-	for i := range len(s) {
-		if b := s[i]; !lowerToken[b] && (b < 'A' || b > 'Z') {
-			return false
-		}
-	}
-	return s != ""
-}

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 	"slices"
 )
 
@@ -12,7 +13,7 @@ func (b *block) checkRequest() {
 	switch {
 	case !b.has(pseudoMethod):
 		b.bad(detailRule, "no :method")
-	case !token(b.method):
+	case !httptext.Token(b.method):
 		b.bad(detailField, "bad :method")
 	case b.has(pseudoProtocol):
 		b.checkExtendedConnect()
@@ -41,7 +42,7 @@ func (b *block) checkTarget() {
 	if !asterisk && (b.path == "" || b.path[0] != '/') || !visible(b.path) {
 		b.bad(detailField, "bad :path")
 	}
-	if !visible(b.authority) || !visible(b.host) {
+	if !httptext.Authority(b.authority) || !httptext.Authority(b.host) {
 		b.bad(detailField, "bad authority")
 	}
 }
@@ -50,7 +51,7 @@ func (b *block) checkConnect() {
 	switch {
 	case b.has(pseudoScheme), b.has(pseudoPath):
 		b.bad(detailRule, "CONNECT with :scheme or :path")
-	case b.authority == "", !visible(b.authority):
+	case b.authority == "", !httptext.Authority(b.authority):
 		b.bad(detailRule, "CONNECT without :authority")
 	}
 }
@@ -59,7 +60,7 @@ func (b *block) checkExtendedConnect() {
 	switch {
 	case !b.c.o.AllowConnect:
 		b.bad(detailRule, ":protocol is not allowed")
-	case b.method != "CONNECT", !token(b.protocol):
+	case b.method != "CONNECT", !httptext.Token(b.protocol):
 		b.bad(detailRule, "bad :protocol")
 	case !b.has(pseudoScheme), !b.has(pseudoPath), b.authority == "":
 		b.bad(detailRule, "extended CONNECT without target")

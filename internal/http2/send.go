@@ -7,6 +7,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 var errEnded = &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: "http2.message_ended"}
@@ -143,7 +144,7 @@ func (s *stream) WriteTrailer(h httpmsg.Header) error {
 	}
 	start := c.beginHead()
 	for i := range h {
-		if !httpmsg.ForbiddenTrailer(h[i].Name) && plainValue(h[i].Value) {
+		if !httpmsg.ForbiddenTrailer(h[i].Name) && httptext.Value(h[i].Value) {
 			c.encode(h[i].Name, h[i].Value)
 		}
 	}

@@ -2,7 +2,6 @@ package http2
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/ginnel/ginnel/httpmsg"
@@ -56,15 +55,19 @@ func TestTrailersWithControlCharacters(t *testing.T) {
 	}
 }
 
-func TestPlainValue(t *testing.T) {
-	for c := range 256 {
-		want := c >= ' ' && c != 0x7f || c == '\t'
-		for at := range 20 {
-			s := strings.Repeat("\xffa", 10)
-			s = s[:at] + string([]byte{byte(c)}) + s[at+1:]
-			if plainValue(s) != want {
-				t.Fatalf("%q: not %v", s, want)
-			}
+// TestAuthorities: what HTTP/1 would not write is refused, as a client of HTTP/1 is.
+func TestAuthorities(t *testing.T) {
+	for authority, want := range map[string][]string{
+		"a.test:80": {ok}, "[::1]:80": {ok}, "user@a": {ok},
+		"a/b": {bad}, "a\u00e9": {bad}, "a?b": {bad}, "a|b": {bad}, "a\"b": {bad},
+	} {
+		for _, name := range []string{":authority", "host"} {
+			p := dialServer(t, &ServerOptions{Options: Options{StreamErrors: true}}, &handler{answer: readThenAnswer})
+			fields := append(getFields[:3:3], name+": "+authority)
+			p.headers(1, true, fields...)
+			p.expect(want...)
 		}
 	}
 }
+
+const bad = "RST 1 PROTOCOL_ERROR"
