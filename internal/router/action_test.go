@@ -212,6 +212,18 @@ func TestInformational(t *testing.T) {
 	})
 }
 
+// A gRPC host that resets behind an informational response has sent no head to look at.
+func TestResetBehindInformational(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Config{}, plain)
+		w.c.then(event{head: head(103)}, reset(httpmsg.RemoteReset))
+		if r := w.get("/", "content-type", "application/grpc"); r.flags != "UR" {
+			t.Errorf("got %+v", r)
+		}
+		w.c.released()
+	})
+}
+
 // grpc-timeout bounds gRPC requests where the route says so.
 func TestGRPCTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -297,7 +297,7 @@ func (x *call) chargeTry(f failure) {
 // charge counts a call that failed.
 func (x *call) charge(f failure) {
 	if x.answer.begun {
-		if x.grpc && !x.answer.head.Header.Has("grpc-status") { // Envoy counts no others
+		if h := x.answer.head; x.grpc && (h == nil || !h.Header.Has("grpc-status")) { // Envoy counts no others
 			x.router.stats.lateResets.Add(1)
 		}
 		return
