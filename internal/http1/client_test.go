@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -386,6 +387,7 @@ func TestWatchedConnection(t *testing.T) {
 			c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
 			whole(t, c, own, sc)
 			_, _ = io.WriteString(sc, okResponse)
+			rest(c, -time.Hour) // it is used again before anybody looks
 			x := exchangeOf(t, c)
 			err := x.WriteRequest(&httpmsg.Request{Method: "POST", Path: "/", Authority: "a"}, end)
 			if err == nil {
@@ -401,6 +403,30 @@ func TestWatchedConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRestedConnection: bytes that came to a connection while it rested cost no request.
+func TestRestedConnection(t *testing.T) {
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	cc, sc := socketPair(t)
+	defer sc.Close()
+	own := newOwner()
+	c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
+	whole(t, c, own, sc)
+	_, _ = io.WriteString(sc, "\r\n") // as old servers send behind an answer
+	rest(c, time.Hour)
+	if c.Open() != nil {
+		t.Error("the connection was used again")
+	}
+	<-own.closed
+}
+
+// rest has c rest for so long.
+func rest(c *Client, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rested = time.Now().Add(-d)
 }
 
 // TestHangupUnderWay: a server that ends the connection behind its response, without
