@@ -7,6 +7,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 	"github.com/ginnel/ginnel/internal/route"
 	"github.com/ginnel/ginnel/internal/state"
 )
@@ -120,8 +121,7 @@ func (s *stream) rewrite(resp *httpmsg.Response) (contentType string) {
 
 // isGRPC reports whether a request is one of gRPC.
 func isGRPC(r *httpmsg.Request) bool {
-	t := r.Header.Get("content-type")
-	return t == "application/grpc" || strings.HasPrefix(t, "application/grpc+")
+	return httptext.GRPC(r.Header.Get("content-type"))
 }
 
 // grpc gives a reply the form of gRPC: a response without a body, whose headers say what

@@ -1,6 +1,8 @@
 // Package httptext is the grammar of HTTP that its versions share: which characters names,
-// values and authorities have, and what content-length says.
+// values and authorities have, and what content-length and content-type say.
 package httptext
+
+import "strings"
 
 // Lower maps the characters of a token to lower case, all others to 0.
 var Lower = func() (t [256]byte) {
@@ -78,4 +80,10 @@ func plain[T string | []byte](s T) bool {
 		}
 	}
 	return true
+}
+
+// GRPC reports whether a content-type is that of gRPC (Envoy's rule: no parameters).
+func GRPC(contentType string) bool {
+	rest, ok := strings.CutPrefix(contentType, "application/grpc")
+	return ok && (rest == "" || rest[0] == '+')
 }

@@ -54,3 +54,14 @@ func TestLength(t *testing.T) {
 		}
 	}
 }
+
+func TestGRPC(t *testing.T) {
+	for s, want := range map[string]bool{
+		"application/grpc": true, "application/grpc+proto": true, "application/grpc-web": false,
+		"application/grpc; a=b": false, "Application/grpc": false, "": false,
+	} {
+		if GRPC(s) != want {
+			t.Errorf("%q: %v", s, !want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // serve answers the request of the call, which it then owns.
@@ -31,7 +32,7 @@ func (x *call) serve() (*httpmsg.Response, error) {
 // it. It may refuse it.
 func (x *call) prepare() (filter.LocalReply, bool) {
 	s, c := x.stream, x.router.config
-	x.grpc = isGRPC(s.Request)
+	x.grpc = httptext.GRPC(s.Request.Header.Get("content-type"))
 	if x.envoy = hasEnvoy(s.Request.Header); x.envoy {
 		x.internal = s.Request.Header.Get("x-envoy-internal") == "true"
 	}
@@ -76,12 +77,6 @@ func hasEnvoy(h httpmsg.Header) bool {
 		}
 	}
 	return false
-}
-
-// isGRPC reports whether a request is one of gRPC.
-func isGRPC(r *httpmsg.Request) bool {
-	t := r.Header.Get("content-type")
-	return strings.HasPrefix(t, "application/grpc") && (len(t) == len("application/grpc") || t[len("application/grpc")] == '+')
 }
 
 // overloaded adds what tells the client that it was too much.

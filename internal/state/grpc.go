@@ -3,9 +3,9 @@ package state
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/httptext"
 )
 
 // GRPCStatus returns the status of a gRPC call as its trailers say it, or its headers,
@@ -53,11 +53,7 @@ func grpcFromHTTP(code int) int {
 
 // isGRPC reports whether a request is a gRPC call.
 func isGRPC(h *filter.HTTPInfo) bool {
-	if h.Request == nil || h.Request.Path == "" {
-		return false
-	}
-	t, ok := strings.CutPrefix(h.Request.Header.Get("content-type"), "application/grpc")
-	return ok && (t == "" || t[0] == '+')
+	return h.Request != nil && h.Request.Path != "" && httptext.GRPC(h.Request.Header.Get("content-type"))
 }
 
 var (

@@ -13,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 	"github.com/ginnel/ginnel/internal/nameset"
 )
 
@@ -106,8 +107,7 @@ func (f *grpcStats) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 }
 
 func isGRPC(h httpmsg.Header) bool {
-	t := h.Get("content-type")
-	return t == "application/grpc" || strings.HasPrefix(t, "application/grpc+")
+	return httptext.GRPC(h.Get("content-type"))
 }
 
 // called returns the method that a path calls, as far as it has statistics of its own;
