@@ -40,6 +40,7 @@ type conn struct {
 	mu          sync.Mutex
 	streams     map[uint32]*stream // those that are open in a direction
 	closed      closedStreams
+	stray       int64 // what the peer may still send on streams that this side has reset
 	enc         *encoder
 	out         []byte    // frames to be written; nil: none
 	outBox      *[]byte   // what out goes back to the pool in

@@ -92,6 +92,9 @@ func (c *conn) strayData(h frameHeader) error {
 	case h.stream == 0 || c.idle(h.stream):
 		return violation(xhttp2.ErrCodeProtocol, "DATA on an idle stream")
 	case c.closed.how(h.stream) == closedByUs:
+		if c.stray -= int64(h.length); c.stray < 0 {
+			return violation(xhttp2.ErrCodeFlowControl, "more DATA than the windows of streams that were reset")
+		}
 		c.consumed(int(h.length))
 		return errDropped
 	}

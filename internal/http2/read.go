@@ -147,6 +147,7 @@ func (c *conn) resetStream(e *streamError) error {
 	} else {
 		c.sendReset(e.id, e.code)
 		c.closed.add(e.id, closedByUs)
+		c.stray += int64(c.o.StreamWindow)
 	}
 	err := c.checkOutbound()
 	c.mu.Unlock()

@@ -131,6 +131,7 @@ func (v *Server) target(b *block) error {
 	v.lastID = b.id
 	if v.final {
 		v.closed.add(b.id, closedByUs)
+		v.stray += int64(v.o.StreamWindow)
 		b.discard(nil)
 		return nil
 	}

@@ -68,6 +68,9 @@ func (s *stream) leave(how closeKind) {
 	s.listed = false
 	delete(s.c.streams, s.id)
 	s.c.closed.add(s.id, how)
+	if how == closedByUs && !s.received {
+		s.c.stray += max(s.recv, 0)
+	}
 	s.c.scheduling.forget(&s.c.o)
 	s.c.o.Stats.active(-1)
 	s.c.side.left(s)
@@ -269,30 +272,53 @@ const (
 	closedByUs                     // by RST_STREAM: frames of before are still under way
 )
 
-// closedStreams remembers how the last streams ended: a ring of identifiers, with the
-// kind above them.
-type closedStreams struct {
-	ring []uint64
-	at   int
+// closedStreams remembers how the last streams ended: entries are identifiers with the kind
+// above them, in sets by the identifier, the newest first. Identifiers come in order, so
+// that sets fill evenly.
+type closedStreams struct{ sets [][4]uint64 }
+
+// maxClosedSets is how many sets there are at most.
+const maxClosedSets = 256
+
+func (l *closedStreams) set(id uint32) *[4]uint64 {
+	return &l.sets[id>>1&uint32(len(l.sets)-1)]
 }
 
-// maxClosed is how many streams are remembered at most.
-const maxClosed = 1024
-
 func (l *closedStreams) add(id uint32, how closeKind) {
-	e := uint64(how)<<32 | uint64(id)
-	if len(l.ring) < maxClosed {
-		l.ring = append(l.ring, e)
-		return
+	if l.sets == nil {
+		l.sets = make([][4]uint64, 4)
 	}
-	l.ring[l.at] = e
-	l.at = (l.at + 1) % maxClosed
+	for l.set(id)[3] != 0 && len(l.sets) < maxClosedSets {
+		l.grow()
+	}
+	l.put(uint64(how)<<32 | uint64(id))
+}
+
+func (l *closedStreams) put(e uint64) {
+	s := l.set(uint32(e))
+	copy(s[1:], s[:])
+	s[0] = e
+}
+
+func (l *closedStreams) grow() {
+	old := l.sets
+	l.sets = make([][4]uint64, 2*len(old))
+	for i := range old {
+		for j := range old[i] {
+			if e := old[i][len(old[i])-1-j]; e != 0 {
+				l.put(e)
+			}
+		}
+	}
 }
 
 func (l *closedStreams) how(id uint32) closeKind {
-	for i := len(l.ring) - 1; i >= 0; i-- {
-		if uint32(l.ring[i]) == id {
-			return closeKind(l.ring[i] >> 32)
+	if l.sets == nil {
+		return closedUnknown
+	}
+	for _, e := range l.set(id) {
+		if uint32(e) == id {
+			return closeKind(e >> 32)
 		}
 	}
 	return closedUnknown
