@@ -32,7 +32,9 @@ type Cluster struct {
 	healing  sync.Mutex        // one change of health after the other
 	byHost   map[*filter.Host]*host
 	socket   netconn.DialOptions
-	updated  time.Time
+
+	maintenance string // key in the runtime
+	updated     time.Time
 
 	noMetadata filter.Counter // nil: no host passes any on
 
@@ -67,6 +69,7 @@ type requests struct{ total, pending, succeeded, failed, timedOut atomic.Uint64 
 func (c *Cluster) init(s *Set) {
 	p := c.plan
 	c.set, c.updated = s, time.Now()
+	c.maintenance = "upstream.maintenance_mode." + p.Name
 	c.info = filter.ClusterInfo{Name: p.Name, StatName: p.StatName, Metadata: p.Metadata,
 		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,
 		MaxStreamDuration: p.HTTP.MaxStreamDuration}

@@ -18,7 +18,7 @@ func (c *Cluster) Stats() filter.Scope { return c.stats.scope }
 // Maintenance implements filter.HTTPCluster.
 func (c *Cluster) Maintenance() bool {
 	r := c.set.opts.Runtime
-	return r != nil && r.Enabled("upstream.maintenance_mode."+c.plan.Name, 0)
+	return r != nil && r.Enabled(c.maintenance, 0)
 }
 
 // Retry implements filter.HTTPCluster.
