@@ -18,7 +18,7 @@ type replay struct {
 	mu      sync.Mutex
 	more    sync.Cond
 	kept    []byte
-	loose   []byte // the piece read last, where it is not kept
+	loose   []byte // the piece read last, where it is not kept: the end of the total
 	total   int    // bytes read
 	err     error  // the end, or why there is none; nil: there is more
 	trailer httpmsg.Header
@@ -75,6 +75,11 @@ func (c *cursor) Next() ([]byte, error) {
 			c.at = len(r.kept)
 			return p, r.ends(c)
 		case c.at < r.total:
+			// Pieces are not kept once one try is left, which takes each before it asks for
+			// another. Who has missed one shall not send the rest as if it were all.
+			if c.at != r.total-len(r.loose) {
+				return nil, errMissed
+			}
 			c.at = r.total
 			return r.loose, r.ends(c)
 		case r.err != nil:
@@ -86,6 +91,8 @@ func (c *cursor) Next() ([]byte, error) {
 		}
 	}
 }
+
+var errMissed = &httpmsg.ResetError{Reason: httpmsg.LocalReset, Details: "request_body_not_kept"}
 
 // ends returns the end if nothing follows what c has got.
 func (r *replay) ends(c *cursor) error {
