@@ -169,7 +169,10 @@ func TestTunnelPassedOnHostGone(t *testing.T) {
 				w.c.then(opens(x.status), last("bye"))
 				go func() {
 					time.Sleep(time.Second)
-					w.c.opened[0].leave()
+					w.c.mu.Lock()
+					u := w.c.opened[0]
+					w.c.mu.Unlock()
+					u.leave()
 				}()
 				begun := time.Now()
 				r := w.client(x.request(newBody(false, "hi"))).do()
