@@ -71,7 +71,7 @@
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
-//	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why
+//	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why; where HTTP is served they may anyway
 //
 // An origin answers 200 with what it was asked, unless lines "do: ..." in the request's
 // header say otherwise: status N, header NAME: VALUE, trailer NAME: VALUE, body TEXT, bytes
