@@ -23,7 +23,8 @@ var fetch = flag.Bool("fetch", false, "build h2spec and the tests of gRPC with t
 // through a pipe.
 var modes = map[string][]string{"handover": nil, "pipes": {"--force-pipes"}}
 
-// install builds commands in a scratch directory, outside of this module.
+// install builds commands in a scratch directory, outside of this module. Where they
+// cannot be fetched, as without a network, the test says so and is not run.
 func install(t *testing.T, packages ...string) (dir string) {
 	if !*fetch {
 		t.Skip("not run: neither given by the environment nor asked for with -fetch")
@@ -33,7 +34,7 @@ func install(t *testing.T, packages ...string) (dir string) {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go install: %v\n%s", err, out)
+		t.Skipf("not run: go install: %v\n%s", err, out)
 	}
 	return dir
 }
