@@ -139,6 +139,23 @@ func mergeSlash(path string) string {
 	return string(out)
 }
 
+// unnested escapes the per cent sign that the last byte of out, just decoded, would make an
+// escape of (Envoy): "%2%65" must not pass for "%2e" with who decodes again. rest is what
+// follows.
+func unnested(out []byte, rest string) []byte {
+	n := len(out)
+	if !isHex(out[n-1]) {
+		return out
+	}
+	switch {
+	case n > 2 && out[n-3] == '%' && isHex(out[n-2]):
+		return append(out[:n-2], '2', '5', out[n-2], out[n-1])
+	case n > 1 && out[n-2] == '%' && rest != "" && isHex(rest[0]):
+		return append(out[:n-1], '2', '5', out[n-1])
+	}
+	return out
+}
+
 // canonical normalises a path as Envoy's URL library does: unreserved characters that
 // were escaped are written as they are and those that must be escaped are, backslashes
 // are slashes, and the segments . and .. are resolved, also escaped ones. It reports false where
@@ -160,7 +177,7 @@ func canonical(path string) (string, bool) {
 				case d == 0:
 					return "", false
 				case isUnreserved(d):
-					out = append(out, d)
+					out = unnested(append(out, d), path[i+3:])
 				default:
 					out = append(out, path[i:i+3]...)
 				}
