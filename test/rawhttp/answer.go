@@ -1,6 +1,9 @@
 package rawhttp
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // An answer is what a host answers with.
 type answer struct {
@@ -26,9 +29,13 @@ const (
 
 // The answers of reference 5.3 (row 18), 5.4 (row 20) and http-and-upstream 9.2: none may
 // be taken for another one, and no connection in doubt serves another request.
-var answers = []answer{
+var answers = slices.Concat(wholeAnswers, lastAnswers, tunnelAnswers, earlyAnswers, noAnswers, cutAnswers)
+
+// wholeAnswers leave the connection as if it were new.
+var wholeAnswers = []answer{
 	{name: "length", text: okWith(length3, "abc"), want: ok, reused: true},
 	{name: "chunks", text: okWith(chunks, "3\r\nabc\r\n0\r\n\r\n"), want: ok, reused: true},
+	{name: "framing trailers", text: okWith(chunks, "3\r\nabc\r\n0\r\nContent-Length: 9\r\nHost: x\r\n\r\n"), want: ok, reused: true},
 	{name: "no reason", text: "HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n", want: ok, reused: true},
 	{name: "HEAD", ask: "HEAD /answer HTTP/1.1\r\nHost: h\r\n\r\n", text: okWith(length3, ""), want: ok, reused: true},
 	{name: "304 with a length", text: "HTTP/1.1 304 Not Modified\r\n" + length3 + "\r\n", want: "304 keep", reused: true},
@@ -37,8 +44,10 @@ var answers = []answer{
 	{name: "status 999", text: "HTTP/1.1 999 X\r\ncontent-length: 0\r\n\r\n", want: "999 keep", reused: true},
 	{name: "103 before", text: "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + okWith(length3, "abc"), want: ok, reused: true},
 	{name: "103 before, passed on", at: "informed", n: 2, text: "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + okWith(length3, "abc"), want: "103 200 keep", reused: true},
+}
 
-	// The connection ends, or must.
+// lastAnswers are whole, but the connection ends with them, or must.
+var lastAnswers = []answer{
 	{name: "connection: close", text: okWith(length3+"Connection: close\r\n", "abc"), want: ok},
 	{name: "HTTP/1.0", text: "HTTP/1.0 200 OK\r\n" + length3 + "\r\nabc", want: ok},
 	{name: "until the end", text: okWith("", "abc") + closing, want: ok},
@@ -49,17 +58,23 @@ var answers = []answer{
 	{name: "304 and a body", text: "HTTP/1.1 304 Not Modified\r\n\r\nabc", want: "304 keep"},
 	{name: "HEAD and a body", ask: "HEAD /answer HTTP/1.1\r\nHost: h\r\n\r\n", text: okWith(length3, "abc"), want: ok},
 	{name: "two answers", text: strings.Repeat(okWith(length3, "abc"), 2), want: ok},
+}
 
-	// Tunnels that do not come about.
+// tunnelAnswers are to who wants a tunnel, or make one of what wants none.
+var tunnelAnswers = []answer{
 	{name: "upgrade refused", at: "upgrades", ask: "GET /answer HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nPOISON", text: okWith(length3, "abc"), want: "200 close"},
 	{name: "CONNECT refused", at: "upgrades", ask: "CONNECT answer:1 HTTP/1.1\r\nHost: answer:1\r\n\r\nGET /poison HTTP/1.1\r\n\r\n", text: "HTTP/1.1 405 X\r\ncontent-length: 0\r\n\r\n", want: "405 close"},
 	{name: "101 that nobody asked for", text: "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", want: failed, differs: "http1-unasked-101"},
 	{name: "101 to another protocol", at: "upgrades", ask: "GET /answer HTTP/1.1\r\nHost: h\r\n\r\n", text: "HTTP/1.1 101 Switching Protocols\r\n\r\n", want: failed, differs: "http1-unasked-101"},
+}
 
-	// Before the request is complete.
+// earlyAnswers come before the request is complete.
+var earlyAnswers = []answer{
 	{name: "early", early: true, ask: "POST /answer HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc", text: okWith(length3, "abc"), want: "200 close"},
+}
 
-	// What is no answer.
+// noAnswers are refused as a whole.
+var noAnswers = []answer{
 	{name: "status 99", text: "HTTP/1.1 099 X\r\ncontent-length: 0\r\n\r\n", want: failed, differs: "http1-unasked-101"},
 	{name: "101 informational answers", text: strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 101) + okWith(length3, "abc"), want: failed, differs: "http1-informational"},
 	{name: "length and chunks", text: okWith(length3+chunks, "3\r\nabc\r\n0\r\n\r\n"), want: failed},
@@ -79,14 +94,15 @@ var answers = []answer{
 	{name: "nothing", text: closing, want: "503 keep"},
 	{name: "half a head", text: "HTTP/1.1 200 OK\r\ncont" + closing, want: failed},
 	{name: "101 lines", text: okWith(strings.Repeat("A: b\r\n", 101)+length3, "abc"), want: failed},
+}
 
-	// What goes wrong when the answer has begun.
+// cutAnswers go wrong when they have begun.
+var cutAnswers = []answer{
 	{name: "less than the length", text: okWith("Content-Length: 10\r\n", "abc") + closing, want: cut},
 	{name: "less than the chunks", text: okWith(chunks, "3\r\nabc\r\n") + closing, want: cut},
 	{name: "malformed chunk", text: okWith(chunks, "3\r\nabc\r\nx\r\n"), want: cut},
 	{name: "chunk data ended by LF", text: okWith(chunks, "3\r\nabc\n0\r\n\r\n"), want: cut, differs: "http1-strict"},
 	{name: "chunk data longer than its size", text: okWith(chunks, "3\r\nabcdef\r\n0\r\n\r\n"), want: cut, differs: "http1-strict"},
-	{name: "framing trailers", text: okWith(chunks, "3\r\nabc\r\n0\r\nContent-Length: 9\r\nHost: x\r\n\r\n"), want: ok, reused: true},
 }
 
 func (a *answer) request() string {

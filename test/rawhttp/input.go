@@ -1,6 +1,9 @@
 package rawhttp
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // An input is what a client sends over a connection.
 type input struct {
@@ -41,12 +44,17 @@ const (
 )
 
 // The inputs of reference 4.3, 5.4 (rows 1-3, 5, 6, 12-14) and http-and-upstream 9.2.
-var inputs = []input{
+var inputs = slices.Concat(plainRequests, bodyLengths, headerLines, chunkings, requestLines, authorities, paths, upgrades)
+
+// plainRequests are what nobody could misread.
+var plainRequests = []input{
 	{name: "plain", text: get(""), want: ok, saw: plainGet},
 	{name: "pipelined", text: strings.Repeat(get(""), 6), n: 6, want: "200 200 200 200 200 200 keep", saw: strings.Repeat(plainGet+"\n", 5) + plainGet},
 	{name: "HEAD", text: line("HEAD / HTTP/1.1"), want: ok, saw: "HEAD / host=h"},
+}
 
-	// How long is the body?
+// bodyLengths are about how long the body is.
+var bodyLengths = []input{
 	{name: "CL and TE", text: post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n") + second, want: bad},
 	{name: "TE and CL", text: post("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "0\r\n\r\n") + second, want: bad},
 	{name: "CL and TE, allowed", at: "lengths", text: post("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", "3\r\nabc\r\n0\r\n\r\n"), want: ok, saw: abc},
@@ -78,8 +86,10 @@ var inputs = []input{
 	{name: "GET with a body", text: "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", want: ok, saw: `GET / content-length=3 host=h "abc"`},
 	{name: "CONNECT with a length", at: "upgrades", text: "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nContent-Length: 3\r\n\r\nabc", want: bad},
 	{name: "CONNECT with chunks", at: "upgrades", text: "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", want: coding},
+}
 
-	// Lines.
+// headerLines are about the lines of the head.
+var headerLines = []input{
 	{name: "space before the colon", text: get("A : b\r\n") + second, want: bad},
 	{name: "NUL", text: get("A: b\x00c\r\n") + second, want: bad},
 	{name: "0x01", text: get("A: b\x01c\r\n") + second, want: bad},
@@ -106,8 +116,10 @@ var inputs = []input{
 	{name: "101 lines", text: get(strings.Repeat("A: b\r\n", 101)) + second, want: "431 close"},
 	{name: "61 KiB of a line", text: get("A: "+strings.Repeat("b", 61<<10)+"\r\n") + second, want: "431 close"},
 	{name: "61 KiB of target", text: target("/"+strings.Repeat("b", 61<<10)) + second, want: "431 close"},
+}
 
-	// Chunks.
+// chunkings are about chunks, and trailers.
+var chunkings = []input{
 	{name: "17 digits", text: chunked("00000000000000003\r\nabc\r\n0\r\n\r\n") + second, want: bad, differs: "http1-strict"},
 	{name: "chunk overflow", text: chunked("fffffffffffffffff\r\nabc\r\n0\r\n\r\n") + second, want: bad},
 	{name: "chunk of 2^63", text: chunked("8000000000000000\r\nabc\r\n0\r\n\r\n") + second, want: bad, differs: "http1-strict"},
@@ -130,8 +142,10 @@ var inputs = []input{
 	{name: "framing trailers", at: "trailers", text: chunked("3\r\nabc\r\n0\r\nHost: x\r\nContent-Length: 9\r\nAuthorization: x\r\nA: b\r\n\r\n"),
 		want: ok, saw: abc + " +a=b", differs: "http1-trailers"},
 	{name: "bad trailer", text: chunked("3\r\nabc\r\n0\r\nA b\r\n\r\n") + second, want: bad},
+}
 
-	// The request line.
+// requestLines are about versions, methods and targets.
+var requestLines = []input{
 	{name: "HTTP/0.9", text: "GET /\r\n\r\n", want: old},
 	{name: "HTTP/1.0", text: line("GET / HTTP/1.0") + second, want: old},
 	{name: "HTTP/1.0, allowed", at: "old", text: line("GET / HTTP/1.0") + second, want: "200 close", saw: plainGet},
@@ -159,8 +173,10 @@ var inputs = []input{
 	{name: "no slash", text: target("foo") + second, want: bad},
 	{name: "GET *", text: target("*") + second, want: bad},
 	{name: "OPTIONS *", text: line("OPTIONS * HTTP/1.1"), want: "404 keep"},
+}
 
-	// Whom it is for.
+// authorities are about whom a request is for.
+var authorities = []input{
 	{name: "absolute form, another Host", text: target("http://x/y"), want: ok, saw: "GET /y host=x"},
 	{name: "absolute form with a user", text: target("http://u@x/y"), want: ok, saw: "GET /y host=x"},
 	{name: "absolute form without a path", text: target("http://x"), want: ok, saw: "GET / host=x"},
@@ -174,8 +190,10 @@ var inputs = []input{
 	{name: "blank in Host", text: "GET / HTTP/1.1\r\nHost: a b\r\n\r\n" + second, want: bad},
 	{name: "slash in Host", text: "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n" + second, want: bad},
 	{name: "user in Host", text: "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", want: ok, saw: "GET / host=u@a"},
+}
 
-	// Paths.
+// paths are about what is normalised, and where.
+var paths = []input{
 	{name: "/a/..;/admin", text: target("/a/..;/admin"), want: ok, saw: "GET /a/..;/admin host=h"},
 	{name: "/a/%2e%2e/admin", text: target("/a/%2e%2e/admin"), want: ok, saw: "GET /a/%2e%2e/admin host=h"},
 	{name: "/a%2Fb//c", text: target("/a%2Fb//c"), want: ok, saw: "GET /a%2Fb//c host=h"},
@@ -188,8 +206,10 @@ var inputs = []input{
 	{name: "/../a at the edge", at: "edge", text: target("/../a"), want: ok, saw: "GET /a host=h"},
 	{name: "/%00 at the edge", at: "edge", text: target("/%00"), want: bad},
 	{name: "/a/%zz%20 at the edge", at: "edge", text: target("/a/%zz%20"), want: ok, saw: "GET /a/%zz%20 host=h"},
+}
 
-	// Upgrades.
+// upgrades are about bytes behind a head that are not a body.
+var upgrades = []input{
 	{name: "Upgrade and a second request", text: get("Connection: Upgrade\r\nUpgrade: websocket\r\n") + second, want: "403 close"},
 	{name: "Upgrade, allowed, refused by the host", at: "upgrades", text: get("Connection: Upgrade\r\nUpgrade: websocket\r\n") + second,
 		want: "200 close", saw: "GET / connection=upgrade host=h upgrade=websocket"},
