@@ -27,26 +27,31 @@ type backend struct {
 }
 
 func startBackend(name, addr string, story []step) (*backend, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-		network, addr = "unix", path
-	}
-	var ln net.Listener
-	// A proxy that is just being started elsewhere in this program holds a copy of
-	// every descriptor until its exec, also of a listener that was closed meanwhile.
-	err := poll(stepTimeout, func() (err error) {
-		ln, err = net.Listen(network, addr)
-		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-			err = final{err}
-		}
-		return err
-	})
+	ln, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
 	b := &backend{name: name, ln: ln, story: story, tokens: make(chan struct{}), done: make(chan struct{})}
 	b.wg.Go(b.accept)
 	return b, nil
+}
+
+// listen listens on HOST:PORT or unix:PATH. A proxy that is just being started elsewhere
+// in this program holds a copy of every descriptor until its exec, also of a listener
+// that was closed meanwhile: so an address in use is asked for again.
+func listen(addr string) (ln net.Listener, err error) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", path
+	}
+	err = poll(stepTimeout, func() (err error) {
+		ln, err = net.Listen(network, addr)
+		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			err = final{err}
+		}
+		return err
+	})
+	return ln, err
 }
 
 func (b *backend) accept() {

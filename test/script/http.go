@@ -309,7 +309,7 @@ func hideHTTP(text string) string {
 	text = unsteadyHeader.ReplaceAllStringFunc(text, func(line string) string {
 		name, value, _ := strings.Cut(line, ": ")
 		ms, err := strconv.Atoi(value)
-		if seconds := (ms + 999) / 1000; name == expectedTimeout && err == nil && seconds*1000-ms <= 300 {
+		if seconds := (ms + 999) / 1000; name == expectedTimeout && err == nil && seconds*1000-ms < 450 {
 			return fmt.Sprintf("%s: %d", name, seconds*1000)
 		}
 		return name + ": N"

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -31,18 +30,7 @@ type origin struct {
 }
 
 func startOrigin(name, addr string) (*origin, error) {
-	network := "tcp"
-	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-		network, addr = "unix", path
-	}
-	var ln net.Listener
-	err := poll(stepTimeout, func() (err error) {
-		ln, err = net.Listen(network, addr)
-		if err != nil && !errors.Is(err, syscall.EADDRINUSE) {
-			err = final{err}
-		}
-		return err
-	})
+	ln, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
