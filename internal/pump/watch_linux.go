@@ -43,11 +43,15 @@ func (g *Group) Watch(fd int, ready func(*netconn.Turn) bool) (stop func(), err 
 	if g.Loops <= 0 {
 		return nil, netconn.ErrNoLoops
 	}
-	if err := g.Open(); err != nil {
+	g.begin()
+	ls := &g.loops
+	ls.mu.Lock() // so that Wait ends all of these loops or none
+	defer ls.mu.Unlock()
+	if err := ls.start(g); err != nil {
 		return nil, err
 	}
 	var slots []int32
-	all := g.loops.running()
+	all := ls.all
 	stop = func() {
 		for i, slot := range slots {
 			all[i].unwatch(fd, slot)

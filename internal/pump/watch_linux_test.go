@@ -1,10 +1,44 @@
 package pump
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/ginnel/ginnel/internal/netconn"
+	"golang.org/x/sys/unix"
 )
+
+// Wait ends what is watched before it or leaves alone what is watched after it: a watch
+// never meets a loop that has gone, whose epoll may be another's descriptor by now.
+func TestWatchWhileWaiting(t *testing.T) {
+	g := &Group{Loops: 2}
+	before := fds(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			watched, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer unix.Close(watched)
+			for range runs(200) {
+				stop, err := g.Watch(watched, func(*netconn.Turn) bool { return false })
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				stop()
+				g.Wait()
+			}
+		})
+	}
+	wg.Wait()
+	g.Wait()
+	if n := fds(t); n != before {
+		t.Errorf("%d descriptors, %d before", n, before)
+	}
+}
 
 // The more events a loop had in a round, the more connections it takes at once: else
 // those that wait would have to wait the longer the more there is to do.
