@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/test/oracle"
+	"github.com/ginnel/ginnel/test/proxy"
 )
 
 // The documents' pair of samples (configs/encapsulate_http_in_http2_connect.yaml and
@@ -95,14 +96,14 @@ func socketAddress(addr string) string {
 
 // A pair is both ends of the tunnel: two processes, or one.
 type pair struct {
-	outer, inner *proxy
+	outer, inner *proxy.Proxy
 	addr         string // of the way in
 	backend      *backend
 }
 
 // TestPair sends what HTTP is used for through GETs in CONNECT.
 func TestPair(t *testing.T) {
-	ginnel := buildGinnel(t)
+	ginnel := proxy.Build(t)
 	t.Run("one process", func(t *testing.T) { testPair(t, onePair(t, ginnel)) })
 	t.Run("ginnel to ginnel", func(t *testing.T) { testPair(t, twoPair(t, ginnel, ginnel)) })
 	envoy, err := oracle.Find(*from, t.TempDir())
@@ -121,16 +122,16 @@ func onePair(t *testing.T, bin string) *pair {
 	link := "pipe: {path: '" + t.TempDir() + "/link'}"
 	listeners := encapListeners + strings.ReplaceAll(terminateListeners, "AT", link)
 	clusters := strings.ReplaceAll(encapClusters, "TERMINATE", link) + strings.ReplaceAll(terminateClusters, "BACKEND", socketAddress(b.addr))
-	p := start(t, bin, bootstrap(listeners, clusters))
-	return &pair{outer: p, inner: p, addr: p.addr(t, "out"), backend: b}
+	p := proxy.Start(t, bin, bootstrap(listeners, clusters))
+	return &pair{outer: p, inner: p, addr: p.Addr("out"), backend: b}
 }
 
 func twoPair(t *testing.T, outer, inner string) *pair {
 	b := newBackend(t)
-	in := start(t, inner, bootstrap(strings.ReplaceAll(terminateListeners, "AT", socketAddress("127.0.0.1:0")),
+	in := proxy.Start(t, inner, bootstrap(strings.ReplaceAll(terminateListeners, "AT", socketAddress("127.0.0.1:0")),
 		strings.ReplaceAll(terminateClusters, "BACKEND", socketAddress(b.addr))))
-	out := start(t, outer, bootstrap(encapListeners, strings.ReplaceAll(encapClusters, "TERMINATE", socketAddress(in.addr(t, "terminate")))))
-	return &pair{outer: out, inner: in, addr: out.addr(t, "out"), backend: b}
+	out := proxy.Start(t, outer, bootstrap(encapListeners, strings.ReplaceAll(encapClusters, "TERMINATE", socketAddress(in.Addr("terminate")))))
+	return &pair{outer: out, inner: in, addr: out.Addr("out"), backend: b}
 }
 
 func testPair(t *testing.T, p *pair) {
@@ -226,15 +227,19 @@ func (p *pair) abort(t *testing.T, c *http.Client) {
 	p.idle(t)
 }
 
-// idle waits until nobody serves a request any more, and fails the test after a second.
+// idleWithin is far more than it takes, and less than any timer that would end what was
+// forgotten.
+const idleWithin = 4 * time.Second
+
+// idle waits until nobody serves a request any more.
 func (p *pair) idle(t *testing.T) {
 	t.Helper()
-	within(t, time.Second, func() error {
-		out, err := p.outer.stats()
+	proxy.Poll(t, idleWithin, func() error {
+		out, err := p.outer.Stats()
 		if err != nil {
 			return err
 		}
-		in, err := p.inner.stats()
+		in, err := p.inner.Stats()
 		if err != nil {
 			return err
 		}
@@ -267,7 +272,7 @@ func (p *pair) websocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprintf(c, "GET /websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	in := bufio.NewReader(c)
 	resp, err := http.ReadResponse(in, nil)

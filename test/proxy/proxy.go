@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
 	// The tests run a binary that they build themselves: so that go test knows what of,
 	// and does not take an old result for a new program's.
 	_ "github.com/ginnel/ginnel"
@@ -58,7 +59,7 @@ func Start(t testing.TB, bin, yaml string, flags ...string) *Proxy {
 	cmd := Run(t, bin, append([]string{"-c", config, "--admin-address-path", admin, "--disable-hot-restart",
 		"--concurrency", "2", "--config-yaml", "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}"}, flags...)...)
 	p := &Proxy{pid: cmd.Process.Pid, listeners: make(map[string]string)}
-	poll(t, startTimeout, func() error {
+	Poll(t, startTimeout, func() error {
 		text, err := os.ReadFile(admin)
 		if err != nil {
 			return err
@@ -92,7 +93,7 @@ func RunUntilKilled(t testing.TB, bin string, args ...string) *exec.Cmd {
 func run(t testing.TB, bin string, args []string, ended func(error)) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(bin, args...)
-	var said output
+	var said Output
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -110,7 +111,8 @@ func run(t testing.TB, bin string, args []string, ended func(error)) *exec.Cmd {
 			t.Errorf("%s does not end", filepath.Base(bin))
 		}
 		if t.Failed() {
-			t.Logf("%s said:\n%s", filepath.Base(bin), said.last(4<<10))
+			all := said.String()
+			t.Logf("%s said at last:\n%s", filepath.Base(bin), all[max(0, len(all)-4<<10):])
 		}
 	})
 	return cmd
@@ -161,7 +163,7 @@ func (p *Proxy) Stat(t testing.TB, name string) int {
 // Await waits until a counter or gauge has a value.
 func (p *Proxy) Await(t testing.TB, name string, want int) {
 	t.Helper()
-	poll(t, exitTimeout, func() error {
+	Poll(t, exitTimeout, func() error {
 		if n, err := p.stat(name); n != want || err != nil {
 			return fmt.Errorf("%s is %d, not %d (%v)", name, n, want, err)
 		}
@@ -170,15 +172,26 @@ func (p *Proxy) Await(t testing.TB, name string, want int) {
 }
 
 func (p *Proxy) stat(name string) (int, error) {
-	body, err := p.get("/stats?filter=^" + name + "$")
+	all, err := p.numbers("?filter=^" + name + "$")
+	return all[name], err
+}
+
+// Stats returns all counters and gauges.
+func (p *Proxy) Stats() (map[string]int, error) { return p.numbers("") }
+
+func (p *Proxy) numbers(query string) (map[string]int, error) {
+	body, err := p.get("/stats" + query)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	_, value, found := strings.Cut(strings.TrimSpace(string(body)), ": ")
-	if !found {
-		return 0, nil
+	all := make(map[string]int)
+	for line := range strings.Lines(string(body)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if n, err := strconv.Atoi(value); err == nil { // histograms and texts are left out
+			all[name] = n
+		}
 	}
-	return strconv.Atoi(value)
+	return all, nil
 }
 
 // Admin returns the body of a page of the admin server.
@@ -204,7 +217,8 @@ func (p *Proxy) get(path string) ([]byte, error) {
 	return body, err
 }
 
-func poll(t testing.TB, limit time.Duration, f func() error) {
+// Poll repeats f until it returns nil, and fails t when that takes longer than limit.
+func Poll(t testing.TB, limit time.Duration, f func() error) {
 	t.Helper()
 	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
 		err := f()
@@ -217,21 +231,22 @@ func poll(t testing.TB, limit time.Duration, f func() error) {
 	}
 }
 
-// output is what a program says; one goroutine writes while others look.
-type output struct {
+// An Output is what a program says; one goroutine writes while others look.
+type Output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
+// Write implements io.Writer.
+func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.b.Write(p)
 }
 
-func (o *output) last(n int) string {
+// String is all that was said so far.
+func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	b := o.b.Bytes()
-	return string(b[max(0, len(b)-n):])
+	return o.b.String()
 }

@@ -172,16 +172,13 @@ func socketDir(t testing.TB) string {
 
 // listening waits for a peer that listens at a socket.
 func listening(t testing.TB, name string, h *host, socket string) *subject {
-	for end := time.Now().Add(patient); ; time.Sleep(10 * time.Millisecond) {
+	proxy.Poll(t, patient, func() error {
 		c, err := net.Dial("unix", socket)
-		if err == nil {
-			c.Close()
-			break
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
+		return c.Close()
+	})
 	return &subject{name, h, func(l string) (string, string) {
 		if l != "plain" {
 			return "", ""

@@ -1,14 +1,14 @@
 package script
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/ginnel/ginnel/test/proxy"
 )
 
 const (
@@ -19,26 +19,8 @@ const (
 // A process is one run of the subject's binary.
 type process struct {
 	cmd            *exec.Cmd
-	stdout, stderr output
+	stdout, stderr proxy.Output
 	done           chan struct{} // closed after the process has ended
-}
-
-// output is a buffer that one goroutine fills while others look.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 func launch(bin, dir string, args []string) (*process, error) {
