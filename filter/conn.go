@@ -14,6 +14,32 @@ type Stream interface {
 	Reset() error
 }
 
+// A Farewell is a Stream that tells its peer why it was closed, as connections within the
+// process can: a hop that accepted, and then could not be connected, tells the dialler.
+type Farewell interface {
+	// CloseFor is Close with a reason; nil: none.
+	CloseFor(why error) error
+	// Why returns what the peer has closed the connection for; nil: it has not, or has
+	// not said.
+	Why() error
+}
+
+// CloseFor closes s, and tells its peer why if there is a way to.
+func CloseFor(s Stream, why error) error {
+	if f, ok := s.(Farewell); ok {
+		return f.CloseFor(why)
+	}
+	return s.Close()
+}
+
+// Why returns what the peer of s has closed the connection for; nil: it is not known.
+func Why(s Stream) error {
+	if f, ok := s.(Farewell); ok {
+		return f.Why()
+	}
+	return nil
+}
+
 // A Conn is a connection that a listener accepted, on its way through a filter
 // chain.
 type Conn struct {
@@ -205,6 +231,9 @@ type Ending struct {
 	Cause Cause
 	// Reason is set with LocalClose.
 	Reason string
+	// Why, with UpstreamClosed, is the error of a hop further in that had accepted and
+	// then could not be connected; with LocalClose it is the hop's own. nil: none.
+	Why error
 }
 
 // A Cause is why a pumped connection ended.

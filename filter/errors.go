@@ -20,7 +20,10 @@ type ConnectError struct {
 	// Local tells that this side could not even begin, as when the source address is
 	// not ours: Envoy has no response flag for that.
 	Local bool
-	Err   error
+	// Told is what the host said with its refusal, for the upstream filter state of hops
+	// further out; nil: nothing.
+	Told []Entry
+	Err  error
 }
 
 func (e *ConnectError) Error() string { return e.Reason }

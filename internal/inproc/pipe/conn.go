@@ -14,12 +14,14 @@ import (
 // after Close or Reset of this end, os.ErrDeadlineExceeded. A write that fails
 // after a part of its bytes was queued says how many.
 type Conn struct {
-	pair          *pair
-	in, out       *half
-	local, remote net.Addr
+	pair    *pair
+	in, out *half
+	local   net.Addr
+	why     error // of CloseFor; guarded by both halves
 
 	peerGone func(reset bool) // guarded by in.mu; nil once called
 	hangup   func()           // likewise
+	toldFIN  bool             // hangup was called for the peer's direction alone
 }
 
 var (
@@ -29,7 +31,7 @@ var (
 )
 
 func (c *Conn) LocalAddr() net.Addr  { return c.local }
-func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+func (c *Conn) RemoteAddr() net.Addr { return c.peer().local }
 
 // Read fills p with what is queued, and waits only when nothing is. An empty p
 // reads nothing and never fails.
@@ -87,7 +89,7 @@ func (c *Conn) Buffered() (in, out int) { return c.in.buffered(), c.out.buffered
 func (c *Conn) CloseWrite() error {
 	err := c.out.finish()
 	if err == nil {
-		c.peer().hungUp()
+		c.peer().hungUp(false)
 	}
 	return err
 }
@@ -95,19 +97,31 @@ func (c *Conn) CloseWrite() error {
 // Close ends both directions: the peer reads what is queued, then io.EOF, and
 // its blocked and later writes fail at once. What this end has not read is
 // discarded. The first Close or Reset counts, later ones do nothing.
-func (c *Conn) Close() error { return c.end(false) }
+func (c *Conn) Close() error { return c.end(false, nil) }
+
+// CloseFor is Close with a reason, which the peer can ask for with Why.
+func (c *Conn) CloseFor(why error) error { return c.end(false, why) }
+
+// Why returns what the peer has closed the connection for; nil: it has not, or has not
+// said.
+func (c *Conn) Why() error {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.peer().why
+}
 
 // Reset aborts both directions at once: the peer reads what is queued, then
 // ErrReset, which its blocked and later writes return at once. What this end has
 // not read is discarded. The first Close or Reset counts, later ones do nothing.
-func (c *Conn) Reset() error { return c.end(true) }
+func (c *Conn) Reset() error { return c.end(true, nil) }
 
-func (c *Conn) end(reset bool) error {
+func (c *Conn) end(reset bool, why error) error {
 	c.pair.lock()
 	if c.in.reader.closed {
 		c.pair.unlock()
 		return nil
 	}
+	c.why = why
 	unread := c.in.closeReader(reset)
 	c.out.closeWriter(reset)
 	peer := c.peer()
@@ -122,7 +136,7 @@ func (c *Conn) end(reset bool) error {
 	if tell != nil {
 		tell(reset)
 	}
-	peer.hungUp()
+	peer.hungUp(true)
 	return nil
 }
 
@@ -163,17 +177,17 @@ func (c *Conn) OnPeerGone(f func(reset bool)) {
 	}
 }
 
-// OnHangup has f called once when the peer ends its direction in any way, with bytes
-// still queued or not: from the goroutine that does, without locks held, so f must not
-// block; at once when that has happened. There is one slot, which stop empties; a call
-// that is under way does not hold it up.
+// OnHangup has f called when the peer ends its direction, and when it ends both, each
+// once and with bytes still queued or not: from the goroutine that does, without locks
+// held, so f must not block; at once when that has happened. There is one slot, which
+// stop empties; a call that is under way does not hold it up.
 func (c *Conn) OnHangup(f func()) (stop func()) {
 	c.in.mu.Lock()
-	c.hangup = f
-	over := c.in.fin || c.in.reader.closed
+	c.hangup, c.toldFIN = f, false
+	fin, over := c.in.fin, c.in.writer.closed || c.in.reader.closed
 	c.in.mu.Unlock()
-	if over {
-		c.hungUp()
+	if fin || over {
+		c.hungUp(over)
 	}
 	return func() {
 		c.in.mu.Lock()
@@ -190,11 +204,17 @@ func (c *Conn) Ended() (gone, reset bool) {
 	return c.in.fin && !c.in.reset && c.in.bytes == 0, c.in.reset
 }
 
-// hungUp tells whoever watches, once.
-func (c *Conn) hungUp() {
+// hungUp tells whoever watches that the peer's direction is over, or that both are.
+func (c *Conn) hungUp(both bool) {
 	c.in.mu.Lock()
 	f := c.hangup
-	c.hangup = nil
+	switch {
+	case both:
+		c.hangup = nil
+	case c.toldFIN:
+		f = nil
+	}
+	c.toldFIN = true
 	c.in.mu.Unlock()
 	if f != nil {
 		f()

@@ -372,3 +372,23 @@ func chunkOf(s string) *pipe.Chunk {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// The reason of a close is there for the peer as soon as it has closed, whatever is left to
+// be read; and only of the close that counts.
+func TestWhy(t *testing.T) {
+	eachEnd(t, func(t *testing.T, i int, a, b *pipe.Conn) {
+		why := errors.New("refused")
+		write(t, a, "before")
+		mustBe(t, "before the end", b.Why(), nil)
+		if err := ends[i].end(a); err != nil {
+			t.Fatal(err)
+		}
+		_ = a.CloseFor(why)
+		want := why
+		if ends[i].closed {
+			want = nil
+		}
+		mustBe(t, "at the peer", b.Why(), want)
+		mustBe(t, "at the end itself", a.Why(), nil)
+	})
+}

@@ -7,9 +7,13 @@ import (
 )
 
 func TestOnHangup(t *testing.T) {
-	for name, end := range map[string]func(*pipe.Conn) error{
-		"CloseWrite": (*pipe.Conn).CloseWrite, "Close": (*pipe.Conn).Close, "Reset": (*pipe.Conn).Reset,
-		"each after the other": func(c *pipe.Conn) error { c.CloseWrite(); c.CloseWrite(); c.Close(); return c.Reset() },
+	for name, of := range map[string]struct {
+		end  func(*pipe.Conn) error
+		told int
+	}{
+		"CloseWrite": {(*pipe.Conn).CloseWrite, 1}, "Close": {(*pipe.Conn).Close, 1}, "Reset": {(*pipe.Conn).Reset, 1},
+		"each after the other": {func(c *pipe.Conn) error { c.CloseWrite(); c.CloseWrite(); c.Close(); return c.Reset() }, 2},
+		"CloseWrite, Reset":    {func(c *pipe.Conn) error { c.CloseWrite(); return c.Reset() }, 2},
 	} {
 		c, s := pipe.New(pipe.Options{})
 		told := 0
@@ -18,10 +22,10 @@ func TestOnHangup(t *testing.T) {
 		if told != 0 {
 			t.Errorf("%s: bytes count as an end", name)
 		}
-		if end(c); told != 1 {
+		if of.end(c); told != of.told {
 			t.Errorf("%s: told %d times", name, told)
 		}
-		if s.OnHangup(func() { told++ }); told != 2 {
+		if s.OnHangup(func() { told++ }); told != of.told+1 {
 			t.Errorf("%s: who asks later is not told", name)
 		}
 		s.Close()

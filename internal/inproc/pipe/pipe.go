@@ -71,8 +71,8 @@ func New(o Options) (client, server *Conn) {
 	if sa == nil {
 		sa = addr{}
 	}
-	p.client = Conn{pair: p, in: &p.toClient, out: &p.toServer, local: ca, remote: sa}
-	p.server = Conn{pair: p, in: &p.toServer, out: &p.toClient, local: sa, remote: ca}
+	p.client = Conn{pair: p, in: &p.toClient, out: &p.toServer, local: ca}
+	p.server = Conn{pair: p, in: &p.toServer, out: &p.toClient, local: sa}
 	return &p.client, &p.server
 }
 
