@@ -123,8 +123,9 @@ type Env struct {
 
 // Hangups notice peers that go away while nobody reads.
 type Hangups interface {
-	// Watch has f called, once, when the peer of s ends its direction or resets it, with
-	// bytes still to be read or not: from another goroutine, which f must not block. stop
+	// Watch has f called when the peer of s ends its direction, and when it ends both or
+	// resets it, with bytes still to be read or not: once, or once for each, from another
+	// goroutine, which f must not block. stop
 	// ends that and must be called; f may just be running, or begin to, when it returns.
 	// Where a stream cannot tell, f is never called.
 	Watch(s Stream, f func()) (stop func())

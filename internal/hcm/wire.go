@@ -107,10 +107,16 @@ type socketWire struct {
 }
 
 // A socketStream is what codecs look for in a socket.
-type socketStream interface{ Unsent() (n int, err error) }
+type socketStream interface {
+	Unsent() (n int, err error)
+	PeerReset() bool
+}
 
 // Unsent is that of netconn.Socket.
 func (w *socketWire) Unsent() (n int, err error) { return w.socket.Unsent() }
+
+// PeerReset is that of netconn.Socket.
+func (w *socketWire) PeerReset() bool { return w.socket.PeerReset() }
 
 // outer is the wire with what else its stream can do.
 func (w *wire) outer() filter.Stream {

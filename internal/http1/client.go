@@ -136,15 +136,17 @@ func (c *Client) takeIdle() bool {
 	return true
 }
 
-// hangup is called, once, when the server has ended its direction, or the connection. An
-// exchange that is under way may have all that it reads already: release looks then.
+// hangup is called when the server has ended its direction, and when it has ended both.
+// An exchange that is under way may have all that it reads already: release looks then.
 func (c *Client) hangup() {
 	c.mu.Lock()
 	c.hungUp = true
 	c.mu.Unlock()
 	if c.takeIdle() {
 		go c.end(&httpmsg.ResetError{Reason: httpmsg.ConnectionTermination})
+		return
 	}
+	c.ex.gone()
 }
 
 // lost closes the connection for an exchange that finds it over. The exchange still has

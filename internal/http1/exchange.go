@@ -27,6 +27,7 @@ type exchange struct {
 	tunnel   atomic.Bool // so that its end must be told from a reset
 	ended    atomic.Bool // the request was sent as a whole
 	failed   atomic.Pointer[httpmsg.ResetError]
+	watch    resetWatch
 
 	mu       sync.Mutex
 	accepted bool // the tunnel may be used
@@ -36,6 +37,7 @@ var (
 	_ httpmsg.Exchange = (*exchange)(nil)
 	_ httpmsg.Metered  = (*exchange)(nil)
 	_ httpmsg.Finite   = (*exchange)(nil)
+	_ httpmsg.Watched  = (*exchange)(nil)
 )
 
 func (x *exchange) init(c *Client) {
@@ -54,6 +56,7 @@ func (x *exchange) begin() {
 	x.tunnel.Store(false)
 	x.ended.Store(false)
 	x.failed.Store(nil)
+	x.watch.begin()
 	x.c.mark(0)
 }
 
@@ -322,6 +325,18 @@ func (x *exchange) Reset(why *httpmsg.ResetError) {
 	}
 }
 
+// OnReset implements httpmsg.Watched. f must not call OnReset.
+func (x *exchange) OnReset(f func(*httpmsg.ResetError)) { x.watch.set(f) }
+
+// gone is called when the server has ended its direction, or both. Who reads finds out
+// behind what came before; here is told that what is sent reaches nobody. An end of one
+// direction says nothing of that.
+func (x *exchange) gone() {
+	if peerReset(x.c.conn) && !x.over() || !x.ended.Load() && peerClosed(x.c.conn) {
+		x.watch.fire(&httpmsg.ResetError{Reason: httpmsg.ConnectionTermination})
+	}
+}
+
 // over reports whether both messages are complete.
 func (x *exchange) over() bool { return x.ended.Load() && x.answered.Load() && x.body.done.Load() }
 
@@ -335,6 +350,7 @@ func (x *exchange) Wire() httpmsg.Wire { return x.c.wire() }
 // was sent, then everything received, and nothing behind it: what is in doubt could make
 // the next exchange's response another one's.
 func (x *exchange) Release() {
+	x.watch.end()
 	complete := !x.begun || x.ended.Load() && x.answered.Load() && (x.body.done.Load() || x.body.skip())
 	reuse := complete && (!x.begun || x.head.keep && !x.asked.tunnel()) && x.c.clean()
 	if reuse {

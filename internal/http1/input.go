@@ -194,15 +194,12 @@ func (in *input) stirs() bool {
 	if in.sock != nil {
 		return in.sock.poll()
 	}
-	p, ok := in.conn.(interface {
-		Buffered() (in, out int)
-		PeerClosed() bool
-	})
+	p, ok := in.conn.(interface{ Buffered() (in, out int) })
 	if !ok {
 		return false
 	}
 	n, _ := p.Buffered()
-	return n > 0 || p.PeerClosed()
+	return n > 0 || peerClosed(in.conn)
 }
 
 // close gives the buffer back; nothing is read any more.

@@ -245,11 +245,11 @@ func (s *Server) begin() {
 	s.answer.prepare(&s.head.req)
 	s.mu.Lock()
 	s.active = true
-	gone := s.hungUp && !s.head.req.Tunnel()
+	hungUp := s.hungUp
 	s.mu.Unlock()
 	s.answer.watch.begin()
-	if gone {
-		s.gone(nil)
+	if hungUp {
+		s.gone()
 	}
 }
 
@@ -349,28 +349,28 @@ func (s *Server) Close(why *httpmsg.ResetError) {
 	s.answer.watch.fire(why)
 }
 
-// hangup is called when the client has ended its direction, or the connection.
+// hangup is called when the client has ended its direction, and when it has ended both.
 func (s *Server) hangup() {
 	s.mu.Lock()
 	s.hungUp = true
 	active := s.active
 	s.mu.Unlock()
 	if active {
-		s.gone(nil)
+		s.gone()
 	}
 }
 
 // gone ends the exchange at hand for a client that went away. A client that has ended
 // its direction waits for no response, as Envoy has it; but in a tunnel it may.
-func (s *Server) gone(err error) {
+func (s *Server) gone() {
 	if s.answer.over() {
 		return
 	}
 	if s.answer.tunnel.Load() {
-		s.tunnelGone(err)
+		s.tunnelGone()
 		return
 	}
-	why := &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
+	why := &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
 	s.abort(why, false)
 	s.answer.watch.fire(why)
 }
@@ -381,18 +381,18 @@ func (s *Server) clientEnded() {
 	hungUp := s.hungUp
 	s.mu.Unlock()
 	if hungUp {
-		s.gone(nil)
+		s.gone()
 	}
 }
 
 // tunnelGone ends a tunnel whose client is gone with both directions: at once if it was
 // a reset, else when its last bytes were read.
-func (s *Server) tunnelGone(err error) {
-	e, ok := s.conn.(Ending)
-	if !ok || !e.PeerReset() && !(e.PeerClosed() && s.body.done.Load()) {
+func (s *Server) tunnelGone() {
+	reset := peerReset(s.conn)
+	if !reset && !(s.body.done.Load() && peerClosed(s.conn)) {
 		return
 	}
-	why := &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination, Err: err}
-	s.abort(why, e.PeerReset())
+	why := &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
+	s.abort(why, reset)
 	s.answer.watch.fire(why)
 }

@@ -6,16 +6,21 @@ import (
 	"github.com/ginnel/ginnel/filter"
 )
 
-// Hangups tells when peers end their direction of a stream, or reset it, while nobody
-// reads: as the server of a request must know who waits for the answer. It is one epoll
-// for all streams, in which each is registered once and which data does not wake. The
-// zero value is ready; Close ends it.
+// Hangups tells when peers end their direction of a stream, and when they reset it, while
+// nobody reads: as the server of a request must know who waits for the answer. It is one
+// epoll for all streams, in which each is registered once and which data does not wake.
+// The zero value is ready; Close ends it.
 type Hangups struct {
 	mu      sync.Mutex
 	poll    *hangupPoll // nil until first used
 	closed  bool
-	watches map[uint64]func() // by an id that is never used again
+	watches map[uint64]watch // by an id that is never used again
 	last    uint64
+}
+
+type watch struct {
+	f    func()
+	told bool // that the peer's direction is over
 }
 
 // Watch implements filter.Hangups.
@@ -39,7 +44,7 @@ func (h *Hangups) watch(s *Socket, f func()) (stop func()) {
 	}
 	h.last++
 	id := h.last
-	h.watches[id] = f // before an event can come
+	h.watches[id] = watch{f: f} // before an event can come
 	if err := s.control(func(fd int) error { return h.poll.add(fd, id) }); err != nil {
 		delete(h.watches, id)
 	}
@@ -53,7 +58,7 @@ func (h *Hangups) start() bool {
 		if err != nil {
 			return false
 		}
-		h.poll, h.watches = p, make(map[uint64]func())
+		h.poll, h.watches = p, make(map[uint64]watch)
 		go p.run(h.happened)
 	}
 	return true
@@ -68,13 +73,19 @@ func (h *Hangups) stop(s *Socket, id uint64) {
 	}
 }
 
-func (h *Hangups) happened(id uint64) {
+// happened is told of the end of a peer's direction, or of both: nothing follows that.
+func (h *Hangups) happened(id uint64, both bool) {
 	h.mu.Lock()
-	f := h.watches[id]
-	delete(h.watches, id)
+	w, ok := h.watches[id]
+	switch {
+	case both:
+		delete(h.watches, id)
+	case ok:
+		h.watches[id] = watch{w.f, true}
+	}
 	h.mu.Unlock()
-	if f != nil {
-		f()
+	if ok && (both || !w.told) {
+		w.f()
 	}
 }
 

@@ -50,8 +50,9 @@ func (p *hangupPoll) control(op, fd int, e *unix.EpollEvent) (err error) {
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// run calls f with the id of each socket whose peer has ended, until close.
-func (p *hangupPoll) run(f func(id uint64)) {
+// run calls f with the id of each socket whose peer has ended its direction, or which is
+// over in both, until close.
+func (p *hangupPoll) run(f func(id uint64, both bool)) {
 	defer close(p.done)
 	events := make([]unix.EpollEvent, 64)
 	for {
@@ -65,7 +66,7 @@ func (p *hangupPoll) run(f func(id uint64)) {
 			return
 		}
 		for _, e := range events[:n] {
-			f(uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32)
+			f(uint64(uint32(e.Fd))|uint64(uint32(e.Pad))<<32, e.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0)
 		}
 	}
 }

@@ -11,5 +11,5 @@ func newHangupPoll() (*hangupPoll, error) { return nil, errors.ErrUnsupported }
 
 func (*hangupPoll) add(fd int, id uint64) error { return errors.ErrUnsupported }
 func (*hangupPoll) remove(fd int) error         { return errors.ErrUnsupported }
-func (*hangupPoll) run(func(uint64))            {}
+func (*hangupPoll) run(func(uint64, bool))      {}
 func (*hangupPoll) close()                      {}

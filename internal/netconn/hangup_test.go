@@ -36,6 +36,25 @@ func TestHangups(t *testing.T) {
 	}
 }
 
+// TestHangupTwice: a reset behind a FIN is told, too.
+func TestHangupTwice(t *testing.T) {
+	var h Hangups
+	defer h.Close()
+	c, s := pair(t, ip("127.0.0.1:0"))
+	told := make(chan struct{}, 3)
+	defer h.Watch(s, func() { told <- struct{}{} })()
+	c.CloseWrite()
+	<-told
+	if s.PeerReset() {
+		t.Error("a FIN is taken for a reset")
+	}
+	c.Reset()
+	<-told
+	if !s.PeerReset() {
+		t.Error("told of no reset")
+	}
+}
+
 func TestHangupBeforeTheWatch(t *testing.T) {
 	var h Hangups
 	defer h.Close()

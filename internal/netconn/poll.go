@@ -50,6 +50,13 @@ func (s *Socket) Ended() (gone, reset bool) {
 	return gone, reset
 }
 
+// PeerReset reports whether the peer has reset the connection and nobody has met the error
+// yet.
+func (s *Socket) PeerReset() bool {
+	_, reset := s.Ended()
+	return reset
+}
+
 func discardCopying(fd int) int {
 	var scratch [4096]byte
 	for {
