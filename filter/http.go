@@ -83,6 +83,11 @@ type HTTPHost interface {
 	// NewResponse returns the stream's own response, emptied, with room for header lines:
 	// for who passes one on whose lines do not last until the access log is written.
 	NewResponse() *httpmsg.Response
+	// Again has the request, as it stands now, pass all filters once more: as another one,
+	// with a route, statistics and a log entry of its own (internal redirects). resp, which
+	// the caller keeps, is what the entry of this pass says. The body must be one that can be
+	// read again. The caller returns the error; it has no response.
+	Again(resp *httpmsg.Response) error
 	// Inform sends an informational response (1xx) ahead, if that is configured. The
 	// caller keeps r.
 	Inform(r *httpmsg.Response) error

@@ -38,6 +38,8 @@ type Entry struct {
 	Name    string
 	Object  Object
 	Sharing Sharing
+	// Lasting objects stay with a request that passes the filters again (HTTPHost.Again).
+	Lasting bool
 }
 
 // State is the filter state of one connection or, with a parent, of one stream

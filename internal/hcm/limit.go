@@ -67,8 +67,8 @@ func (s *stream) earliest() (*limit, time.Duration) {
 	if d := s.conn.service.config.Limits.request; d > 0 && !complete && !s.tunnelled.Load() && s.begun+d < at {
 		out, at = &requestTimeout, s.begun+d
 	}
-	if d := s.longest.Load(); d > 0 && s.begun+time.Duration(d) < at {
-		out, at = &streamDuration, s.begun+time.Duration(d)
+	if d := s.longest.Load(); d > 0 && s.entered+time.Duration(d) < at {
+		out, at = &streamDuration, s.entered+time.Duration(d)
 	}
 	return out, at
 }

@@ -27,7 +27,7 @@ func (s *stream) beginPeriodic() {
 		return
 	}
 	s.periodic.waiting = false
-	s.periodic.next.Store(int64(s.begun + every))
+	s.periodic.next.Store(int64(s.entered + every))
 	s.periodic.due.Store(false)
 	s.periodic.owner.Lock()
 }

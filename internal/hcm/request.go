@@ -19,8 +19,10 @@ func (s *stream) answer() (*httpmsg.Response, error) {
 	if resp := s.normalize(); resp != nil {
 		return resp, nil
 	}
-	if resp := s.sanitize(); resp != nil {
-		return resp, nil
+	if !s.renewed {
+		if resp := s.sanitize(); resp != nil {
+			return resp, nil
+		}
 	}
 	r := s.find()
 	handler, ok := s.handler(r)

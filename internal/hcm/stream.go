@@ -25,6 +25,8 @@ type stream struct {
 	body   requestBody
 
 	begun     time.Duration // on the connection's clock
+	entered   time.Duration // when this pass through the filters began
+	renewed   bool          // it is not the first one
 	tunnelled atomic.Bool   // a tunnel is established
 	route     *route.Route
 	looked    bool   // route was looked for
@@ -74,26 +76,34 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 	sv := c.service
 	s := sv.streams.Get().(*stream)
 	s.conn, s.w, s.handed.Request = c, w, r
-	s.inherit(r)
+	s.inherit(r, time.Now())
 	s.body.begin(r)
-	l := &sv.config.Limits
-	s.idle.Store(int64(l.streamIdle))
-	s.longest.Store(int64(l.stream))
-	s.flush.Store(int64(l.flush))
 	s.flushing.Store(false)
 	s.struckAt.Store(0)
 	s.tunnelled.Store(false)
-	s.touched.Store(int64(s.begun))
-	s.beginPeriodic()
+	s.renewed = false
 	s.mu.Lock()
 	s.turn++
 	s.over, s.committed, s.watched, s.struck, s.gone = false, false, false, nil, nil
 	s.mu.Unlock()
+	s.enter(s.begun)
+	return s
+}
+
+// enter begins a pass through the filters, and its limits.
+func (s *stream) enter(now time.Duration) {
+	c, sv := s.conn, s.conn.service
+	l := &sv.config.Limits
+	s.idle.Store(int64(l.streamIdle))
+	s.longest.Store(int64(l.stream))
+	s.flush.Store(int64(l.flush))
+	s.touched.Store(int64(now))
+	s.entered = now
+	s.beginPeriodic()
 	sv.stats.rqTotal.Add(1)
 	sv.stats.rqActive.Add(1)
 	sv.stats.of(c.server.Protocol()).rqTotal.Add(1)
 	c.enter(s)
-	return s
 }
 
 func (c *conn) enter(s *stream) {
@@ -123,9 +133,9 @@ func (c *conn) leave(s *stream) {
 }
 
 // inherit fills the Info of the request, which is empty, from that of its connection.
-func (s *stream) inherit(r *httpmsg.Request) {
+func (s *stream) inherit(r *httpmsg.Request, start time.Time) {
 	from, i := &s.conn.filter.Info, &s.info
-	i.Start = time.Now()
+	i.Start = start
 	s.begun = i.Start.Sub(s.conn.start)
 	i.ID, i.ChainID, i.Parent, i.Depth = from.ID, from.ChainID, from.Parent, from.Depth
 	i.Listener, i.Chain, i.Local, i.Remote, i.Shown = from.Listener, from.Chain, from.Local, from.Remote, from.Shown
@@ -148,6 +158,10 @@ func (s *stream) inherit(r *httpmsg.Request) {
 // serve has the request answered, sends the response, and tells who waits for the end.
 func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
 	resp, err := s.guarded(answer)
+	for err == errAgain {
+		s.renew()
+		resp, err = s.guarded(answer)
+	}
 	s.http.RequestDone = s.body.doneAt()
 	whole := false
 	if !s.safely(func() { whole = s.send(resp, err) }) { // in a body that a filter has wrapped
@@ -193,12 +207,19 @@ func (s *stream) finish(whole bool) {
 	if !complete && !(whole && s.tunnel()) {
 		s.w.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 	}
-	for i := len(s.ends) - 1; i >= 0; i-- {
-		s.safely(s.ends[i])
-	}
+	s.runEnds()
 	if whole && s.tunnel() && !s.body.done.Load() {
 		s.w.StopRequest(&httpmsg.ResetError{Reason: httpmsg.LocalReset}) // what was sent must arrive
 	}
+}
+
+// runEnds tells who waits for the end.
+func (s *stream) runEnds() {
+	for i := len(s.ends) - 1; i >= 0; i-- {
+		s.safely(s.ends[i])
+	}
+	clear(s.ends)
+	s.ends = s.ends[:0]
 }
 
 // tunnel reports whether the bytes of the response were a tunnel's: those of a POST may
@@ -245,22 +266,26 @@ func (s *stream) nameCluster() {
 // settle completes the Info and the statistics.
 func (s *stream) settle() {
 	s.nameCluster()
+	s.conn.lastEnd.Store(int64(s.measure()))
+	s.settleReset()
+	s.conn.judge(s.info.Duration, s.http.Code != 0)
+}
+
+// measure completes what a pass of the request says and counts, and returns its end.
+func (s *stream) measure() (end time.Duration) {
 	st, end := s.conn.service.stats, s.conn.since()
-	s.conn.lastEnd.Store(int64(end))
-	now := end - s.begun
-	s.info.Duration = max(now, 1)
+	s.info.Duration = max(end-s.begun, 1)
 	s.info.Received = s.body.received.Load()
 	s.http.RequestDone, s.http.RequestTrailer = s.body.doneAt(), s.body.trailers()
 	if w, ok := s.w.(httpmsg.Metered); ok {
 		s.http.DownWire = w.Wire()
 	}
-	s.settleReset()
-	s.conn.judge(now, s.http.Code != 0)
 	st.rqActive.Add(-1)
-	st.rqTime.Record(uint64(now.Milliseconds()))
+	st.rqTime.Record(uint64((end - s.entered).Milliseconds()))
 	if s.upgraded {
 		st.cxUpgradesActive.Add(-1)
 	}
+	return end
 }
 
 // settleReset notes how a stream ended that did not end in order.
@@ -301,16 +326,19 @@ func (s *stream) settleReset() {
 // release forgets everything of the request and gives the stream back.
 func (s *stream) release() {
 	sv := s.conn.service
-	clear(s.ends)
-	s.ends = s.ends[:0]
-	s.forgetResponse()
+	s.forgetPass()
 	clear(s.trailer)
-	s.route, s.routed, s.looked, s.chance, s.upgraded = nil, "", false, 0, false
 	s.body.end()
-	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 	s.handed.Request, s.query = nil, route.Query{}
 	s.w, s.conn = nil, nil
 	sv.streams.Put(s)
+}
+
+// forgetPass forgets what belongs to one pass through the filters.
+func (s *stream) forgetPass() {
+	s.forgetResponse()
+	s.route, s.routed, s.looked, s.chance, s.upgraded = nil, "", false, 0, false
+	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 }
 
 // touch tells that bytes have moved.

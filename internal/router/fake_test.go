@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -570,6 +571,17 @@ func (c *client) leave() {
 	}
 }
 
+func (c *client) Again(*httpmsg.Response) error { return errAgain }
+
+var errAgain = errors.New("again")
+
+func (c *client) end() {
+	for _, f := range slices.Backward(c.ends) {
+		f()
+	}
+	c.ends = nil
+}
+
 func (c *client) OnEnd(f func()) { c.ends = append(c.ends, f) }
 func (c *client) Upgraded()      { c.upgraded = true }
 
@@ -591,6 +603,10 @@ type result struct {
 func (c *client) do() (r result) {
 	begun := time.Now()
 	resp, err := c.world.handler.ServeHTTP(c.stream)
+	for err == errAgain {
+		c.end()
+		resp, err = c.world.handler.ServeHTTP(c.stream)
+	}
 	r.err = err
 	if resp != nil {
 		r.status, r.header = resp.Status, resp.Header.Clone()
@@ -601,9 +617,7 @@ func (c *client) do() (r result) {
 	if c.body != nil && !(whole && c.upgraded) {
 		c.body.stop(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 	}
-	for _, f := range slices.Backward(c.ends) {
-		f()
-	}
+	c.end()
 	r.flags, r.details = c.stream.Info.Flags.String(), c.stream.Info.Rest().Details
 	return r
 }

@@ -163,6 +163,9 @@ func (r *race) win(o raced) (*httpmsg.Response, error) {
 	x := r.call
 	r.stop(o.try)
 	x.join(o.try)
+	if again := x.redirects(o.try, o.resp); again != nil {
+		return nil, again
+	}
 	return x.deliver(o.try, o.resp)
 }
 

@@ -29,12 +29,12 @@ const trailKey = "num_internal_redirects"
 func (t *trail) Serialize() (string, bool) { return strconv.FormatUint(uint64(t.n), 10), true }
 
 // redirects follows a redirect of the host in place of the client, if that is configured
-// and can be done: the request is then changed, and the try over. Envoy runs the HTTP
-// filters again; here the request goes on from the router.
-func (x *call) redirects(t *try, resp *httpmsg.Response) bool {
+// and can be done: the try is then over, and the request, changed, passes all filters again
+// when the error is returned. nil: the response is for the client.
+func (x *call) redirects(t *try, resp *httpmsg.Response) error {
 	p := x.action.Redirect
 	if p == nil || !slices.Contains(p.Codes, resp.Status) {
-		return false
+		return nil
 	}
 	x.mu.Lock()
 	whole := x.asked != 0 && !x.answer.begun && x.why == noFailure
@@ -42,13 +42,17 @@ func (x *call) redirects(t *try, resp *httpmsg.Response) bool {
 	whole = whole && (x.replay == nil || x.replay.whole())
 	if !whole || !x.follow(p, resp) {
 		x.stats.notGuided.Add(1)
-		return false
+		return nil
 	}
 	x.stats.redirected.Add(1)
 	x.log(t, failure{}, resp, filter.UpstreamEnd)
 	t.outcome(x.verdict(resp), nil)
+	s := x.stream
+	again, http := s.Again(resp), s.Info.HTTP()
+	s.Info.UpAttempts, http.UpstreamFirstByte = uint32(x.tries), x.now()
+	x.measure(t, http)
 	t.finish()
-	return true
+	return again
 }
 
 // follow changes the request to where the response leads, if it may be followed.
@@ -84,7 +88,7 @@ func (x *call) follow(p *route.InternalRedirect, resp *httpmsg.Response) bool {
 	x.resend(resp.Status)
 	r.Header.Set("x-envoy-original-url", old.Scheme+"://"+old.Authority+old.Path)
 	walked.n++
-	s.Info.State.Set(filter.Entry{Name: trailKey, Object: walked})
+	s.Info.State.Set(filter.Entry{Name: trailKey, Object: walked, Lasting: true})
 	return true
 }
 

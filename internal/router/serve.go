@@ -95,8 +95,8 @@ func (x *call) exchange() (*httpmsg.Response, error) {
 		resp, f := x.run(t)
 		switch {
 		case f.kind == noFailure && !x.againAfter(resp):
-			if x.redirects(t, resp) {
-				return x.router.ServeHTTP(x.stream)
+			if again := x.redirects(t, resp); again != nil {
+				return nil, again
 			}
 			return x.deliver(t, resp)
 		case f.kind != noFailure && !x.again(t, f):

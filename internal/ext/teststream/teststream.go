@@ -3,6 +3,7 @@
 package teststream
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -180,6 +181,12 @@ func (s *Stream) NewResponse() *httpmsg.Response {
 	s.own = httpmsg.Response{}
 	return &s.own
 }
+
+// Again implements filter.HTTPHost.
+func (s *Stream) Again(*httpmsg.Response) error { return ErrAgain }
+
+// ErrAgain is what Again returns.
+var ErrAgain = errors.New("again")
 
 // Inform implements filter.HTTPHost.
 func (s *Stream) Inform(*httpmsg.Response) error { return nil }
