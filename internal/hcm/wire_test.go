@@ -97,6 +97,8 @@ type slow struct {
 	left int
 }
 
+func (s *slow) PeerReset() bool { return false }
+
 func (s *slow) Unsent() (int, error) {
 	s.left--
 	return s.left, nil
