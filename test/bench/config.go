@@ -8,11 +8,9 @@ import (
 	"text/template"
 )
 
-// envoyConfig is for Envoy and ginnel alike: a socket listener, hops internal
-// listeners behind it, each with a tcp_proxy, and the backend. Timers and limits are
-// on, as they are in production, and statistics always are. The circuit breaker's
-// default of 1024 connections is raised for the idle ones.
-const envoyConfig = `admin:
+// chainParts begin the configurations of Envoy and ginnel: the admin server, and a
+// listener, at a socket or an internal one.
+const chainParts = `{{define "begin"}}admin:
   address: {socket_address: {address: 127.0.0.1, port_value: {{.Admin}}}}
 bootstrap_extensions:
 - name: envoy.bootstrap.internal_listener
@@ -20,13 +18,24 @@ bootstrap_extensions:
     "@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener
 static_resources:
   listeners:
-{{- range .Hops}}
+{{- end}}
+{{define "hop"}}
   - name: hop{{.Number}}
-    {{- if .Number}}
-    internal_listener: {}
+    {{- if .Listen}}
+    address: {socket_address: {address: 127.0.0.1, port_value: {{.Listen}}}}
     {{- else}}
-    address: {socket_address: {address: 127.0.0.1, port_value: {{$.Listen}}}}
+    internal_listener: {}
     {{- end}}
+{{- end}}
+`
+
+// tcpConfig is for Envoy and ginnel alike: a socket listener, hops internal
+// listeners behind it, each with a tcp_proxy, and the backend. Timers and limits are
+// on, as they are in production, and statistics always are. The circuit breaker's
+// default of 1024 connections is raised for the idle ones.
+const tcpConfig = `{{template "begin" .}}
+{{- range .Hops}}
+  {{- template "hop" .}}
     per_connection_buffer_limit_bytes: 1048576
     filter_chains:
     - filters:
@@ -63,32 +72,51 @@ static_resources:
 {{- end}}
 `
 
-var envoyTemplate = template.Must(template.New("envoy").Parse(envoyConfig))
+// tcpForm and webForm are what a chain of proxies of TCP, or of HTTP, is written by.
+var (
+	parts   = template.Must(template.New("parts").Parse(chainParts))
+	tcpForm = template.Must(template.Must(parts.Clone()).New("tcp").Parse(tcpConfig))
+	webForm = template.Must(template.Must(parts.Clone()).New("web").Parse(webConfig))
+)
+
+// A chain is Envoy or ginnel, whose flags are the same, as a listener at a socket, internal
+// listeners behind it, and the backend.
+type chain struct {
+	form  *template.Template
+	hops  int
+	encap bool // webForm: within a CONNECT
+}
 
 type hop struct {
 	Number int
+	Listen int    // the port; 0: an internal listener
 	Next   string // its cluster, and the listener behind that
 	Last   bool
 }
 
-// envoyYAML is the configuration with that many internal hops.
-func envoyYAML(p place, hops int) (string, error) {
+func (c chain) yaml(p place) (string, error) {
 	v := struct {
-		Admin, Listen, Backend, Conns int
-		Hops                          []hop
-	}{Admin: p.admin, Listen: p.listen, Backend: p.backend, Conns: p.conns}
-	for i := range hops + 1 {
-		v.Hops = append(v.Hops, hop{i, "hop" + strconv.Itoa(i+1), i == hops})
+		Dir                   string
+		Admin, Backend, Conns int
+		Hops                  []hop
+		Encap                 bool
+		Origin                string // the cluster of the backend
+	}{Dir: p.dir, Admin: p.admin, Backend: p.backend, Conns: p.conns, Encap: c.encap, Origin: hopName(c.hops + 1)}
+	for i := range c.hops + 1 {
+		v.Hops = append(v.Hops, hop{Number: i, Next: hopName(i + 1), Last: i == c.hops})
 	}
+	v.Hops[0].Listen = p.listen
 	var text strings.Builder
-	err := envoyTemplate.Execute(&text, v)
+	err := c.form.Execute(&text, v)
 	return text.String(), err
 }
 
-// envoyLike runs Envoy or ginnel, whose flags are the same.
-func envoyLike(bin string, hops int, args ...string) func(place) ([]string, error) {
+func hopName(i int) string { return "hop" + strconv.Itoa(i) }
+
+// command runs bin with more arguments.
+func (c chain) command(bin string, args ...string) func(place) ([]string, error) {
 	return func(p place) ([]string, error) {
-		text, err := envoyYAML(p, hops)
+		text, err := c.yaml(p)
 		if err != nil {
 			return nil, err
 		}

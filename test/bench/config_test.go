@@ -10,10 +10,20 @@ import (
 	"github.com/ginnel/ginnel/internal/load"
 )
 
-// TestEnvoyYAML: ginnel itself finds nothing to say about the configurations.
-func TestEnvoyYAML(t *testing.T) {
-	for _, hops := range []int{0, 1, 8} {
-		text, err := envoyYAML(place{listen: 1, admin: 2, backend: 3, conns: 4}, hops)
+// TestChains: ginnel itself finds nothing to say about the configurations.
+func TestChains(t *testing.T) {
+	for _, c := range []struct {
+		chain
+		internal int
+	}{
+		{chain{form: tcpForm}, 0},
+		{chain{form: tcpForm, hops: 1}, 1},
+		{chain{form: tcpForm, hops: 8}, 8},
+		{chain{form: webForm}, 0},
+		{chain{form: webForm, hops: 3}, 3},
+		{chain{form: webForm, encap: true}, 2},
+	} {
+		text, err := c.yaml(place{dir: "d", listen: 1, admin: 2, backend: 3, conns: 4})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -22,10 +32,10 @@ func TestEnvoyYAML(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(r.Issues) > 0 {
-			t.Errorf("%d hops: %v", hops, r.Issues)
+			t.Errorf("%s, %d hops: %v", c.form.Name(), c.hops, r.Issues)
 		}
-		if got := strings.Count(text, "internal_listener: {}"); got != hops {
-			t.Errorf("%d internal listeners for %d hops", got, hops)
+		if got := strings.Count(text, "internal_listener: {}"); got != c.internal {
+			t.Errorf("%s: %d internal listeners for %d hops", c.form.Name(), got, c.hops)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -38,24 +39,32 @@ func chained(f string, hops int, command func(place) ([]string, error)) subject 
 	return subject{name: name, family: f, hops: hops, command: command}
 }
 
-// webLineup is everything that takes part in a scenario of HTTP.
-func (b *bins) webLineup(o *options, hops []int, w web) []subject {
-	var all []subject
-	if !w.encap {
-		all = append(all, subject{name: direct, family: direct})
-	}
+// chains are ginnel, its variants and Envoy, with each number of internal hops.
+func (b *bins) chains(o *options, hops []int, c chain) (all []subject) {
 	for _, h := range hops {
-		all = append(all, chained("ginnel", h, webLike(b.ginnel, h, w)))
+		c.hops = h
+		add := func(family, bin string, args ...string) {
+			all = append(all, chained(family, h, c.command(bin, args...)))
+		}
+		add("ginnel", b.ginnel)
+		if h > 0 && c.form == tcpForm {
+			add("ginnel-pipes", b.ginnel, "--force-pipes")
+		}
 		for _, v := range o.variants {
-			bin := b.ginnel
-			if v.bin != "" {
-				bin = v.bin
-			}
-			all = append(all, chained(v.name, h, webLike(bin, h, w, v.args...)))
+			add(v.name, cmp.Or(v.bin, b.ginnel), v.args...)
 		}
 		if b.envoy != "" {
-			all = append(all, chained("envoy", h, webLike(b.envoy, h, w)))
+			add("envoy", b.envoy)
 		}
+	}
+	return all
+}
+
+// webLineup is everything that takes part in a scenario of HTTP.
+func (b *bins) webLineup(o *options, hops []int, w web) []subject {
+	all := b.chains(o, hops, chain{form: webForm, encap: w.encap})
+	if !w.encap {
+		all = append([]subject{{name: direct, family: direct}}, all...)
 	}
 	if w.encap || !slices.Contains(hops, 0) {
 		return all
@@ -73,23 +82,7 @@ func (b *bins) webLineup(o *options, hops []int, w web) []subject {
 
 // lineup is everything that takes part in a scenario with these numbers of hops.
 func (b *bins) lineup(o *options, hops []int) []subject {
-	all := []subject{{name: direct, family: direct}}
-	for _, h := range hops {
-		all = append(all, chained("ginnel", h, envoyLike(b.ginnel, h)))
-		if h > 0 {
-			all = append(all, chained("ginnel-pipes", h, envoyLike(b.ginnel, h, "--force-pipes")))
-		}
-		for _, v := range o.variants {
-			bin := b.ginnel
-			if v.bin != "" {
-				bin = v.bin
-			}
-			all = append(all, chained(v.name, h, envoyLike(bin, h, v.args...)))
-		}
-		if b.envoy != "" {
-			all = append(all, chained("envoy", h, envoyLike(b.envoy, h)))
-		}
-	}
+	all := append([]subject{{name: direct, family: direct}}, b.chains(o, hops, chain{form: tcpForm})...)
 	if !slices.Contains(hops, 0) {
 		return all
 	}

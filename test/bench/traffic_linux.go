@@ -169,8 +169,12 @@ func (t *traffic) ready(tag tag, _ uint32) error {
 		}
 		return t.loop.watch(unix.EPOLL_CTL_MOD, f.fd, f.events(), tag)
 	case f.kind == kindDown:
-		n, err := discard(f.fd)
-		return t.received(f, n, err)
+		n, err := taken(discard(f.fd))
+		if n > 0 {
+			t.counts.bytes.Add(int64(n))
+			t.progress(f, n)
+		}
+		return err
 	case f.kind == kindUp:
 		n, err := write(f.fd, t.out)
 		if err != nil && !later(err) {
@@ -186,14 +190,9 @@ func (t *traffic) ready(tag tag, _ uint32) error {
 
 // responded reads responses, and asks again for each that is whole.
 func (t *traffic) responded(f *flow) error {
-	n, err := read(f.fd, t.in)
-	switch {
-	case err != nil && later(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read: %w", err)
-	case n == 0:
-		return errors.New("read: the proxy ended the connection")
+	n, err := taken(read(f.fd, t.in))
+	if n == 0 {
+		return err
 	}
 	var ended int
 	var say []byte
@@ -209,13 +208,7 @@ func (t *traffic) responded(f *flow) error {
 		return err
 	}
 	if ended > 0 {
-		t.progress(f, ended)
-		now := time.Now()
-		t.counts.messages.Add(int64(ended))
-		if t.counts.measuring.Load() {
-			t.message.add(int64(now.Sub(f.since)))
-		}
-		f.since = now
+		t.told(f, ended)
 	}
 	if len(say) == 0 {
 		return nil
@@ -243,51 +236,51 @@ func (t *traffic) still() (n int) {
 	return n
 }
 
-func (t *traffic) received(f *flow, n int, err error) error {
+// taken is what a read came to; 0 without an error: there is nothing yet.
+func taken(n int, err error) (int, error) {
 	switch {
 	case err != nil && later(err):
-		return nil
+		return 0, nil
 	case err != nil:
-		return fmt.Errorf("bulk read: %w", err)
+		return 0, fmt.Errorf("read: %w", err)
 	case n == 0:
-		return errors.New("bulk read: the proxy ended the connection")
+		return 0, errors.New("read: the proxy ended the connection")
 	}
-	t.counts.bytes.Add(int64(n))
-	t.progress(f, n)
-	return nil
+	return n, nil
 }
 
 // answered reads an echo and, when it is whole, goes on to the next round.
 func (t *traffic) answered(i int, f *flow) error {
-	n, err := read(f.fd, t.in)
-	switch {
-	case err != nil && later(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("read: %w", err)
-	case n == 0:
-		return errors.New("read: the proxy ended the connection")
+	n, err := taken(read(f.fd, t.in))
+	if n == 0 {
+		return err
 	}
 	if f.want -= n; f.want > 0 {
 		return nil
 	}
-	t.progress(f, 1)
-	now := time.Now()
 	if f.kind == kindConnect {
-		return t.connected(i, f, now)
+		return t.connected(i, f)
 	}
-	t.counts.messages.Add(1)
+	t.told(f, 1)
+	return t.ask(f)
+}
+
+// told notes that n messages have been answered, the first of them since f.since.
+func (t *traffic) told(f *flow, n int) {
+	t.progress(f, n)
+	t.counts.messages.Add(int64(n))
+	now := time.Now()
 	if t.counts.measuring.Load() {
 		t.message.add(int64(now.Sub(f.since)))
 	}
 	f.since = now
-	return t.ask(f)
 }
 
-func (t *traffic) connected(i int, f *flow, now time.Time) error {
+func (t *traffic) connected(i int, f *flow) error {
+	t.progress(f, 1)
 	t.counts.connects.Add(1)
 	if t.counts.measuring.Load() {
-		t.connect.add(int64(now.Sub(f.since)))
+		t.connect.add(int64(time.Since(f.since)))
 	}
 	fd := f.fd
 	f.fd = -1

@@ -1,25 +1,13 @@
 package main
 
-import (
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"text/template"
-)
+import "text/template"
 
 // webConfig is for Envoy and ginnel alike: a connection manager with a route to the
 // backend; behind it, for each hop, an internal listener with another one. With Encap
 // the request goes into a CONNECT over HTTP/2 to a second listener of the same process,
 // which ends it in an internal listener with a connection manager, as in the documents
 // of internal listeners. Access logs are off; statistics always are on.
-const webConfig = `admin:
-  address: {socket_address: {address: 127.0.0.1, port_value: {{.Admin}}}}
-bootstrap_extensions:
-- name: envoy.bootstrap.internal_listener
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener
-{{- define "hcm"}}
+const webConfig = `{{define "hcm"}}
     filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager
@@ -30,15 +18,9 @@ bootstrap_extensions:
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
 {{- end}}
-static_resources:
-  listeners:
+{{- template "begin" .}}
 {{- range .Hops}}
-  - name: hop{{.Number}}
-    {{- if .Number}}
-    internal_listener: {}
-    {{- else}}
-    address: {socket_address: {address: 127.0.0.1, port_value: {{$.Listen}}}}
-    {{- end}}
+  {{- template "hop" .}}
     {{- template "hcm" .Next}}
           route_config:
             virtual_hosts:
@@ -97,37 +79,6 @@ static_resources:
       endpoints: [{lb_endpoints: [{endpoint: {address: {pipe: {path: "{{.Dir}}/tunnel"}}}}]}]
 {{- end}}
 `
-
-var webTemplate = template.Must(template.New("web").Parse(webConfig))
-
-func webYAML(p place, hops int, w web) (string, error) {
-	v := struct {
-		Dir                    string
-		Admin, Listen, Backend int
-		Hops                   []hop
-		Encap                  bool
-		Origin                 string // the cluster of the backend
-	}{Dir: p.dir, Admin: p.admin, Listen: p.listen, Backend: p.backend, Encap: w.encap, Origin: "hop" + strconv.Itoa(hops+1)}
-	for i := range hops + 1 {
-		v.Hops = append(v.Hops, hop{i, "hop" + strconv.Itoa(i+1), i == hops})
-	}
-	var text strings.Builder
-	err := webTemplate.Execute(&text, v)
-	return text.String(), err
-}
-
-// webLike runs Envoy or ginnel as a proxy of HTTP.
-func webLike(bin string, hops int, w web, args ...string) func(place) ([]string, error) {
-	return func(p place) ([]string, error) {
-		text, err := webYAML(p, hops, w)
-		if err != nil {
-			return nil, err
-		}
-		file := filepath.Join(p.dir, "envoy.yaml")
-		line := []string{bin, "-c", file, "--concurrency", strconv.Itoa(numCPU()), "--log-level", "warn", "--disable-hot-restart"}
-		return append(line, args...), os.WriteFile(file, []byte(text), 0o600)
-	}
-}
 
 const haproxyWebConfig = `global
     nbthread {{.CPUs}}
