@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // close ends both streams as the verdict says.
@@ -41,11 +42,7 @@ func (p *pair) deliver(e *end) {
 		return
 	}
 	_ = e.sock.CloseWrite()
-	p.await(e, func() bool {
-		const fin = 1
-		n, err := e.sock.Unsent()
-		return !e.sock.Discard() || err != nil || n <= fin || e.sock.Poll().Dead
-	})
+	p.await(e, func() bool { return delivered(e.sock) })
 }
 
 // drain waits until the bytes before a reset have left.
@@ -53,26 +50,11 @@ func (p *pair) drain(e *end) {
 	if e.sock == nil || e.sock.Unix() {
 		return
 	}
-	finished := e.eof && e.shut // then Dead says nothing of what is still on its way
-	p.await(e, func() bool {
-		n, err := e.sock.Unsent()
-		ev := e.sock.Poll()
-		if err != nil || n == 0 || ev.Failed || ev.Dead && !finished {
-			return true
-		}
-		e.sock.Discard() // where its window is full the kernel drops acknowledgements, too
-		return false
-	})
+	p.await(e, func() bool { return drained(e.sock, e.eof && e.shut) })
 }
 
-// How often await looks.
-const (
-	minWait = time.Millisecond
-	maxWait = 32 * time.Millisecond
-)
-
 // await looks again and again until done, as long as the bytes that e has not sent
-// get fewer and nothing local cuts it short. The kernel has no event for that.
+// get fewer and nothing local cuts it short.
 func (p *pair) await(e *end, done func() bool) {
 	if done() {
 		return
@@ -80,31 +62,81 @@ func (p *pair) await(e *end, done func() bool) {
 	if e == &p.up {
 		p.beginFlush()
 	}
-	cut := make(chan struct{})
-	p.setCut(cut)
-	defer p.setCut(nil)
-	wait := time.NewTimer(minWait)
+	cut := p.awaitCut()
+	l := newLinger(e.sock)
+	wait := time.NewTimer(l.pause)
 	defer wait.Stop()
-	left, _ := e.sock.Unsent()
-	for idle, pause := time.Duration(0), minWait; idle < p.group.flushTimeout(); idle += pause {
+	for {
 		select {
 		case <-cut:
 			return
 		case <-wait.C:
 		}
-		if done() {
+		if done() || l.stuck(e.sock, p.group.flushTimeout()) {
 			return
 		}
-		if n, _ := e.sock.Unsent(); n < left {
-			left, idle = n, 0
-		}
-		pause = min(2*pause, maxWait)
-		wait.Reset(pause)
+		wait.Reset(l.pause)
 	}
 }
 
-func (p *pair) setCut(c chan struct{}) {
+// awaitCut returns a channel that is closed when a local verdict has come behind the
+// first one.
+func (p *pair) awaitCut() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut = c
+	p.cut = make(chan struct{})
+	if p.hurried {
+		close(p.cut)
+	}
+	return p.cut
+}
+
+// delivered reports whether all that was written to s, and its FIN, has left, or never
+// will.
+func delivered(s *netconn.Socket) bool {
+	const fin = 1
+	n, err := s.Unsent()
+	return !s.Discard() || err != nil || n <= fin || s.Poll().Dead
+}
+
+// drained is delivered for a socket that will be reset. Where both directions have
+// finished Dead says nothing of what is still on its way.
+func drained(s *netconn.Socket, finished bool) bool {
+	n, err := s.Unsent()
+	e := s.Poll()
+	if err != nil || n == 0 || e.Failed || e.Dead && !finished {
+		return true
+	}
+	s.Discard() // where its window is full the kernel drops acknowledgements, too
+	return false
+}
+
+// A linger is the wait for bytes to leave a socket, look by look: the kernel has no
+// event for that.
+type linger struct {
+	unsent int           // when looked at last
+	pause  time.Duration // until the next look
+	idle   time.Duration // without progress so far
+}
+
+// How often a linger looks.
+const (
+	minWait = time.Millisecond
+	maxWait = 32 * time.Millisecond
+)
+
+func newLinger(s *netconn.Socket) linger {
+	n, _ := s.Unsent()
+	return linger{unsent: n, pause: minWait}
+}
+
+// stuck takes a look after a pause: it reports whether s has made no progress for so
+// long.
+func (l *linger) stuck(s *netconn.Socket, timeout time.Duration) bool {
+	l.idle += l.pause
+	if n, _ := s.Unsent(); n < l.unsent {
+		l.unsent, l.idle = n, 0
+	}
+	l.pause = min(2*l.pause, maxWait)
+	return l.idle >= timeout
 }

@@ -37,6 +37,17 @@ const (
 	reset
 )
 
+// learn notes what an error of reading tells. It overrides what a write was told: the
+// kernel tells of a reset once, and after that of EPIPE.
+func (f *fate) learn(err error) {
+	switch err {
+	case errClosed:
+		*f = closed
+	case errReset:
+		*f = reset
+	}
+}
+
 func newEnd(s filter.Stream) end {
 	e := end{stream: s}
 	switch s := s.(type) {
@@ -74,29 +85,27 @@ func ended(err error) error {
 	return errReset // ETIMEDOUT, EHOSTUNREACH and so on: an abort, if not the peer's
 }
 
-// learn notes what an error of reading tells; pair.mu is held. It overrides what a
-// write was told: the kernel tells of a reset once, and after that of EPIPE.
-func (e *end) learn(err error) {
-	switch err {
-	case errClosed:
-		e.fate = closed
-	case errReset:
-		e.fate = reset
-	}
-}
-
-// endOfSocket tells, when a read of src has returned 0, a FIN from the end of the
-// whole connection: a reset that came behind the FIN, or the close of a Unix socket,
-// or a reset whose error the kernel has told a write of, as it tells it only once.
+// endOfSocket says what it means that a read of src has returned 0.
 func (f *flow) endOfSocket(fd uintptr) error {
 	e := netconn.Poll(fd)
 	f.p.mu.Lock()
 	shut := f.src.shut // looked at last: our own FIN makes it Dead, too
 	f.p.mu.Unlock()
-	switch {
-	case shut || !e.Dead:
+	if shut {
 		return io.EOF
-	case f.src.sock.Unix() || e.Failed:
+	}
+	return endOf(f.src.sock, e)
+}
+
+// endOf tells, of a socket to which we have sent no FIN, that of its peer from the end
+// of the whole connection: a reset that came behind the FIN, or the close of a Unix
+// socket, or a reset whose error the kernel has told a write of, as it tells it only
+// once.
+func endOf(s *netconn.Socket, e netconn.Events) error {
+	switch {
+	case !e.Dead:
+		return io.EOF
+	case s.Unix() || e.Failed:
 		return errClosed
 	}
 	return errGone

@@ -96,7 +96,7 @@ func (f *flow) sourceEnded(err error) {
 	}
 	f.p.mu.Lock()
 	f.src.deaf = true
-	f.src.learn(err)
+	f.src.fate.learn(err)
 	how := f.src.fate // perhaps as seen by the flow that wrote to it
 	f.p.mu.Unlock()
 	switch {
@@ -169,7 +169,7 @@ func (f *flow) destinationEnded(err error) (sink bool) {
 	}
 	f.p.mu.Lock()
 	if f.dst.fate == alive {
-		f.dst.learn(err)
+		f.dst.fate.learn(err)
 	}
 	how, nobody := f.dst.fate, f.dst.deaf
 	f.p.mu.Unlock()
@@ -187,7 +187,7 @@ func (f *flow) sunk(err error) {
 	f.p.mu.Lock()
 	f.src.deaf = true
 	helpless := f.src.fate != alive // the other flow was here, too
-	f.src.learn(err)
+	f.src.fate.learn(err)
 	how := f.dst.fate
 	f.p.mu.Unlock()
 	if helpless {

@@ -191,11 +191,7 @@ func (f *flow) awaitPipe() error {
 		}
 	}
 	f.doomed = false
-	if f.alarm == 0 {
-		return nil
-	}
-	f.alarm = 0
-	if !f.p.proceed(f.dst.stream.SetWriteDeadline, time.Time{}) {
+	if f.alarm != 0 && !f.disarm() {
 		return os.ErrDeadlineExceeded
 	}
 	return nil
@@ -222,6 +218,12 @@ func (f *flow) arm() bool {
 	return f.p.proceed(f.dst.stream.SetWriteDeadline, g.epoch.Add(f.alarm))
 }
 
+// disarm takes back the deadline of a pause that is over.
+func (f *flow) disarm() bool {
+	f.alarm = 0
+	return f.p.proceed(f.dst.stream.SetWriteDeadline, time.Time{})
+}
+
 func (f *flow) resume() {
 	if f.paused {
 		f.paused = false
@@ -236,6 +238,7 @@ func (f *flow) look() error {
 	if f.p.over() {
 		return os.ErrDeadlineExceeded
 	}
+	set := f.disarm // not paused: it was the deadline of a pause that is over
 	if f.paused {
 		if f.doomed {
 			return errReset
@@ -245,8 +248,9 @@ func (f *flow) look() error {
 		f.p.mu.Unlock()
 		f.doomed = how == reset || f.src.aborted()
 		f.flush()
+		set = f.arm
 	}
-	if !f.arm() {
+	if !set() {
 		return os.ErrDeadlineExceeded
 	}
 	return nil

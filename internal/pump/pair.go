@@ -20,9 +20,10 @@ type pair struct {
 
 	mu      sync.Mutex
 	verdict verdict
-	running int // flows, asleep or not
-	timer   *time.Timer
-	cut     chan struct{} // closed to end a flush; nil while there is none
+	running int           // flows, asleep or not
+	timer   *time.Timer   // nil: not set yet, or no more
+	cut     chan struct{} // closed to end a flush; nil: there was none
+	hurried bool          // cut is closed, or to be
 }
 
 func newPair(g *Group, down, up filter.Stream, hop filter.Outer, first func() error) *pair {
@@ -51,13 +52,11 @@ func (p *pair) rewatch() {
 	left := at - p.group.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case p.verdict.Cause != 0 && p.cut == nil:
-	case p.timer == nil:
+	if p.timer == nil {
 		p.timer = time.AfterFunc(left, p.expire)
-	default:
-		p.timer.Reset(left)
+		return
 	}
+	p.timer.Reset(left)
 }
 
 // expire ends the pair if a limit has passed, else it waits on.
@@ -69,7 +68,7 @@ func (p *pair) expire() {
 	if left := at - p.group.now(); left > 0 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.verdict.Cause == 0 || p.cut != nil {
+		if p.timer != nil {
 			p.timer.Reset(left)
 		}
 		return
@@ -104,14 +103,16 @@ func (p *pair) CloseLocal(at filter.Outer, reason string) {
 }
 
 // end makes both flows stop. The first verdict counts; later local ones end the
-// flush that may be under way.
+// flush that may be under way, or come.
 func (p *pair) end(v verdict) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.verdict.Cause != 0 {
-		if p.cut != nil && local(v.Cause) {
-			close(p.cut)
-			p.cut = nil
+		if local(v.Cause) && !p.hurried {
+			p.hurried = true
+			if p.cut != nil {
+				close(p.cut)
+			}
 		}
 		return
 	}
@@ -149,6 +150,7 @@ func (p *pair) finish() {
 	p.mu.Lock()
 	if p.timer != nil {
 		p.timer.Stop()
+		p.timer = nil // expire may just be running
 	}
 	p.mu.Unlock()
 	for i := range p.flows {

@@ -2,6 +2,7 @@ package pump
 
 import (
 	"errors"
+	"os"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -110,6 +111,9 @@ func (f *flow) pass() (slept pipe.Sleeper, done bool) {
 	}
 	f.hasty = true
 	err := f.dst.raw.Write(f.tryWrite)
+	if f.alarm != 0 && errors.Is(err, os.ErrDeadlineExceeded) && f.disarm() {
+		err = f.dst.raw.Write(f.tryWrite)
+	}
 	f.hasty = false
 	return nil, err == nil && f.outErr == nil && len(f.held.b) == 0
 }

@@ -2,26 +2,16 @@ package pump
 
 import (
 	"io"
-	"time"
 
 	"github.com/ginnel/ginnel/filter"
 )
 
-// endOfSocket tells, when a read has returned 0, a FIN from the end of the whole
-// connection: a reset that came behind the FIN, or the close of a Unix socket, or a
-// reset whose error the kernel has told a write of, as it tells it only once.
+// endOfSocket says what it means that a read has returned 0.
 func (w *wire) endOfSocket(s *side) error {
 	if s.has(shut) || !s.has(hungUp) { // our own FIN makes it hang up, too
 		return io.EOF
 	}
-	e := s.sock.Poll()
-	switch {
-	case !e.Dead:
-		return io.EOF
-	case s.sock.Unix() || e.Failed:
-		return errClosed
-	}
-	return errGone
+	return endOf(s.sock, s.sock.Poll())
 }
 
 // sourceEnded takes over when nothing more can be read from s and what was read is
@@ -32,7 +22,7 @@ func (w *wire) sourceEnded(d filter.Direction, err error) {
 		return
 	}
 	s.is |= deaf
-	s.learn(err)
+	s.fate.learn(err)
 	if err == errGone && s.fate == alive {
 		s.fate = s.unsaid()
 	}
@@ -51,16 +41,6 @@ func (s *side) unsaid() fate {
 		return closed
 	}
 	return reset
-}
-
-// learn notes what an error of reading tells. It overrides what a write was told.
-func (s *side) learn(err error) {
-	switch err {
-	case errClosed:
-		s.fate = closed
-	case errReset:
-		s.fate = reset
-	}
 }
 
 // passEOF passes a half close on. Who comes second ends the wire; else it is watched
@@ -95,7 +75,7 @@ func (w *wire) lurk(d filter.Direction) {
 func (w *wire) destinationEnded(d filter.Direction, err error) {
 	s, o := &w.sides[d], &w.sides[1-d]
 	if o.fate == alive {
-		o.learn(err)
+		o.fate.learn(err)
 	}
 	if o.has(deaf) {
 		w.left(1-d, o.fate)
@@ -115,7 +95,7 @@ func (w *wire) sunk(d filter.Direction, err error) {
 	s, o := &w.sides[d], &w.sides[1-d]
 	s.is = s.is&^sinking | deaf
 	helpless := s.fate != alive // it could not be written to either
-	s.learn(err)
+	s.fate.learn(err)
 	if helpless {
 		w.left(1-d, o.fate)
 	}
@@ -134,11 +114,9 @@ var causes = [2][3]filter.Cause{
 // A finale is the end of a wire that takes a while.
 type finale struct {
 	verdict
-	last   *side         // that is still open
-	resets bool          // it will be reset, not closed
-	unsent int           // bytes of it when looked at last
-	pause  time.Duration // until the next look
-	idle   time.Duration // without progress so far
+	linger
+	last   *side // that is still open
+	resets bool  // it will be reset, not closed
 }
 
 // end ends the wire. The first verdict counts; later local ones cut its finale short.
@@ -170,7 +148,7 @@ func (w *wire) close(v verdict) {
 			s.cargo = nil
 		}
 	}
-	w.finale = &finale{verdict: v, pause: minWait}
+	w.finale = &finale{verdict: v}
 	f := w.finale
 	d := filter.FromDownstream
 	switch v.Cause {
@@ -195,7 +173,7 @@ func (w *wire) close(v verdict) {
 	if d == filter.FromDownstream {
 		w.beginFlush()
 	}
-	f.unsent, _ = last.sock.Unsent()
+	f.linger = newLinger(last.sock)
 	w.arm()
 }
 
@@ -211,38 +189,18 @@ func (s *side) close() {
 // delivered reports whether all that was written to the last side has left, or never
 // will.
 func (w *wire) delivered() bool {
-	const fin = 1
 	s := w.finale.last
-	n, err := s.sock.Unsent()
-	e := s.sock.Poll()
 	if w.finale.resets {
-		finished := s.has(eof) && s.has(shut) // then Dead says nothing of what is still on its way
-		if err != nil || n == 0 || e.Failed || e.Dead && !finished {
-			return true
-		}
-		s.sock.Discard() // where its window is full the kernel drops acknowledgements, too
-		return false
+		return drained(s.sock, s.has(eof) && s.has(shut))
 	}
-	return !s.sock.Discard() || err != nil || n <= fin || e.Dead
+	return delivered(s.sock)
 }
 
 // lookAgain goes on with a finale as long as the bytes that were not sent get fewer.
-// The kernel has no event for that.
 func (w *wire) lookAgain() {
-	f := w.finale
-	if w.delivered() {
+	if f := w.finale; w.delivered() || f.stuck(f.last.sock, w.group.flushTimeout()) {
 		w.finish()
-		return
 	}
-	f.idle += f.pause
-	if n, _ := f.last.sock.Unsent(); n < f.unsent {
-		f.unsent, f.idle = n, 0
-	}
-	if f.idle >= w.group.flushTimeout() {
-		w.finish()
-		return
-	}
-	f.pause = min(2*f.pause, maxWait)
 }
 
 // finish closes what is still open and tells the hops.
