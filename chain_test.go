@@ -145,19 +145,22 @@ func leftovers() left {
 	return left{runtime.NumGoroutine(), len(fds), pipes, pipe.ChunksInUse()}
 }
 
-// backTo waits, one second at most, until nothing is left over that was not there
-// before.
+// settling is far more than it takes, and less than any timer that would end what was
+// forgotten.
+const settling = 4 * time.Second
+
+// backTo waits until nothing is left over that was not there before.
 func backTo(t *testing.T, before left) {
 	t.Helper()
 	var now left
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(settling); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		now = leftovers()
 		if now.goroutines <= before.goroutines && now.descriptors <= before.descriptors && now.kernelPipes <= before.kernelPipes && now.chunks <= before.chunks {
 			return
 		}
 	}
 	buf := make([]byte, 1<<16)
-	t.Errorf("left over after a second: %+v, before %+v\n%s", now, before, buf[:runtime.Stack(buf, true)])
+	t.Errorf("left over after %v: %+v, before %+v\n%s", settling, now, before, buf[:runtime.Stack(buf, true)])
 }
 
 // A way is how a proxy crosses hops and moves bytes; none of them may show.

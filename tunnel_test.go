@@ -157,7 +157,7 @@ func TestTunnelEnds(t *testing.T) {
 					select {
 					case c := <-accepted:
 						b = c
-					case <-time.After(10 * time.Second):
+					case <-time.After(patience):
 						t.Fatal("the backend was not connected")
 					}
 					if upstreamFirst {

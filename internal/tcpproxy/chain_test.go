@@ -317,8 +317,7 @@ func isReset(err error) bool {
 }
 
 func (w *world) await(lines int) {
-
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		w.mu.Lock()
 		n := len(w.logs)
 		w.mu.Unlock()
