@@ -35,10 +35,10 @@ type Listener struct {
 	local net.Addr
 
 	mu        sync.Mutex
-	fd        int // -1 once file owns the descriptor, or it is closed
+	fd        int // -1 once it is closed
 	listening bool
 	closed    bool
-	file      *os.File // nil until Accept has to wait
+	file      *os.File // owns fd; nil until Accept has to wait
 	raw       syscall.RawConn
 	stopWatch func()        // nil: no loop watches the descriptor
 	done      chan struct{} // closed by Close
@@ -208,7 +208,7 @@ func (l *Listener) polled() (syscall.RawConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.fd, l.file, l.raw = -1, f, raw
+	l.file, l.raw = f, raw
 	return raw, nil
 }
 
@@ -261,10 +261,10 @@ func (l *Listener) Close() error {
 	l.inUse.Lock()
 	l.gone = true
 	l.inUse.Unlock()
+	fd := l.fd
+	l.fd = -1
 	if l.file != nil {
 		return l.file.Close()
 	}
-	fd := l.fd
-	l.fd = -1
 	return os.NewSyscallError("close", unix.Close(fd))
 }

@@ -16,8 +16,18 @@ func newFD(family int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	return private(fd)
+}
+
+// private makes a descriptor one that does not block and that children do not inherit;
+// it is closed if that fails.
+func private(fd int) (int, error) {
 	unix.CloseOnExec(fd)
-	return fd, unix.SetNonblock(fd, true)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 func connectFD(fd int, to unix.Sockaddr) error { return unix.Connect(fd, to) }
@@ -37,11 +47,13 @@ func acceptFD(fd int) (int, net.Addr, error) {
 	if err != nil {
 		return -1, nil, err
 	}
-	unix.CloseOnExec(n)
+	if n, err = private(n); err != nil {
+		return -1, nil, err
+	}
 	if _, isUnix := sa.(*unix.SockaddrUnix); !isUnix {
 		_ = setNoDelay(n)
 	}
-	return n, fromSockaddr(sa), unix.SetNonblock(n, true)
+	return n, fromSockaddr(sa), nil
 }
 
 // sockname returns the address that a socket is bound to.

@@ -67,6 +67,43 @@ func TestServeBy(t *testing.T) {
 	}
 }
 
+// Who has accepted himself may leave the rest to loops.
+func TestServeByAfterAccept(t *testing.T) {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+	before := openFDs(t)
+	dial := func() *Socket {
+		c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a := dial()
+	first, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, served := make(chan *Socket), make(chan error, 1)
+	go func() { served <- l.ServeBy(&fakeLoop{}, func(s *Socket, _ *Turn) { got <- s }, nil) }()
+	b := dial()
+	select {
+	case s := <-got:
+		s.Close()
+	case err := <-served:
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	for _, s := range []*Socket{a, b, first} {
+		s.Close()
+	}
+	if n := openFDs(t); n >= before {
+		t.Errorf("%d descriptors before, %d after", before, n)
+	}
+}
+
 // Loops meet the same error again and again until they watch no more; it is one
 // failure, and one pause.
 func TestServeByFailsOnce(t *testing.T) {
