@@ -240,7 +240,7 @@ func (h *hop) fail(err error) error {
 	c := h.conn
 	refused, own := !c.Accepted(), c.Outer == nil
 	if own || !refused {
-		c.Stream.Close()
+		filter.CloseFor(c.Stream, e.Why)
 	}
 	if refused {
 		h.Ended(e)
@@ -278,7 +278,7 @@ func (h *hop) verdict(err error) (filter.Outer, filter.Ending) {
 		code = 2
 	}
 	// The spelling is Envoy's.
-	return h, filter.Ending{Cause: filter.LocalClose, Reason: fmt.Sprintf("tcp_initializion_failure:%d", code)}
+	return h, filter.Ending{Cause: filter.LocalClose, Reason: fmt.Sprintf("tcp_initializion_failure:%d", code), Why: err}
 }
 
 // A refusal is why a hop did not accept. It is late when a host had been chosen and
@@ -302,7 +302,7 @@ func settle(inner, at filter.Outer, e filter.Ending) {
 		next := o.Outer()
 		if o == at {
 			o.Ended(e)
-			view = filter.Ending{Cause: filter.UpstreamClosed}
+			view = filter.Ending{Cause: filter.UpstreamClosed, Why: e.Why}
 		} else {
 			o.Ended(view)
 		}

@@ -1,6 +1,8 @@
 package tcpproxy
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -169,6 +171,8 @@ func (h *hop) note(e filter.Ending) {
 		}
 	}
 	switch e.Cause {
+	case filter.UpstreamClosed:
+		h.lateRefusal(e.Why)
 	case filter.DownstreamReset:
 		i.DownClose = filter.CloseRemoteReset
 	case filter.UpstreamReset:
@@ -187,6 +191,21 @@ func (h *hop) note(e filter.Ending) {
 		i.More().UpReason = filter.HighWatermarkReason
 	case filter.LocalClose:
 		h.closedFor(e.Reason)
+	}
+}
+
+// lateRefusal notes that a hop further in had accepted the connection, and then could not
+// be connected. It was no success of this one, either.
+func (h *hop) lateRefusal(why error) {
+	if why == nil {
+		return
+	}
+	i := &h.conn.Info
+	i.Raise(filter.UpstreamConnectionFailure)
+	var c *filter.ConnectError
+	if errors.As(why, &c) {
+		x := i.More()
+		x.UpFailure, x.UpState = c.Reason, append(slices.Clip(x.UpState), c.Told...)
 	}
 }
 

@@ -145,12 +145,12 @@ func (h *hop) consent(x filter.UpstreamStream) (*httpmsg.Response, error) {
 		case resp.Informational():
 			continue
 		}
-		h.keepHeaders(resp)
+		kept := h.keepHeaders(resp)
 		switch {
 		case x.Protocol() == httpmsg.HTTP2 && (resp.Status != 200 || resp.Body == nil), resp.Status/100 != 2:
 			x.Reset(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 			h.conn.Info.More().UpFailure = fmt.Sprintf("tunnel_response:%d", resp.Status)
-			return nil, &filter.ConnectError{Reason: h.conn.Info.Extra.UpFailure}
+			return nil, &filter.ConnectError{Reason: h.conn.Info.Extra.UpFailure, Told: kept}
 		}
 		return resp, nil
 	}
@@ -162,7 +162,12 @@ func (h *hop) refusedTunnel(err error) error {
 	if errors.As(err, &why) && why.Failure != "" {
 		h.conn.Info.More().UpFailure = why.Failure
 	}
-	return &filter.ConnectError{Reason: why.Failure, Err: err}
+	e := &filter.ConnectError{Reason: why.Failure, Err: err}
+	var further *filter.ConnectError
+	if errors.As(err, &further) {
+		e.Told = further.Told
+	}
+	return e
 }
 
 func (h *hop) request() *httpmsg.Request {
@@ -179,13 +184,15 @@ func (h *hop) request() *httpmsg.Request {
 type noBody struct{ httpmsg.Body }
 
 // keepHeaders writes the response's headers into the connection's filter state, where that
-// is configured; those of a refusal, too.
-func (h *hop) keepHeaders(resp *httpmsg.Response) {
+// is configured; those of a refusal, too, and for hops further out as well.
+func (h *hop) keepHeaders(resp *httpmsg.Response) []filter.Entry {
 	if !h.proxy.config.Tunnel.KeepHeaders {
-		return
+		return nil
 	}
 	all := append(httpmsg.Header{{Name: ":status", Value: fmt.Sprint(resp.Status)}}, resp.Header...)
-	h.conn.Info.State.Set(filter.Entry{Name: state.TunnelHeadersKey, Object: state.NewHeaders(all)})
+	kept := filter.Entry{Name: state.TunnelHeadersKey, Object: state.NewHeaders(all)}
+	h.conn.Info.State.Set(kept)
+	return []filter.Entry{kept}
 }
 
 func (h *hop) tunnelEnded(x filter.UpstreamStream, trailer httpmsg.Header) {

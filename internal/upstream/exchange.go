@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,6 +15,7 @@ import (
 type exchange struct {
 	httpmsg.Exchange
 	member *member
+	info   *filter.Info // of the request
 	reset  atomic.Bool
 
 	// life is held for reading by those who may come too late, who need not wait for who
@@ -58,10 +61,39 @@ func (x *exchange) Wire() filter.HTTPBytes {
 // none from then on.
 func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 	r, err := x.Exchange.ReadResponse()
+	err = x.explain(err)
 	if h := x.member.pool.host; h.check != nil && err == nil && r.Header.Has("x-envoy-immediate-health-check-fail") {
 		h.check.Immediate()
 	}
 	return r, err
+}
+
+// WriteRequest implements httpmsg.Exchange.
+func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
+	return x.explain(x.Exchange.WriteRequest(r, end))
+}
+
+// Flush implements httpmsg.Writer.
+func (x *exchange) Flush() error { return x.explain(x.Exchange.Flush()) }
+
+// explain adds to the end of a connection to an internal listener what its hop could not be
+// connected for.
+func (x *exchange) explain(err error) error {
+	why, ok := err.(*httpmsg.ResetError)
+	if !ok || why.Reason != httpmsg.ConnectionTermination || x.member.stream == nil {
+		return err
+	}
+	var c *filter.ConnectError
+	if !errors.As(x.member.stream.Why(), &c) {
+		return err
+	}
+	told := *why
+	told.Failure, told.Err = c.Reason, c
+	if c.Told != nil {
+		e := x.info.More()
+		e.UpState = append(slices.Clip(e.UpState), c.Told...)
+	}
+	return &told
 }
 
 // Reset implements httpmsg.Writer.

@@ -119,12 +119,13 @@ func (o *order) connection() *filter.Info {
 // opened writes down where the request goes.
 func (o *order) opened(s *exchange) {
 	i, m := o.r.Info, s.member
+	s.info = i
 	up, set := &i.Up, m.pool.host.cluster.set
 	up.Local, up.Remote, up.ID = m.local, m.remote, m.id
 	if begun := m.born - i.Start.Sub(set.epoch); begun >= 0 { // made for it
 		up.Begun, up.Ready = begun, begun+m.took
 	}
-	if o.shared != nil {
+	if o.shared != nil || i.Rest().UpState != nil { // of a try before
 		i.More().UpState = o.shared
 	}
 	if h := i.HTTP(); h != nil {

@@ -23,7 +23,8 @@ type member struct {
 	cancel chan struct{} // closed: no connection is wanted any more
 
 	// Fixed once it is connected.
-	client        httpmsg.Client // nil before
+	client        httpmsg.Client  // nil before
+	stream        filter.Farewell // under it; nil: not within the process
 	local, remote net.Addr
 	id            uint64
 	born, took    time.Duration // in the set's time; how long it took to connect
@@ -102,6 +103,9 @@ func (m *member) connect(o *origin) {
 		s.Close()
 		p.refused(m, failed(err, err.Error(), true))
 		return
+	}
+	if w, ok := s.(filter.Farewell); ok {
+		m.stream = w
 	}
 	p.connected(m, client, localAddr(s), to)
 }
