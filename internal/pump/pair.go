@@ -132,16 +132,16 @@ func (p *pair) over() bool {
 
 // left ends the pair because the peer of e is gone, or was the last to end.
 func (p *pair) left(e *end, how fate) {
-	c := filter.DownstreamClosed
+	v := filter.Ending{Cause: filter.DownstreamClosed}
 	switch {
 	case e == &p.up && how == reset:
-		c = filter.UpstreamReset
+		v.Cause = filter.UpstreamReset
 	case e == &p.up:
-		c = filter.UpstreamClosed
+		v.Cause, v.Why = filter.UpstreamClosed, filter.Why(e.stream)
 	case how == reset:
-		c = filter.DownstreamReset
+		v.Cause = filter.DownstreamReset
 	}
-	p.end(verdict{Ending: filter.Ending{Cause: c}})
+	p.end(verdict{Ending: v})
 }
 
 // finish ends a pair whose flows have stopped.
