@@ -17,7 +17,7 @@ func (p *pair) close() {
 	case filter.UpstreamClosed:
 		p.up.stream.Close()
 		p.deliver(&p.down)
-		p.down.stream.Close()
+		filter.CloseFor(p.down.stream, p.verdict.Why)
 	case filter.DownstreamReset:
 		p.down.stream.Close()
 		p.drain(&p.up)
