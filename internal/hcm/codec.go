@@ -25,6 +25,8 @@ type codecs struct{ codecOptions }
 func newCodecs(o codecOptions, env *filter.Env, st *stats) *codecs {
 	k := &codecs{o}
 	k.http1.DelayedCloseStruck = func() { st.cxDelayed.Add(1) }
+	k.http2.DelayedCloseStruck = k.http1.DelayedCloseStruck
+	k.http2.Violated = func() { st.cxProtocolError.Add(1) }
 	k.http1.Hangups = env.Hangups
 	s := env.Stats.Scope("http1.")
 	dropped := s.Counter("dropped_headers_with_underscores")

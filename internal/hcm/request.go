@@ -187,7 +187,9 @@ func (s *stream) refuse(status int, why *httpmsg.ResetError) *httpmsg.Response {
 	default:
 		l.Flags = filter.DownstreamProtocolError
 		l.Body = statusText(status)
-		st.cxProtocolError.Add(1)
+		if s.conn.server.Protocol() != httpmsg.HTTP2 { // whose codec counts connections that it ends
+			st.cxProtocolError.Add(1)
+		}
 	}
 	if status == 431 {
 		st.rqTooLarge.Add(1)

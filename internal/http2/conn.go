@@ -175,6 +175,9 @@ func (c *conn) verdict(err error) (why *httpmsg.ResetError, code xhttp2.ErrCode,
 	var wrong *connError
 	if errors.As(err, &wrong) {
 		c.o.Stats.count(wrong.counts)
+		if wrong.code != xhttp2.ErrCodeEnhanceYourCalm && c.o.Violated != nil {
+			c.o.Violated()
+		}
 		return wrong.why(), wrong.code, wrong.text
 	}
 	c.mu.Lock()
@@ -271,11 +274,25 @@ func (c *conn) finish(err error) {
 	wait := c.o.DelayedClose
 	_ = c.nc.SetWriteDeadline(time.Now().Add(max(wait, 100*time.Millisecond)))
 	<-c.written
-	if c.linger && wait > 0 && !ended && c.nc.CloseWrite() == nil {
-		// Closing at once would reset the connection if the peer is still sending, and
-		// it would never read why.
-		_ = c.nc.SetReadDeadline(time.Now().Add(wait))
-		c.in.discard()
+	if c.linger && wait > 0 && !ended && c.lingered(wait) && c.o.DelayedCloseStruck != nil {
+		c.o.DelayedCloseStruck()
 	}
 	_ = c.nc.Close()
+}
+
+// lingered gives the peer time to read what was written, and to close its side: closing
+// at once would reset the connection if it is still sending, and it would never read why.
+// It reports whether the peer had not done so by then.
+func (c *conn) lingered(wait time.Duration) (late bool) {
+	c.mu.Lock()
+	err := c.broken
+	c.mu.Unlock()
+	if err == nil {
+		err = c.nc.CloseWrite()
+	}
+	if err == nil {
+		_ = c.nc.SetReadDeadline(time.Now().Add(wait))
+		err = c.in.discard()
+	}
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -187,12 +187,14 @@ func (in *input) release() {
 // maxDiscard bounds what is read of a peer that never stops.
 const maxDiscard = 4 << 20
 
-// discard reads until the connection ends or its deadline passes.
-func (in *input) discard() {
+// discard reads until the connection ends or its deadline passes, and returns which; nil:
+// the peer sends too much.
+func (in *input) discard() error {
 	for n := 0; n < maxDiscard; n += in.w {
 		in.r = in.w
-		if in.fill(1) != nil {
-			return
+		if err := in.fill(1); err != nil {
+			return err
 		}
 	}
+	return nil
 }

@@ -45,7 +45,12 @@ type Options struct {
 	// DelayedClose bounds the wait for a peer to take what was sent, and to close its
 	// side, once a connection is over. 0: one second; <0: there is no wait.
 	DelayedClose time.Duration
-	Stats        *Stats // nil: nothing is counted
+	// DelayedCloseStruck is called when a peer had not done so by then; nil: nobody.
+	DelayedCloseStruck func()
+	// Violated is called when what the peer sent ends the connection, but for floods; nil:
+	// nobody.
+	Violated func()
+	Stats    *Stats // nil: nothing is counted
 }
 
 // ServerOptions are those of a Server.
