@@ -8,10 +8,10 @@ import (
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/httpmatch"
 	"github.com/ginnel/ginnel/internal/state"
 )
 
@@ -166,7 +166,7 @@ func sampled(s *extension.Scope, m *accesslogv3.RuntimeFilter) predicate {
 	if key == "" {
 		s.Field("runtime_key").Errorf("is required")
 	}
-	share, one := p.GetNumerator(), denominator(p)
+	share, one := p.GetNumerator(), httpmatch.Denominator(p)
 	independent := m.GetUseIndependentRandomness()
 	return func(e event) bool {
 		n, ok := uint64(0), false
@@ -178,16 +178,6 @@ func sampled(s *extension.Scope, m *accesslogv3.RuntimeFilter) predicate {
 		}
 		return n%one < e.uint(key, share)
 	}
-}
-
-func denominator(p *typev3.FractionalPercent) uint64 {
-	switch p.GetDenominator() {
-	case typev3.FractionalPercent_TEN_THOUSAND:
-		return 10_000
-	case typev3.FractionalPercent_MILLION:
-		return 1_000_000
-	}
-	return 100
 }
 
 // ofRequestID is the number that the first 8 digits of a request id make; false: there is

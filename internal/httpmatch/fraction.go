@@ -31,14 +31,18 @@ func CompileFraction(m *corev3.RuntimeFractionalPercent) Fraction {
 
 // Percent compiles a fraction without a runtime key; nil is none.
 func Percent(m *typev3.FractionalPercent) Fraction {
-	f := Fraction{numerator: uint64(m.GetNumerator()), one: 100}
+	return Fraction{numerator: uint64(m.GetNumerator()), one: Denominator(m)}
+}
+
+// Denominator is how many parts of a fraction are the whole.
+func Denominator(m *typev3.FractionalPercent) uint64 {
 	switch m.GetDenominator() {
 	case typev3.FractionalPercent_TEN_THOUSAND:
-		f.one = 10_000
+		return 10_000
 	case typev3.FractionalPercent_MILLION:
-		f.one = 1_000_000
+		return 1_000_000
 	}
-	return f
+	return 100
 }
 
 // Hit decides by a random number. The runtime may be nil; a number in it is a

@@ -173,14 +173,7 @@ func compileRate(s *extension.Scope, m *commonv3.FaultRateLimit) *rate {
 }
 
 func shareOf(m *typev3.FractionalPercent) share {
-	out := share{uint64(m.GetNumerator()), 100}
-	switch m.GetDenominator() {
-	case typev3.FractionalPercent_TEN_THOUSAND:
-		out.one = 10_000
-	case typev3.FractionalPercent_MILLION:
-		out.one = 1_000_000
-	}
-	return out
+	return share{uint64(m.GetNumerator()), httpmatch.Denominator(m)}
 }
 
 // tidy is a downstream cluster as statistics and runtime keys name it.
