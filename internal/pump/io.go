@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
+	"github.com/ginnel/ginnel/internal/netconn"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,10 +53,7 @@ func (f *flow) readOnce() error {
 // false.
 func (f *flow) readNow(fd uintptr) bool {
 	f.take()
-	n, err := readSocket(fd, f.held.b)
-	for err == unix.EINTR {
-		n, err = readSocket(fd, f.held.b)
-	}
+	n, err := netconn.ReadNow(fd, f.held.b)
 	if n > 0 {
 		f.filled(n)
 		f.inErr = nil
@@ -142,7 +140,7 @@ func (f *flow) writeSocket() error {
 func (f *flow) writeNow(fd uintptr) bool {
 	all := len(f.held.b)
 	for len(f.held.b) > 0 {
-		n, err := writeSocket(fd, f.held.b)
+		n, err := netconn.WriteNow(fd, f.held.b)
 		switch {
 		case n > 0:
 			f.p.untold[f.from].Add(uint64(n))
@@ -156,7 +154,7 @@ func (f *flow) writeNow(fd uintptr) bool {
 			}
 			f.pause()
 			return false
-		case err != nil && err != unix.EINTR:
+		case err != nil:
 			f.outErr = err
 			return true
 		}
