@@ -120,6 +120,10 @@ type ClusterInfo struct {
 	// cluster; 0: none.
 	HighWatermarkTimeout time.Duration
 	MaxStreamDuration    time.Duration // of a request to it; 0: none
+	Hashing              bool          // hosts are chosen by StreamRequest.Hash
+	// Policies hold for requests to the cluster in place of what their routes say, and
+	// are the router's to understand; nil: nothing does.
+	Policies any
 }
 
 // More returns i.Extra, made when it is nil.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/route"
 )
 
 // defaultIdleTimeout is Envoy's.
@@ -30,6 +31,9 @@ func httpOptions(s *extension.Scope, c *clusterv3.Cluster) plan.HTTP {
 		upstreamHTTP(at.Field("upstream_http_protocol_options"), m.GetUpstreamHttpProtocolOptions())
 		upstreamFilters(at.Field("http_filters"), m)
 		httpVersion(at, c, m, &h)
+		if p := route.CompileClusterPolicies(at, m); p != nil {
+			h.Policies = p
+		}
 		return h
 	}
 	olderHTTPOptions(s, c, &h)

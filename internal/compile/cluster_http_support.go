@@ -16,7 +16,7 @@ var httpOptionsFields = extension.Fields{
 	Message: &httpv3.HttpProtocolOptions{},
 	Obeyed: []string{
 		"common_http_protocol_options", "upstream_http_protocol_options", "explicit_http_config",
-		"use_downstream_protocol_config", "auto_config", "http_filters",
+		"use_downstream_protocol_config", "auto_config", "http_filters", "retry_policy", "request_mirror_policies", "hash_policy",
 	},
 }
 

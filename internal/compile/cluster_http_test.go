@@ -97,14 +97,16 @@ func TestClusterHTTP(t *testing.T) {
 
 func TestClusterHTTPRefused(t *testing.T) {
 	for fields, want := range map[string]string{
-		typed(`common_http_protocol_options: {}`):                                       "expected one of explicit_http_config",
-		typed(`auto_config: {}`):                                                        "ALPN configured for cluster c which has a non-ALPN transport socket",
-		typed(`explicit_http_config: {http3_protocol_options: {}}`):                     "explicit_http_config.http3_protocol_options",
-		typed(`explicit_http_config: {http_protocol_options: {}}, retry_policy: {}`):    "retry_policy",
-		typed(`explicit_http_config: {http2_protocol_options: {allow_metadata: true}}`): "allow_metadata",
+		typed(`common_http_protocol_options: {}`):                   "expected one of explicit_http_config",
+		typed(`auto_config: {}`):                                    "ALPN configured for cluster c which has a non-ALPN transport socket",
+		typed(`explicit_http_config: {http3_protocol_options: {}}`): "explicit_http_config.http3_protocol_options",
+		typed(`explicit_http_config: {http_protocol_options: {}}, retry_policy: {retry_back_off: {base_interval: 2s, max_interval: 1s}}`):                                                  "retry_policy.max_interval must",
+		typed(`explicit_http_config: {http_protocol_options: {}}, hash_policy: [{header: {header_name: x, regex_rewrite: {pattern: {regex: "("}}}}]`):                                      "hash_policy[0].header.regex_rewrite",
+		typed(`explicit_http_config: {http_protocol_options: {}}, request_mirror_policies: [{cluster: a, cluster_header: b}]`):                                                             "request_mirror_policies[0]",
+		typed(`explicit_http_config: {http2_protocol_options: {allow_metadata: true}}`):                                                                                                    "allow_metadata",
 		typed(`explicit_http_config: {http_protocol_options: {}}, http_filters: [{name: c, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]`): "http_filters[0]",
-		`http_protocol_options: {}, http2_protocol_options: {}`:                   "Both HTTP1 and HTTP2 options",
-		`circuit_breakers: {thresholds: [{retry_budget: {budget_interval: 1s}}]}`: "budget_interval",
+		`http_protocol_options: {}, http2_protocol_options: {}`:                                                                                                                            "Both HTTP1 and HTTP2 options",
+		`circuit_breakers: {thresholds: [{retry_budget: {budget_interval: 1s}}]}`:                                                                                                          "budget_interval",
 	} {
 		r, err := load.Load(load.Source{Path: "t.yaml", Data: []byte("static_resources:\n  clusters:\n  - {name: c, " + fields + "}\n")}, builtin.Registry())
 		if err == nil {

@@ -23,6 +23,8 @@ type HTTP struct {
 
 	// How many streams to have connections for, by those there are; 1: just as many.
 	PerHostPreconnect float64
+	// Policies are filter.ClusterInfo.Policies; nil: none.
+	Policies any
 	// Override are the health states of hosts that requests may ask for by name.
 	Override []corev3.HealthStatus
 	// PerDownstream keeps the connections of each downstream connection apart.

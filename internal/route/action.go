@@ -37,9 +37,8 @@ type Action struct {
 	OldGRPCMax    Limit
 	OldGRPCOffset time.Duration
 
-	Retry    *RetryPolicy // nil: none
+	Policies
 	Hedge    HedgePolicy
-	Mirrors  []MirrorPolicy
 	Redirect *InternalRedirect // nil: redirects go to the client
 	// Upgrades tells what is done with upgrades, by their names in lower case, over
 	// what the connection manager says. CONNECT is "connect".
@@ -50,7 +49,6 @@ type Action struct {
 	// AppendForwardedHost keeps the host that a rewrite replaces in x-forwarded-host.
 	AppendForwardedHost bool
 
-	hashes    []hashPolicy
 	entryHost string // of the weighted cluster; "": none. The route's rewrites come after it
 	host      hostRewrite
 	path      pathRewrite
@@ -94,15 +92,17 @@ func (a *Action) ClusterOf(r *httpmsg.Request) string {
 func (c *compiler) action(s *extension.Scope, r *Route, m *routev3.RouteAction, own, host *level) {
 	actionFields.Check(s, m)
 	a := &Action{
-		NotFoundStatus:      notFoundStatus(m.GetClusterNotFoundResponseCode()),
-		Subset:              subset(nil, m.GetMetadataMatch()),
-		High:                m.GetPriority() == corev3.RoutingPriority_HIGH,
-		Retry:               c.retryPolicy(s, m.GetRetryPolicy(), m.GetRetryPolicyTypedConfig()),
-		Mirrors:             c.mirrors(s.Field("request_mirror_policies"), m.GetRequestMirrorPolicies()),
+		NotFoundStatus: notFoundStatus(m.GetClusterNotFoundResponseCode()),
+		Subset:         subset(nil, m.GetMetadataMatch()),
+		High:           m.GetPriority() == corev3.RoutingPriority_HIGH,
+		Policies: Policies{
+			Retry:   c.retryPolicy(s, m.GetRetryPolicy(), m.GetRetryPolicyTypedConfig()),
+			Mirrors: c.mirrors(s.Field("request_mirror_policies"), m.GetRequestMirrorPolicies()),
+			hashes:  hashPolicies(s.Field("hash_policy"), m.GetHashPolicy()),
+		},
 		Redirect:            internalRedirect(s, m),
 		Upgrades:            upgrades(s.Field("upgrade_configs"), m.GetUpgradeConfigs()),
 		AppendForwardedHost: m.GetAppendXForwardedHost(),
-		hashes:              hashPolicies(s.Field("hash_policy"), m.GetHashPolicy()),
 	}
 	r.Action = a
 	a.limits(m)

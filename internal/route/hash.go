@@ -24,26 +24,26 @@ type hashPolicy struct {
 
 // Hash returns the hash that chooses a host for a request; false: there is none. cookies
 // are lines of set-cookie that the response must get.
-func (a *Action) Hash(r *httpmsg.Request, info *filter.Info) (hash uint64, cookies []string, ok bool) {
-	if len(a.hashes) == 0 {
+func (p *Policies) Hash(r *httpmsg.Request, info *filter.Info) (hash uint64, cookies []string, ok bool) {
+	if len(p.hashes) == 0 {
 		return 0, nil, false
 	}
-	return a.hashWithCookies(r, info) // apart, for it makes a closure
+	return p.hashWithCookies(r, info) // apart, for it makes a closure
 }
 
-func (a *Action) hashWithCookies(r *httpmsg.Request, info *filter.Info) (hash uint64, cookies []string, ok bool) {
-	hash, ok = a.hash(r, info, func(line string) { cookies = append(cookies, line) })
+func (p *Policies) hashWithCookies(r *httpmsg.Request, info *filter.Info) (hash uint64, cookies []string, ok bool) {
+	hash, ok = p.hash(r, info, func(line string) { cookies = append(cookies, line) })
 	return hash, cookies, ok
 }
 
-func (a *Action) hash(r *httpmsg.Request, info *filter.Info, cookie func(string)) (hash uint64, ok bool) {
-	for i := range a.hashes {
-		p := &a.hashes[i]
-		if h, one := p.hash(r, info, cookie); one {
+func (p *Policies) hash(r *httpmsg.Request, info *filter.Info, cookie func(string)) (hash uint64, ok bool) {
+	for i := range p.hashes {
+		one := &p.hashes[i]
+		if h, has := one.hash(r, info, cookie); has {
 			// Turned, so that policies that say the same do not cancel each other out.
 			hash, ok = (hash<<1|hash>>63)^h, true
 		}
-		if ok && p.terminal {
+		if ok && one.terminal {
 			break
 		}
 	}

@@ -41,8 +41,12 @@ func (p *MirrorPolicy) Prepare(r *httpmsg.Request, info *filter.Info) {
 	}
 }
 
-// mirrors compiles a list of policies; nil for none.
 func (c *compiler) mirrors(s *extension.Scope, list []*routev3.RouteAction_RequestMirrorPolicy) []MirrorPolicy {
+	return mirrors(s, list, c.cluster)
+}
+
+// mirrors compiles a list of policies; nil for none. refer is told the clusters they name.
+func mirrors(s *extension.Scope, list []*routev3.RouteAction_RequestMirrorPolicy, refer func(*extension.Scope, string)) []MirrorPolicy {
 	var out []MirrorPolicy
 	for i, m := range list {
 		s := s.Index(i)
@@ -53,7 +57,9 @@ func (c *compiler) mirrors(s *extension.Scope, list []*routev3.RouteAction_Reque
 		case m.GetCluster() == "" && m.GetClusterHeader() == "":
 			s.Errorf("Exactly one of cluster or cluster_header in request mirror policy need to be specified")
 		}
-		c.cluster(s.Field("cluster"), m.GetCluster())
+		if m.GetCluster() != "" {
+			refer(s.Field("cluster"), m.GetCluster())
+		}
 		out = append(out, MirrorPolicy{
 			Cluster:       m.GetCluster(),
 			ClusterHeader: lowerCase(m.GetClusterHeader()),

@@ -15,15 +15,16 @@ import (
 // It belongs to the goroutine of its stream, which serve and end run in. What comes from
 // others (the client's reset, the timer, a goroutine that sends) goes through mu.
 type call struct {
-	router  *Router
-	stream  *filter.HTTPStream
-	route   *route.Route
-	action  *route.Action
-	cluster filter.HTTPCluster
-	stats   *clusterStats
-	virtual *responses // of the virtual cluster; nil: none
-	own     *responses // of the route's stat_prefix; nil: none
-	alt     *responses // of x-envoy-upstream-alt-stat-name; nil: none
+	router   *Router
+	stream   *filter.HTTPStream
+	route    *route.Route
+	action   *route.Action
+	cluster  filter.HTTPCluster
+	stats    *clusterStats
+	policies route.Policies // the cluster's over the route's
+	virtual  *responses     // of the virtual cluster; nil: none
+	own      *responses     // of the route's stat_prefix; nil: none
+	alt      *responses     // of x-envoy-upstream-alt-stat-name; nil: none
 
 	limits   limits
 	retry    *retries // nil: there is one try only
@@ -84,6 +85,7 @@ func newCall(r *Router) *call {
 func (x *call) begin(s *filter.HTTPStream, rt *route.Route, c filter.HTTPCluster) {
 	x.stream, x.route, x.action, x.cluster = s, rt, rt.Action, c
 	x.stats = x.router.statsOf(c)
+	x.policies = policiesOf(c).Over(rt.Action.Policies)
 	x.mu.Lock()
 	x.start = s.Info.Start
 	x.mu.Unlock()
@@ -102,6 +104,7 @@ func (x *call) free() {
 	x.start, x.due = time.Time{}, [clocks]time.Duration{}
 	x.mu.Unlock()
 	x.stream, x.route, x.action, x.cluster, x.stats = nil, nil, nil, nil, nil
+	x.policies = route.Policies{}
 	x.virtual, x.own, x.alt = nil, nil, nil
 	x.limits, x.grpc, x.internal, x.ends, x.tries, x.answer = limits{}, false, false, false, 0, answer{}
 	x.envoy, x.hedged, x.retry, x.replay, x.tee, x.slow = false, false, nil, nil, nil, nil

@@ -5,12 +5,22 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/route"
 )
+
+// policiesOf returns what a cluster says in place of routes; nil: nothing.
+func policiesOf(c filter.HTTPCluster) *route.Policies {
+	p, _ := c.Info().Policies.(*route.Policies)
+	return p
+}
 
 // aim finds out what chooses among the cluster's hosts.
 func (x *call) aim() {
+	if !x.cluster.Info().Hashing {
+		return
+	}
 	var ok bool
-	if x.hashed, x.cookies, ok = x.action.Hash(x.stream.Request, x.stream.Info); ok {
+	if x.hashed, x.cookies, ok = x.policies.Hash(x.stream.Request, x.stream.Info); ok {
 		x.hash = &x.hashed
 	}
 }

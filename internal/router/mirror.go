@@ -17,11 +17,11 @@ import (
 // up the request itself: a mirror that is too slow loses its copy.
 func (x *call) mirror() {
 	s := x.stream
-	if len(x.action.Mirrors) == 0 || s.Request.Connect() {
+	if len(x.policies.Mirrors) == 0 || s.Request.Connect() {
 		return
 	}
-	for i := range x.action.Mirrors {
-		p := &x.action.Mirrors[i]
+	for i := range x.policies.Mirrors {
+		p := &x.policies.Mirrors[i]
 		if !p.Fraction.Hit(rand.Uint64(), x.router.env.Runtime) {
 			continue
 		}
@@ -100,13 +100,14 @@ func (x *call) reflection(p *route.MirrorPolicy, c filter.HTTPCluster) *reflecti
 		m.info.State.Set(e)
 	}
 	m.ask = filter.StreamRequest{
-		Info: m.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High, Hash: x.hash,
+		Info: m.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High,
 		Match: x.action.Subset, Route: x.route.Metadata(),
 		Waiting: func() <-chan struct{} { return m.cancel },
 	}
-	if x.hash != nil {
-		h := *x.hash
-		m.ask.Hash = &h
+	if own := policiesOf(c); own != nil && c.Info().Hashing { // the route's are not for it (Envoy)
+		if h, _, ok := own.Hash(&m.request, m.info); ok {
+			m.ask.Hash = &h
+		}
 	}
 	return m
 }

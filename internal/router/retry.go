@@ -40,7 +40,7 @@ const (
 // policy finds out what is tried again; nil: nothing. It takes the headers that say so
 // from the request.
 func (x *call) policy() *retries {
-	h, p := &x.stream.Request.Header, x.action.Retry
+	h, p := &x.stream.Request.Header, x.policies.Retry
 	if p == nil && !x.envoy && !x.hedged {
 		return nil
 	}

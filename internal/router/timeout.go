@@ -1,11 +1,13 @@
 package router
 
 import (
+	"cmp"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/route"
 )
 
 // limits are how long things of a call may take; 0: as long as they like.
@@ -25,8 +27,10 @@ func (x *call) limit() {
 	if x.action.MaxStream.Set || x.action.GRPCMax.Set { // Envoy: they take the timeout's place
 		l.route = 0
 	}
-	if p := x.action.Retry; p != nil {
-		l.try, l.tryIdle = p.PerTryTimeout, p.PerTryIdleTimeout
+	for _, p := range [...]*route.RetryPolicy{x.policies.Retry, x.action.Retry} {
+		if p != nil { // the route's hold, too, where the cluster says nothing (Envoy)
+			l.try, l.tryIdle = cmp.Or(l.try, p.PerTryTimeout), cmp.Or(l.tryIdle, p.PerTryIdleTimeout)
+		}
 	}
 	l.stream = x.cluster.Info().MaxStreamDuration
 	if x.envoy {

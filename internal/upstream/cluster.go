@@ -72,7 +72,8 @@ func (c *Cluster) init(s *Set) {
 	c.maintenance = "upstream.maintenance_mode." + p.Name
 	c.info = filter.ClusterInfo{Name: p.Name, StatName: p.StatName, Metadata: p.Metadata,
 		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,
-		MaxStreamDuration: p.HTTP.MaxStreamDuration}
+		MaxStreamDuration: p.HTTP.MaxStreamDuration, Policies: p.HTTP.Policies,
+		Hashing: p.LB.Policy == plan.RingHash || p.LB.Policy == plan.Maglev}
 	c.byHost = make(map[*filter.Host]*host)
 	if p.Bind != nil {
 		c.socket.Source, c.socket.FreeBind = filter.IPAddr{AddrPort: p.Bind.Source}, p.Bind.FreeBind
