@@ -31,13 +31,8 @@ func TestDelayedClose(t *testing.T) {
 				if name == "reads never" {
 					pipes.ToClientLimitBytes = 1 // the first write is taken, no other
 				}
-				a, b := pipe.New(pipes)
-				served := make(chan error, 1)
-				go func() { served <- NewServer(b, o, &handler{answer: readThenAnswer}).Serve() }()
-				p := newPeer(t, a)
-				_ = a.SetDeadline(time.Time{})
-				_, _ = a.Write([]byte(clientPreface))
-				_ = p.fr.WriteSettings()
+				_, p, served := serve(t, pipes, o, &handler{answer: readThenAnswer})
+				_ = p.nc.SetDeadline(time.Time{})
 				synctest.Wait()
 				begun := time.Now()
 				_ = p.fr.WriteData(7, true, nil) // on a stream that was never opened
@@ -48,7 +43,7 @@ func TestDelayedClose(t *testing.T) {
 				if took := time.Since(begun); took != of.took || struck != of.struck {
 					t.Errorf("took %v, counted %d times", took, struck)
 				}
-				_ = a.Close()
+				_ = p.nc.Close()
 			})
 		})
 	}

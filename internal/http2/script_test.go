@@ -136,16 +136,22 @@ func (p *peer) expect(want ...string) {
 
 // dialServer returns a peer of a server, behind the preface and SETTINGS.
 func dialServer(t testing.TB, o *ServerOptions, h *handler) *peer {
-	a, b := pipe.New(pipe.Options{})
-	s := NewServer(b, o, h)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve() }()
+	_, p, served := serve(t, pipe.Options{}, o, h)
 	t.Cleanup(func() {
-		_ = a.Close()
+		_ = p.nc.Close()
 		<-served
 	})
-	p := newPeer(t, a)
+	return p
+}
+
+// serve returns a server and its peer, behind the preface and SETTINGS. What Serve returns
+// comes by the channel.
+func serve(t testing.TB, pipes pipe.Options, o *ServerOptions, h *handler) (s *Server, p *peer, served chan error) {
+	a, b := pipe.New(pipes)
+	s, served = NewServer(b, o, h), make(chan error, 1)
+	go func() { served <- s.Serve() }()
+	p = newPeer(t, a)
 	_, _ = io.WriteString(a, clientPreface)
 	_ = p.fr.WriteSettings()
-	return p
+	return s, p, served
 }

@@ -305,14 +305,8 @@ func TestHalfClose(t *testing.T) {
 // TestDrain: two GOAWAYs, and what was begun is finished.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := pipe.New(pipe.Options{})
-		s := NewServer(b, nil, &handler{answer: readThenAnswer})
-		served := make(chan error, 1)
-		go func() { served <- s.Serve() }()
-		p := newPeer(t, a)
-		_ = a.SetDeadline(time.Time{})
-		_, _ = io.WriteString(a, clientPreface)
-		_ = p.fr.WriteSettings()
+		s, p, served := serve(t, pipe.Options{}, nil, &handler{answer: readThenAnswer})
+		_ = p.nc.SetDeadline(time.Time{})
 		p.post(1)
 		p.expect()
 		s.Drain(5 * time.Second)
@@ -334,7 +328,7 @@ func TestDrain(t *testing.T) {
 		if got := p.next(); got != "EOF" {
 			t.Errorf("then %s", got)
 		}
-		_ = a.Close()
+		_ = p.nc.Close()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
@@ -344,15 +338,9 @@ func TestDrain(t *testing.T) {
 // TestKeepalive: a peer that answers PINGs stays, one that is silent does not.
 func TestKeepalive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := pipe.New(pipe.Options{})
 		o := &ServerOptions{Options: Options{Keepalive: Keepalive{Interval: 10 * time.Second, Timeout: 3 * time.Second}}}
-		s := NewServer(b, o, &handler{answer: readThenAnswer})
-		served := make(chan error, 1)
-		go func() { served <- s.Serve() }()
-		p := newPeer(t, a)
-		_ = a.SetDeadline(time.Time{})
-		_, _ = io.WriteString(a, clientPreface)
-		_ = p.fr.WriteSettings()
+		_, p, served := serve(t, pipe.Options{}, o, &handler{answer: readThenAnswer})
+		_ = p.nc.SetDeadline(time.Time{})
 		start := time.Now()
 		for range 3 {
 			if got := p.next(); got != "PING 67" {
@@ -373,7 +361,7 @@ func TestKeepalive(t *testing.T) {
 		if err := <-served; err == nil || !strings.Contains(err.Error(), "keepalive") {
 			t.Errorf("served: %v", err)
 		}
-		_ = a.Close()
+		_ = p.nc.Close()
 	})
 }
 
