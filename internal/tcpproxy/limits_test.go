@@ -1,13 +1,17 @@
 package tcpproxy_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
 )
 
@@ -72,6 +76,50 @@ func (v *verdicts) Start(down, up filter.Stream, hop filter.Outer, _ func() erro
 	up.Close()
 	hop.Ended(filter.Ending{Cause: v.cause})
 	return nil
+}
+
+// Of equal limits, and the default idle time is one, the outermost hop's ends a chain,
+// whichever way it goes.
+func TestEqualLimits(t *testing.T) {
+	for reason, config := range map[string]tcpproxy.Config{
+		"tcp_session_idle_timeout":        {IdleTimeout: time.Hour},
+		"max_connection_duration_reached": {MaxDuration: time.Hour},
+	} {
+		for _, pipes := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/pipes=%v", reason, pipes), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { equalLimits(t, pipes, config, reason) })
+			})
+		}
+	}
+}
+
+func equalLimits(t *testing.T, pipes bool, config tcpproxy.Config, reason string) {
+	const hops = 4
+	w := newWorld(t, pipes, chainClusters(hops, filter.InternalAddr{Listener: "echo"})...)
+	w.network.Register("echo", echoes{})
+	for i := range hops + 1 {
+		c := config
+		c.Cluster = fmt.Sprintf("to%d", i+1)
+		w.listen(fmt.Sprintf("hop%d", i), netip.AddrPort{}, &c)
+	}
+	s, err := w.network.Connect(&inproc.Dial{Addr: filter.InternalAddr{Listener: "hop0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write([]byte("x"))
+	if b, err := io.ReadAll(s); string(b) != "x" || err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+	s.Close()
+	w.pumps.Wait()
+	for _, line := range w.logs {
+		if name, tail, _ := cut(line); strings.Contains(tail, reason) != (name == "hop0") {
+			t.Error(line)
+		}
+	}
+	if len(w.logs) != hops+1 {
+		t.Errorf("%d lines", len(w.logs))
+	}
 }
 
 // The lower of the limits of the listener (1 MiB here) and of the cluster holds.
