@@ -180,6 +180,7 @@ type HTTPInfo struct {
 	PoolReady         time.Duration // how long the request waited for a connection
 	UpWire, DownWire  HTTPBytes
 	HealthCheck       bool   // the request is a health check
+	SchemeOfHost      bool   // the router makes the scheme one that says how the host is reached
 	RouteLookups      uint32 // how often a route was looked for
 }
 

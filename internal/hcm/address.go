@@ -16,25 +16,16 @@ type origin struct {
 	edge     bool // this proxy is the first to see it
 }
 
-// origin finds the address of the client, and appends to x-forwarded-for.
-func (s *stream) origin(h *httpmsg.Header) origin {
+// origin finds the address of the client, and appends to x-forwarded-for. It returns the
+// answer to a client that has none.
+func (s *stream) origin(h *httpmsg.Header) (origin, *httpmsg.Response) {
 	o := &s.conn.service.config.Request
 	peer, _ := filter.IP(s.info.Remote)
 	addr := peer.Addr().Unmap()
-	forwarded, has := joinForwarded(h)
-	alone := !has
-	if !o.useRemoteAddress && !has {
-		return origin{addr: addr}
-	}
 	if !o.useRemoteAddress {
-		var a netip.Addr
-		if a, alone = trusted(forwarded, o.trustedHops); a.IsValid() {
-			addr = a
-			s.info.RestoreRemote(filter.IPAddr{AddrPort: netip.AddrPortFrom(a, 0)})
-		}
-		alone = alone && o.trustedHops == 0
-		return origin{addr: addr, internal: alone && o.internal.has(addr, s.info.Remote)}
+		return s.detect(h, addr)
 	}
+	forwarded, has := joinForwarded(h)
 	if o.trustedHops > 0 {
 		if a, _ := trusted(forwarded, o.trustedHops-1); a.IsValid() {
 			addr = a
@@ -44,8 +35,8 @@ func (s *stream) origin(h *httpmsg.Header) origin {
 	if !o.skipXFFAppend {
 		s.appendForwarded(h, forwarded)
 	}
-	internal := alone && o.internal.has(addr, s.info.DirectRemote())
-	return origin{addr: addr, internal: internal, edge: !internal}
+	internal := !has && o.internal.has(addr, s.info.DirectRemote())
+	return origin{addr: addr, internal: internal, edge: !internal}, nil
 }
 
 const forwardedFor = "x-forwarded-for"
@@ -87,7 +78,7 @@ func (c *conn) forwardedPeer() string {
 		}
 		addr := a.Addr().Unmap()
 		switch {
-		case addr.IsLoopback():
+		case addr == loopback4 || addr == netip.IPv6Loopback(): // no others (Envoy)
 			c.peer = c.service.machine()
 		case c.service.config.Request.mappedIPv6 && addr.Is4():
 			c.peer = "::ffff:" + addr.String()
@@ -97,6 +88,8 @@ func (c *conn) forwardedPeer() string {
 	}
 	return c.peer
 }
+
+var loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // trusted returns the address that stands behind a number of others at the end of
 // x-forwarded-for, and whether it is the first one. The zero address: there is none.
@@ -109,11 +102,8 @@ func trusted(forwarded string, skip uint32) (addr netip.Addr, first bool) {
 		forwarded = forwarded[:i]
 	}
 	i := strings.LastIndexByte(forwarded, ',')
-	addr, err := netip.ParseAddr(strings.TrimSpace(forwarded[i+1:]))
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	return addr.Unmap(), i < 0
+	addr = parseAddr(forwarded[i+1:])
+	return addr, addr.IsValid() && i < 0
 }
 
 // has reports whether an address is internal; peer is for those that are no IP address.
@@ -122,12 +112,7 @@ func (o *internalAddresses) has(a netip.Addr, peer net.Addr) bool {
 		_, unix := peer.(filter.UnixAddr)
 		return unix && o.unix
 	}
-	for _, p := range o.ranges {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return within(o.ranges, a)
 }
 
 // machineAddress is the first address of this machine that others can reach.

@@ -33,7 +33,7 @@ func (s *stream) renew() {
 	s.measure()
 	s.log(filter.DownstreamEnd)
 	s.endPeriodic()
-	begun, state := s.info.Start, s.info.State
+	begun, state, schemeOfHost := s.info.Start, s.info.State, s.http.SchemeOfHost
 	s.forgetPass()
 	s.inherit(s.handed.Request, begun)
 	for _, e := range state.Entries() {
@@ -42,6 +42,6 @@ func (s *stream) renew() {
 		}
 	}
 	s.http.StreamID, s.http.RequestDone = s.handed.Request.Header.Get("x-request-id"), s.body.doneAt()
-	s.renewed = true
+	s.http.SchemeOfHost, s.renewed = schemeOfHost, true
 	s.enter(s.conn.since())
 }

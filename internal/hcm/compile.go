@@ -41,6 +41,7 @@ func compile(s *extension.Scope, m *hcmv3.HttpConnectionManager) filter.Terminal
 	c.request(s, m)
 	c.paths(s, m)
 	c.response(m)
+	c.Response.proxyStatus = compileProxyStatus(s.Field("proxy_status_config"), m.GetProxyStatusConfig())
 	c.limits(s, m)
 	c.logs(s, m)
 	c.Reply = compileReply(s.Field("local_reply_config"), m.GetLocalReplyConfig())
@@ -92,7 +93,10 @@ func (c *Config) request(s *extension.Scope, m *hcmv3.HttpConnectionManager) {
 		generateID:         m.GetGenerateRequestId() == nil || m.GetGenerateRequestId().Value,
 		preserveExternalID: m.GetPreserveExternalRequestId(),
 		proxyContinue:      m.GetProxy_100Continue(),
+		early:              compileEarly(s.Field("early_header_mutation_extensions"), m.GetEarlyHeaderMutationExtensions()),
+		schemeOf:           compilePorts(s.Field("forward_proto_config"), m.GetForwardProtoConfig()),
 	}
+	c.origins(s, m)
 	if m.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY {
 		c.Request.forwardCert = alwaysForwardCert
 	}
@@ -100,6 +104,7 @@ func (c *Config) request(s *extension.Scope, m *hcmv3.HttpConnectionManager) {
 	if t := m.GetSchemeHeaderTransformation(); t != nil {
 		schemeFields.Check(s.Field("scheme_header_transformation"), t)
 		c.Request.scheme = t.GetSchemeToOverwrite()
+		c.Request.schemeOfHost = t.GetMatchUpstream() && c.Request.scheme == ""
 		if c.Request.scheme != "" && c.Request.scheme != "http" && c.Request.scheme != "https" {
 			s.Field("scheme_header_transformation.scheme_to_overwrite").Errorf("must be http or https, not %q", c.Request.scheme)
 		}
@@ -147,21 +152,7 @@ func internal(s *extension.Scope, m *hcmv3.HttpConnectionManager_InternalAddress
 	}
 	internalFields.Check(s, m)
 	out.unix = m.GetUnixSockets()
-	for i, r := range m.GetCidrRanges() {
-		s := s.Field("cidr_ranges").Index(i)
-		cidrFields.Check(s, r)
-		addr, err := netip.ParseAddr(r.GetAddressPrefix())
-		if err != nil {
-			s.Field("address_prefix").Errorf("malformed IP address: %s", r.GetAddressPrefix())
-			continue
-		}
-		p, err := addr.Prefix(int(min(r.GetPrefixLen().GetValue(), uint32(addr.BitLen()))))
-		if err != nil {
-			s.Field("prefix_len").Errorf("%v", err)
-			continue
-		}
-		out.ranges = append(out.ranges, p)
-	}
+	out.ranges = compileRanges(s.Field("cidr_ranges"), m.GetCidrRanges())
 	if len(m.GetCidrRanges()) == 0 {
 		for _, p := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.1/32", "fd00::/8", "::1/128"} {
 			out.ranges = append(out.ranges, netip.MustParsePrefix(p))

@@ -45,11 +45,15 @@ type upgrade struct {
 type requestOptions struct {
 	useRemoteAddress bool
 	trustedHops      uint32
+	detectors        []detector // where the peer's address does not count; nil: x-forwarded-for, by trustedHops
 	skipXFFAppend    bool
 	mappedIPv6       bool
 	internal         internalAddresses
 	forwardedPort    bool
-	scheme           string // what it is overwritten with; "": it is kept
+	early            route.Mutations   // before anything else
+	scheme           string            // what it is overwritten with; "": it is kept
+	schemeOfHost     bool              // the host gets a scheme that says how it is reached
+	schemeOf         map[uint16]string // of clients that have asked for a port at another proxy; nil: not looked at
 	via              string
 	userAgent        bool
 
@@ -69,6 +73,8 @@ type responseOptions struct {
 	server     serverHeader
 	via        string
 	requestID  bool
+
+	proxyStatus *proxyStatus // nil: not said
 }
 
 // serverHeader is server_header_transformation.

@@ -23,6 +23,7 @@ var fields = extension.Fields{
 		"upgrade_configs", "normalize_path", "merge_slashes", "path_with_escaped_slashes_action",
 		"request_id_extension", "local_reply_config", "strip_matching_host_port", "strip_any_host_port",
 		"stream_error_on_invalid_http_message", "strip_trailing_host_dot", "append_x_forwarded_port",
+		"original_ip_detection_extensions", "early_header_mutation_extensions", "forward_proto_config", "proxy_status_config",
 	},
 	Ignored: map[string]string{
 		"path_normalization_options":          "Envoy 1.40 accepts it without effect",
@@ -67,7 +68,7 @@ var (
 	}
 	schemeFields = extension.Fields{
 		Message: &corev3.SchemeHeaderTransformation{},
-		Obeyed:  []string{"scheme_to_overwrite"},
+		Obeyed:  []string{"scheme_to_overwrite", "match_upstream"},
 	}
 	replyFields = extension.Fields{
 		Message: &hcmv3.LocalReplyConfig{},
@@ -96,5 +97,6 @@ func Support() []*extension.Fields {
 		&fields, &commonFields, &filterFields, &upgradeFields, &internalFields, &cidrFields, &certFields, &logFields,
 		&schemeFields, &replyFields, &mapperFields, &requestIDFields, &uuidFields,
 		&http1Fields, &keyFields, &preserveFields, &http2Fields, &settingFields, &pingFields,
+		&xffFields, &trustedFields, &customHeaderFields, &rejectFields, &earlyFields, &protoFields, &statusFields,
 	}
 }

@@ -226,6 +226,9 @@ func (s *stream) finishHead(resp *httpmsg.Response) {
 	if o.via != "" {
 		appendVia(h, o.via)
 	}
+	if sv.proxy != nil {
+		sv.proxy.mark(resp, &s.info)
+	}
 }
 
 func appendVia(h *httpmsg.Header, via string) {

@@ -40,11 +40,17 @@ func look(h httpmsg.Header) (f found) {
 func (s *stream) sanitize() *httpmsg.Response {
 	sv, r := s.conn.service, s.handed.Request
 	o, h := &sv.config.Request, &r.Header
+	if o.early != nil {
+		o.early.Apply(h, &s.info)
+	}
 	f := look(*h)
 	if f.te {
 		keepTrailersOnly(h)
 	}
-	from := s.origin(h)
+	from, resp := s.origin(h)
+	if resp != nil {
+		return resp
+	}
 	if resp := s.scheme(h, f.proto); resp != nil {
 		return resp
 	}
@@ -52,6 +58,7 @@ func (s *stream) sanitize() *httpmsg.Response {
 	if o.userAgent {
 		s.identify(h, f.agent)
 	}
+	s.http.SchemeOfHost = o.schemeOfHost
 	if o.via != "" {
 		appendVia(h, o.via)
 	}
@@ -100,7 +107,7 @@ func (s *stream) scheme(h *httpmsg.Header, has bool) *httpmsg.Response {
 			Body: statusText(403), Flags: filter.DownstreamProtocolError})
 	}
 	if untrusted || !has {
-		h.Set(forwardedProto, "http") // there is no TLS yet
+		h.Set(forwardedProto, s.transport())
 	}
 	if o.forwardedPort && (untrusted || !h.Has(forwardedPort)) {
 		if p := s.conn.port(); p != 0 {
@@ -118,6 +125,17 @@ func (s *stream) scheme(h *httpmsg.Header, has bool) *httpmsg.Response {
 		h.Set(forwardedProto, o.scheme)
 	}
 	return nil
+}
+
+// transport is the scheme by which the client has come, as far as this proxy can tell: of
+// one that another proxy has passed on, the port that it asked for there may say it.
+func (s *stream) transport() string {
+	if ports := s.conn.service.config.Request.schemeOf; ports != nil && s.info.LocalRestored() {
+		if scheme := ports[s.conn.port()]; scheme != "" {
+			return scheme
+		}
+	}
+	return "http" // there is no TLS yet
 }
 
 // untrusted are headers that only internal clients may send.

@@ -21,7 +21,8 @@ type service struct {
 	codec    func(Codec, *conn) httpmsg.Server
 	machine  func() string // the address of this machine
 	date     date
-	streams  sync.Pool // of *stream
+	proxy    *proxyStatus // nil: not said
+	streams  sync.Pool    // of *stream
 }
 
 // An upgradeHandler serves requests for an upgrade.
@@ -44,6 +45,7 @@ func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
 	if n := env.Node; n != nil {
 		sv.local.NodeID, sv.local.Cluster = n.GetId(), n.GetCluster()
 	}
+	sv.proxy = c.Response.proxyStatus.named(&sv.local)
 	for _, f := range c.Logs.factories {
 		log, err := f.NewAccessLog(env)
 		if err != nil {

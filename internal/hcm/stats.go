@@ -19,6 +19,7 @@ type stats struct {
 	rqRxReset, rqTxReset, rqNonRelative, rqPremature        filter.Counter
 	rqBadPath, rqRedirectedPath, rqTooLarge, rqNoUpgrade    filter.Counter
 	rqIdle, rqDuration, rqTimeout, rqHeaderTimeout, rqPanic filter.Counter
+	rqNoAddress                                             filter.Counter
 	rqActive                                                filter.Gauge
 	rqTime                                                  filter.Histogram
 
@@ -82,6 +83,7 @@ func (st *stats) requests(s filter.Scope) {
 	st.rqNoUpgrade = s.Counter("downstream_rq_ws_on_non_ws_route")
 	st.rqIdle, st.rqDuration = s.Counter("downstream_rq_idle_timeout"), s.Counter("downstream_rq_max_duration_reached")
 	st.rqTimeout, st.rqHeaderTimeout = s.Counter("downstream_rq_timeout"), s.Counter("downstream_rq_header_timeout")
+	st.rqNoAddress = s.Counter("downstream_rq_rejected_via_ip_detection")
 	st.rqPanic = s.Counter("downstream_rq_panic")
 	st.rqActive, st.rqTime = s.Gauge("downstream_rq_active"), s.Histogram("downstream_rq_time")
 	for i, v := range []string{"http1", "http2"} {
@@ -109,7 +111,7 @@ func classes(s filter.Scope) (c [6]filter.Counter) {
 var unmoved = []string{
 	"downstream_cx_ssl_total", "downstream_cx_http3_total", "downstream_cx_overload_disable_keepalive",
 	"downstream_flow_control_paused_reading_total", "downstream_flow_control_resumed_reading_total",
-	"downstream_rq_http3_total", "downstream_rq_rejected_via_ip_detection", "downstream_rq_overload_close",
+	"downstream_rq_http3_total", "downstream_rq_overload_close",
 	"rs_too_large", "tracing.client_enabled", "tracing.health_check",
 	"tracing.not_traceable", "tracing.random_sampling", "tracing.service_forced",
 }
