@@ -235,13 +235,12 @@ func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) erro
 	return err
 }
 
+// flushed is two of the intervals at which proxies write their logs.
+const flushed = 120 * time.Millisecond
+
 // logMatches waits until count lines match (any number but 0 where count is negative).
 func (s *session) logMatches(name string, re *regexp.Regexp, count int) (found []string, err error) {
-	if count == 0 {
-		// Nothing can be waited for: what the proxy writes it writes within two flush intervals.
-		time.Sleep(120 * time.Millisecond)
-	}
-	err = poll(stepTimeout, func() error {
+	look := func() error {
 		found = nil
 		lines := s.logLines(name)
 		for _, l := range lines {
@@ -256,6 +255,10 @@ func (s *session) logMatches(name string, re *regexp.Regexp, count int) (found [
 			return fmt.Errorf("%d lines match:\n%s", len(found), strings.Join(lines, "\n"))
 		}
 		return nil
-	})
-	return found, err
+	}
+	if err := poll(stepTimeout, look); err != nil || count < 0 {
+		return found, err
+	}
+	time.Sleep(flushed) // no sign tells that there is not one line more
+	return found, look()
 }

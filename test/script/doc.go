@@ -71,7 +71,7 @@
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
-//	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why; where HTTP is served they may anyway
+//	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why
 //
 // An origin answers 200 with what it was asked, unless lines "do: ..." in the request's
 // header say otherwise: status N, header NAME: VALUE, trailer NAME: VALUE, body TEXT, bytes
@@ -79,7 +79,9 @@
 // reset; "first N ..." does it the first N times only.
 //
 // What log, admin and http find is an answer, which is compared with the one recorded
-// from Envoy; -private keeps it out of that.
+// from Envoy; -private keeps it out of that. What one mode finds must be what the others
+// do: answers, the statistics and lines of logs at the end, but for those that time decides
+// in every run (unsteady, and what http excepts).
 //
 // The commands of testscript (stdout, stderr, cmp, env, exec, ...) are there too.
 //

@@ -168,7 +168,7 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 		return errors.Join(err, errors.New(httpUsage))
 	}
 	t := s.httpClient(c.client, c.h2)
-	s.unsteadyHTTP(c)
+	s.exceptRaces(c)
 	var out string
 	switch {
 	case c.together > 0:
@@ -190,18 +190,17 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 	return nil
 }
 
-// perRequest are the stats that lengths of times in headers decide, and whether the next
-// request comes before the connection of the last one is free again, and who of two that
-// both close comes first; perConnection those
-// that the client's choice of connections does.
+// perRequest are the stats that two races decide: whether the next request comes before the
+// connection of the last one is free again, and who of two that both close comes first.
+// perConnection are those that the client's choice of connections does.
 var (
-	perRequest    = regexp.MustCompile(`_bytes_total$|^cluster\..*\.upstream_(cx_(active|total|http1_total)|rq_pending_total)$|downstream_cx_destroy_(local|remote)$`)
+	perRequest    = regexp.MustCompile(`^cluster\..*\.upstream_(cx_(active|total|http1_total)|rq_pending_total)$|downstream_cx_destroy_(local|remote)$`)
 	perConnection = regexp.MustCompile(`_cx_|pending|streams_active`)
 )
 
-// unsteadyHTTP excepts what differs from run to run once requests are made, or made
+// exceptRaces excepts what differs from run to run once requests are made, or made
 // together.
-func (s *session) unsteadyHTTP(c *httpCall) {
+func (s *session) exceptRaces(c *httpCall) {
 	s.outcome.excepted = append(s.outcome.excepted, exception{"stat", perRequest})
 	if c.together > 0 {
 		s.outcome.excepted = append(s.outcome.excepted, exception{"stat", perConnection})

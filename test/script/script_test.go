@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// runAll compares every mode with the first one, and that one with Envoy.
+// runAll compares every mode with the first one, and all with Envoy.
 func runAll(t *testing.T, c Case, modes []Subject) {
 	var outcomes []Outcome
 	for _, s := range modes {
@@ -85,8 +85,10 @@ func runAll(t *testing.T, c Case, modes []Subject) {
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	for _, d := range AnswerDifferences(ParseAnswers(recorded), outcomes[0].Answers) {
-		t.Error(d)
+	for _, o := range outcomes {
+		for _, d := range AnswerDifferences(ParseAnswers(recorded), o.Answers) {
+			t.Errorf("with %s: %s", o.subject, d)
+		}
 	}
 }
 
