@@ -81,75 +81,68 @@ func (c *client2) goAway() (code http2.ErrCode, err error) {
 func TestFloods(t *testing.T) {
 	h := newHost(t)
 	p := proxy.Start(t, proxy.Build(t), config(h))
-	const calm = http2.ErrCodeEnhanceYourCalm
 	for _, f := range []struct {
 		name string
+		to   string // the listener
 		one  func(c *client2, i int) error
-		code http2.ErrCode
 	}{
-		{"rapid reset", func(c *client2, i int) error {
-			return errors.Join(c.get(2*i+1, "/stuck", true), c.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel))
-		}, calm},
-		{"rapid reset, HTTP/2 to the host", nil, calm},
-		{"MadeYouReset by windows", func(c *client2, i int) error {
+		{"rapid reset", "one", rapidReset},
+		{"rapid reset, HTTP/2 to the host", "two", rapidReset},
+		{"MadeYouReset by windows", "one", func(c *client2, i int) error {
 			return errors.Join(c.get(2*i+1, "/stuck", true), c.WriteRawFrame(http2.FrameWindowUpdate, 0, uint32(2*i+1), make([]byte, 4)))
-		}, calm},
-		{"MadeYouReset by lengths of priorities", func(c *client2, i int) error {
+		}},
+		{"MadeYouReset by lengths of priorities", "one", func(c *client2, i int) error {
 			return errors.Join(c.get(2*i+1, "/stuck", true), c.WriteRawFrame(http2.FramePriority, 0, uint32(2*i+1), make([]byte, 4)))
-		}, calm},
-		{"CONTINUATION", func(c *client2, i int) error {
+		}},
+		{"CONTINUATION", "one", func(c *client2, i int) error {
 			if i == 0 {
 				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.head("/")})
 			}
 			return c.WriteContinuation(1, false, []byte("\x00\x01a\x01b"))
-		}, calm},
-		{"empty CONTINUATION", func(c *client2, i int) error {
+		}},
+		{"empty CONTINUATION", "one", func(c *client2, i int) error {
 			if i == 0 {
 				return c.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.head("/")})
 			}
 			return c.WriteContinuation(1, false, nil)
-		}, calm},
-		{"empty DATA", func(c *client2, i int) error {
+		}},
+		{"empty DATA", "one", func(c *client2, i int) error {
 			if i == 0 {
 				return c.get(1, "/stuck", false)
 			}
 			return c.WriteData(1, false, nil)
-		}, calm},
-		{"SETTINGS", func(c *client2, _ int) error { return c.WriteSettings() }, calm},
-		{"PING", func(c *client2, _ int) error { return c.WritePing(false, [8]byte{}) }, calm},
-		{"PRIORITY", func(c *client2, _ int) error {
+		}},
+		{"SETTINGS", "one", func(c *client2, _ int) error { return c.WriteSettings() }},
+		{"PING", "one", func(c *client2, _ int) error { return c.WritePing(false, [8]byte{}) }},
+		{"PRIORITY", "one", func(c *client2, _ int) error {
 			return c.WritePriority(1, http2.PriorityParam{StreamDep: 3})
-		}, calm},
-		{"WINDOW_UPDATE", func(c *client2, i int) error { return c.WriteWindowUpdate(0, 1) }, calm},
+		}},
+		{"WINDOW_UPDATE", "one", func(c *client2, i int) error { return c.WriteWindowUpdate(0, 1) }},
 	} {
-		listener := "one"
-		one := f.one
-		if one == nil {
-			listener = "two"
-			one = func(c *client2, i int) error {
-				return errors.Join(c.get(2*i+1, "/stuck", true), c.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel))
-			}
-		}
 		t.Run(f.name, func(t *testing.T) {
 			over := make(chan struct{})
 			go func() {
 				defer close(over)
-				flood(t, p.Addr(listener), one, f.code)
+				flood(t, p.Addr(f.to), f.one, http2.ErrCodeEnhanceYourCalm)
 			}()
 			for flooded := false; !flooded; {
-				served(t, p.Addr(listener)) // at least once in the flood's time, or after it
+				served(t, p.Addr(f.to)) // at least once in the flood's time, or after it
 				select {
 				case <-over:
 					flooded = true
 				default:
 				}
 			}
-			served(t, p.Addr(listener))
+			served(t, p.Addr(f.to))
 		})
 	}
 	p.Await(t, "http.one.downstream_rq_active", 0)
 	p.Await(t, "http.two.downstream_rq_active", 0)
 	p.Await(t, "cluster.two.upstream_rq_active", 0)
+}
+
+func rapidReset(c *client2, i int) error {
+	return errors.Join(c.get(2*i+1, "/stuck", true), c.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel))
 }
 
 // flood sends frames until the connection is closed, and requires a code.
