@@ -3,6 +3,8 @@ package http1
 import (
 	"sync/atomic"
 	"syscall"
+
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
 )
 
 // copyBytes is how much is rather copied behind what waits to be written than passed to
@@ -18,27 +20,45 @@ type output struct {
 	buf   []byte // what was held back; nil: no buffer is held
 	err   error  // final
 	sock  *rawWriter
+	pipe  chunkWriter // nil: not a pipe
+	chunk *pipe.Chunk // what buf is the room of; nil: it is not
 	iov   [3][]byte
 	end   []byte        // the tail of write, as bytes
 	total atomic.Uint64 // bytes written
 }
 
+// A chunkWriter takes chunks over as they are.
+type chunkWriter interface{ WriteChunk(*pipe.Chunk) error }
+
 func (o *output) init(c Conn) {
 	o.conn = c
+	o.pipe, _ = c.(chunkWriter)
 	if s, ok := c.(syscall.Conn); ok {
 		o.sock = newRawWriter(s)
 	}
 }
 
-// room returns the buffer to append to; keep takes back what became of it.
+// room returns the buffer to append to; keep takes back what became of it. That of a pipe
+// is what the peer will read.
 func (o *output) room() []byte {
-	if o.buf == nil {
+	switch {
+	case o.buf != nil:
+	case o.pipe != nil:
+		o.chunk = pipe.NewChunk(pipe.SmallChunkBytes)
+		o.buf = o.chunk.Room()[:0]
+	default:
 		o.buf = takeBuffer(false)[:0]
 	}
 	return o.buf
 }
 
-func (o *output) keep(b []byte) { o.buf = b }
+func (o *output) keep(b []byte) {
+	if o.chunk != nil && cap(b) != cap(o.buf) { // it did not fit
+		o.chunk.Free()
+		o.chunk = nil
+	}
+	o.buf = b
+}
 
 // pending is how many bytes are held back.
 func (o *output) pending() int { return len(o.buf) }
@@ -46,7 +66,7 @@ func (o *output) pending() int { return len(o.buf) }
 // write sends p behind what was held back, and tail behind that; small pieces may be
 // held back, too.
 func (o *output) write(p []byte, tail string) error {
-	if len(p) <= copyBytes && len(o.room())+len(p)+len(tail) <= smallBytes-spareBytes {
+	if len(p) <= copyBytes && len(o.room())+len(p)+len(tail) <= min(cap(o.buf), smallBytes)-spareBytes {
 		o.buf = append(append(o.buf, p...), tail...)
 		return nil
 	}
@@ -64,6 +84,11 @@ func (o *output) write(p []byte, tail string) error {
 // send writes what was held back, p and tail.
 func (o *output) send(p []byte, tail string) error {
 	o.end = append(o.end[:0], tail...)
+	if o.chunk != nil {
+		if err := o.sendChunk(); err != nil {
+			return err
+		}
+	}
 	if o.sock == nil {
 		return o.sendEach(p, o.end)
 	}
@@ -76,6 +101,14 @@ func (o *output) send(p []byte, tail string) error {
 	err := o.sock.write(pieces)
 	o.iov = [3][]byte{}
 	return err
+}
+
+// sendChunk sends what was held back where it lies.
+func (o *output) sendChunk() error {
+	k := o.chunk
+	k.Extend(len(o.buf))
+	o.chunk, o.buf = nil, nil
+	return o.pipe.WriteChunk(k)
 }
 
 func (o *output) sendEach(p, tail []byte) error {
@@ -104,10 +137,13 @@ func (o *output) flush() error {
 }
 
 func (o *output) give() {
-	if o.buf != nil {
+	switch {
+	case o.chunk != nil:
+		o.chunk.Free()
+	case o.buf != nil:
 		giveBuffer(o.buf)
-		o.buf = nil
 	}
+	o.chunk, o.buf = nil, nil
 }
 
 // close gives the buffer back; nothing is written any more.

@@ -11,6 +11,7 @@ import (
 	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
 )
 
 // A conn is what both sides of a connection have in common. Its reader is the goroutine
@@ -42,28 +43,30 @@ type conn struct {
 	closed      closedStreams
 	stray       int64 // what the peer may still send on streams that this side has reset
 	enc         *encoder
-	out         []byte    // frames to be written; nil: none
-	outBox      *[]byte   // what out goes back to the pool in
-	frames      [2]int    // in out, and being written
-	controls    [2]int    // likewise, of those that a peer can provoke
-	wake        bool      // the writer shall write
-	writer      sync.Cond // signalled with wake or ended
-	drained     sync.Cond // signalled when the writer has taken the queue, or ended
-	broken      error     // of the write that failed; nothing is sent any more
-	slots       sync.Cond // signalled when the peer may allow this client another stream
-	line        line      // of those that wait to send DATA
-	window      int64     // what the peer takes on the connection
-	peerWindow  int64     // its initial window of streams
-	maxCredit   int64     // no stream's credit is larger
-	blocked     int       // streams that wait for their own window
-	peerFrame   int       // the longest payload that the peer takes
-	peerStreams uint32    // how many streams the peer allows
-	recv        int64     // what the peer may still send on the connection
-	due         uint32    // consumed, and not given back to the peer's window
-	lastID      uint32    // the highest stream that the client has opened
-	taken       uint32    // the highest one that the server looked at
-	dataFrames  uint64    // sent
-	opened      uint64    // streams, since the beginning
+	out         []byte      // frames to be written; nil: none
+	outBox      *[]byte     // what out goes back to the pool in; nil: it does not
+	chunk       *pipe.Chunk // what out was the room of at first; nil: of none
+	lent        int         // pieces that are parts of chunks
+	frames      [2]int      // in out, and being written
+	controls    [2]int      // likewise, of those that a peer can provoke
+	wake        bool        // the writer shall write
+	writer      sync.Cond   // signalled with wake or ended
+	drained     sync.Cond   // signalled when the writer has taken the queue, or ended
+	broken      error       // of the write that failed; nothing is sent any more
+	slots       sync.Cond   // signalled when the peer may allow this client another stream
+	line        line        // of those that wait to send DATA
+	window      int64       // what the peer takes on the connection
+	peerWindow  int64       // its initial window of streams
+	maxCredit   int64       // no stream's credit is larger
+	blocked     int         // streams that wait for their own window
+	peerFrame   int         // the longest payload that the peer takes
+	peerStreams uint32      // how many streams the peer allows
+	recv        int64       // what the peer may still send on the connection
+	due         uint32      // consumed, and not given back to the peer's window
+	lastID      uint32      // the highest stream that the client has opened
+	taken       uint32      // the highest one that the server looked at
+	dataFrames  uint64      // sent
+	opened      uint64      // streams, since the beginning
 	scheduling  scheduling
 	ended       bool
 	why         *httpmsg.ResetError // once ended; nil: in order

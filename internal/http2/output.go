@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
 	"github.com/ginnel/ginnel/internal/netconn"
 )
 
@@ -13,14 +14,19 @@ import (
 // book-keeping of the Go scheduler, see netconn.WriteNow.
 type output struct {
 	conn Conn
+	pipe chunkWriter           // nil: not a pipe
 	sock syscall.RawConn       // nil: not a socket
 	try  func(fd uintptr) bool // attempt, made once
 	left []byte
 	err  error
 }
 
+// A chunkWriter takes chunks over as they are.
+type chunkWriter interface{ WriteChunk(*pipe.Chunk) error }
+
 func (o *output) init(c Conn) {
 	o.conn = c
+	o.pipe, _ = c.(chunkWriter)
 	if s, ok := c.(syscall.Conn); ok {
 		o.sock, _ = s.SyscallConn()
 		o.try = o.attempt

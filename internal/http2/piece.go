@@ -1,12 +1,17 @@
 package http2
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
+)
 
 // A piece is bytes of a body that have come.
 type piece struct {
-	buf  []byte
-	w    int // buf[:w] is filled
-	next *piece
+	buf   []byte
+	w     int         // buf[:w] is filled
+	chunk *pipe.Chunk // what buf is a part of; nil: it is the piece's
+	next  *piece
 }
 
 // Sizes of pieces: what a stalled stream holds beyond the bytes it was sent is less than
@@ -19,7 +24,24 @@ const (
 var (
 	smallPieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, smallPiece)} }}
 	largePieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, largePiece)} }}
+	lentPieces  = sync.Pool{New: func() any { return new(piece) }}
 )
+
+// What comes over a pipe is passed on where it lies, if it is leastLent bytes or more, in up
+// to maxLent pieces of a connection that were not read yet: each keeps all of its chunk, of
+// which others may have been read.
+const (
+	leastLent = 8 << 10
+	maxLent   = 8
+)
+
+// lentPiece returns the part p of a chunk as a piece.
+func lentPiece(k *pipe.Chunk, p []byte) *piece {
+	k.Share()
+	l := lentPieces.Get().(*piece)
+	l.chunk, l.buf, l.w = k, p[:len(p):len(p)], len(p)
+	return l
+}
 
 func newPiece(n int) *piece {
 	if n <= smallPiece {
@@ -32,9 +54,14 @@ func (k *piece) bytes() []byte { return k.buf[:k.w] }
 
 func (k *piece) free() {
 	k.w, k.next = 0, nil
-	if len(k.buf) == smallPiece {
+	switch {
+	case k.chunk != nil:
+		k.chunk.Free()
+		k.chunk, k.buf = nil, nil
+		lentPieces.Put(k)
+	case len(k.buf) == smallPiece:
 		smallPieces.Put(k)
-	} else {
+	default:
 		largePieces.Put(k)
 	}
 }

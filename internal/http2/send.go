@@ -101,7 +101,7 @@ func (s *stream) awaitWindow(n int) int {
 		return 0
 	}
 	s.called = false
-	return int(min(int64(n), window, c.window, int64(c.peerFrame), queueLimit))
+	return int(min(int64(n), window, c.window, int64(c.peerFrame), int64(c.frameRoom())))
 }
 
 // sendData queues a DATA frame. It holds mu.
@@ -111,7 +111,7 @@ func (s *stream) sendData(p []byte, end bool) {
 	if end {
 		flags = xhttp2.FlagDataEndStream
 	}
-	c.out = append(appendFrameHeader(c.queue(), xhttp2.FrameData, flags, s.id, len(p)), p...)
+	c.out = append(appendFrameHeader(c.queueData(len(p)), xhttp2.FrameData, flags, s.id, len(p)), p...)
 	c.dataFrames++
 	s.wire.Sent += uint64(frameHeaderSize + len(p))
 	s.credit -= int64(len(p))

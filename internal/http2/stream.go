@@ -192,7 +192,7 @@ func (s *stream) giveBack() {
 		return
 	}
 	n := s.reading.w
-	s.reading.free()
+	s.c.free(s.reading)
 	s.reading = nil
 	s.consumed(n)
 }
@@ -227,22 +227,37 @@ func (s *stream) dropPieces() {
 	for s.pieces.first != nil {
 		k := s.pieces.pop()
 		n += k.w
-		k.free()
+		s.c.free(k)
 	}
 	if n > 0 {
 		s.c.consumed(n)
 	}
 }
 
-// deliver takes bytes that came. It holds mu.
+// deliver takes bytes that came, which are the input's. It holds mu.
 func (s *stream) deliver(p []byte) {
 	if s.stopped != nil || s.over != nil {
 		s.consumed(len(p))
 		return
 	}
+	c := s.c
+	if c.in.chunk != nil && len(p) >= leastLent && c.lent < maxLent {
+		c.lent++
+		s.pieces.push(lentPiece(c.in.chunk, p))
+		s.readable.Signal()
+		return
+	}
 	if s.pieces.append(p) {
 		s.readable.Signal()
 	}
+}
+
+// free gives a piece back. It holds mu.
+func (c *conn) free(k *piece) {
+	if k.chunk != nil {
+		c.lent--
+	}
+	k.free()
 }
 
 // endReceived takes END_STREAM. It holds mu.

@@ -14,12 +14,13 @@ const (
 
 // A Chunk is a piece of a stream in pooled memory. It has one owner at a time,
 // who hands it over with [Conn.WriteChunk] or gives it back with Free, and does
-// not touch it or any slice of it afterwards.
+// not touch it or any slice of it afterwards; Share makes more of them.
 type Chunk struct {
-	next *Chunk // the chunk behind this one while it is queued
-	buf  []byte
-	r, w int // 0 <= r <= w <= len(buf); the bytes are buf[r:w]
-	free bool
+	next   *Chunk // the chunk behind this one while it is queued
+	buf    []byte
+	r, w   int // 0 <= r <= w <= len(buf); the bytes are buf[r:w]
+	free   bool
+	shares atomic.Int32 // owners beyond the first
 }
 
 // The counts have a cache line each: streams take chunks on one core and give
@@ -54,9 +55,19 @@ func NewChunk(n int) *Chunk {
 	return k
 }
 
-// Free gives the chunk back. Freeing it twice is a bug of the caller, and panics
-// where it can be seen.
+// Share makes one more owner, who reads a part of the bytes and calls Free, too. A shared
+// chunk is changed by nobody, nor handed over.
+func (k *Chunk) Share() { k.shares.Add(1) }
+
+// Free gives the chunk back, when all of its owners have. Freeing it twice is a bug of
+// the caller, and panics where it can be seen.
 func (k *Chunk) Free() {
+	if k.shares.Load() > 0 {
+		if k.shares.Add(-1) >= 0 {
+			return
+		}
+		k.shares.Store(0)
+	}
 	if k.free {
 		panic("pipe: chunk freed twice")
 	}
