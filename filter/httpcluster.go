@@ -49,6 +49,11 @@ type StreamRequest struct {
 	// choice is repeated up to AvoidTries times. nil: any will do.
 	Avoid      func(h *Host) bool
 	AvoidTries int
+	// Tried are the hosts of the tries before. Their priorities are left out, as far as
+	// there are others, after each TriedEvery of them, but where a hash chooses. 0: they are
+	// not.
+	Tried      []*Host
+	TriedEvery int
 	// Waiting is called before Open first waits; closing the channel ends the wait with
 	// ErrCanceled. nil: nothing cancels it.
 	Waiting func() (cancel <-chan struct{})

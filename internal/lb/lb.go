@@ -139,6 +139,10 @@ func (b *Balancer) Membership() Membership { return b.membership }
 type Request struct {
 	Random uint64  // uniformly distributed; a choice uses no other randomness
 	Hash   *uint64 // for hashing policies; nil: they choose at random
+	// Tried are hosts whose priorities are left out, after each Every of them, but by
+	// hashing policies (Envoy). 0: they are not.
+	Tried []*filter.Host
+	Every int
 }
 
 // Pick chooses a host. panics tells that too few hosts of its priority are healthy,
@@ -148,7 +152,7 @@ func (b *Balancer) Pick(q Request) (h *filter.Host, panics bool) {
 	if b.hashing() {
 		return b.pickHashed(r.next(), q.Hash)
 	}
-	p, degraded := b.loads.choose(r.next())
+	p, degraded := b.loads.untried(q.Tried, q.Every).choose(r.next())
 	l := &b.levels[p]
 	if l.panics {
 		return l.all.choose(r.next()), true

@@ -17,10 +17,15 @@ import (
 // draw picks n times with a fixed random sequence and returns the part of each port,
 // and how many picks were panics.
 func draw(b *lb.Balancer, n int) (parts map[int]float64, panics int) {
+	return drawFor(b, n, lb.Request{})
+}
+
+func drawFor(b *lb.Balancer, n int, q lb.Request) (parts map[int]float64, panics int) {
 	parts = make(map[int]float64)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range n {
-		h, panicked := b.Pick(lb.Request{Random: rnd.Uint64()})
+		q.Random = rnd.Uint64()
+		h, panicked := b.Pick(q)
 		port := 0
 		if h != nil {
 			a, _ := filter.IP(h.Addr)
@@ -88,6 +93,49 @@ func TestSpread(t *testing.T) {
 				t.Errorf("%d panics, want %d", panics, want)
 			}
 		})
+	}
+}
+
+// Priorities that were tried are left out, until there is none left (the example of Envoy's
+// documentation among others).
+func TestTriedPriorities(t *testing.T) {
+	for _, c := range []struct {
+		priorities string // as in TestSpread
+		every      int
+		tried      []uint32
+		want       map[int]float64 // by port
+	}{
+		{"h h h", 1, nil, map[int]float64{1: 1}},
+		{"h h h", 1, []uint32{0}, map[int]float64{11: 1}},
+		{"h h h", 1, []uint32{0, 1}, map[int]float64{21: 1}},
+		{"h h h", 1, []uint32{0, 1, 2}, map[int]float64{1: 1}},
+		{"h h h", 1, []uint32{0, 1, 2, 0}, map[int]float64{11: 1}},
+		{"h h h", 2, []uint32{0}, map[int]float64{1: 1}},
+		{"h h h", 2, []uint32{0, 0, 1}, map[int]float64{11: 1}},
+		{"h h h", 0, []uint32{0}, map[int]float64{1: 1}},
+		{"h huu huu", 1, []uint32{0}, map[int]float64{11: .54, 21: .46}}, // what is left over is the first's
+		{"h u huu", 1, []uint32{0}, map[int]float64{21: 1}},
+		{"h u huu", 1, []uint32{0, 2}, map[int]float64{1: 1}},
+		{"h d", 1, []uint32{0}, map[int]float64{11: 1}},
+		{"u u", 1, []uint32{0}, map[int]float64{1: .5, 11: .5}}, // nobody is well: as without
+		{"h h", 1, []uint32{0, 7}, map[int]float64{11: 1}},      // of another version of the cluster
+	} {
+		var l []lb.Locality
+		for p, letters := range strings.Fields(c.priorities) {
+			l = append(l, lb.Locality{Priority: uint32(p), Endpoints: states(10*p+1, letters)})
+		}
+		b := lb.New(plan.LB{Policy: plan.Random, PanicPercent: 50}, lb.Hosts{Localities: l}, 0)
+		q := lb.Request{Every: c.every}
+		for _, p := range c.tried {
+			q.Tried = append(q.Tried, &filter.Host{Priority: p})
+		}
+		got, _ := drawFor(b, 20000, q)
+		for port := range got {
+			if math.Abs(got[port]-c.want[port]) > .015 {
+				t.Errorf("%+v: got %v", c, got)
+				break
+			}
+		}
 	}
 }
 

@@ -57,6 +57,8 @@ func (c *headcount) short(percent uint32) bool {
 type loads struct {
 	healthy, degraded []uint32
 	panics            []bool
+
+	able, worn []uint32 // percent that the healthy and the degraded hosts of each can take
 }
 
 // choose returns the priority that a number falls to, and whether its degraded
@@ -87,6 +89,7 @@ func spread(counts []headcount, overprovision, panicBelow uint32) loads {
 		return l
 	}
 	healthy, degraded := make([]uint32, n), make([]uint32, n)
+	l.able, l.worn = healthy, degraded
 	var sum uint32
 	for p := range counts {
 		healthy[p], degraded[p] = counts[p].available(overprovision)

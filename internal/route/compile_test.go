@@ -74,7 +74,7 @@ func TestCompileErrors(t *testing.T) {
 		{inAction("cluster_specifier_plugin: x"), r + "route.cluster_specifier_plugin: not supported yet: ginnel would not do what this field asks for"},
 		{inAction("cluster: c\nretry_policy: {retry_back_off: {base_interval: 2s, max_interval: 1s}}"),
 			r + "route.retry_policy.retry_back_off: retry_policy.max_interval must greater than or equal to the base_interval"},
-		{inAction("cluster: c\nretry_policy: {retry_priority: {name: x}}"), r + "route.retry_policy.retry_priority: not supported yet: ginnel would not do what this field asks for"},
+		{inAction("cluster: c\nretry_policy: {retry_priority: {name: x}}"), r + "route.retry_policy.retry_priority.typed_config: is required"},
 		{inAction("cluster: c\nrequest_mirror_policies: [{}]"), r + "route.request_mirror_policies[0]: Exactly one of cluster or cluster_header in request mirror policy need to be specified"},
 		{inAction("cluster: c\nhash_policy: [{}]"), r + "route.hash_policy[0]: hash policy not set"},
 		{inAction("cluster: c\nupgrade_configs: [{upgrade_type: websocket}, {upgrade_type: WebSocket}]"), r + "route.upgrade_configs[1]: Duplicate upgrade WebSocket"},

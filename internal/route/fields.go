@@ -8,6 +8,7 @@ import (
 	uritemplatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/path/match/uri_template/v3"
 	urirewritev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/path/rewrite/uri_template/v3"
 	omitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/omit_host_metadata/v3"
+	prioritiesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 
 	"github.com/ginnel/ginnel/extension"
 )
@@ -104,7 +105,7 @@ var (
 	retryFields = extension.Fields{
 		Message: &routev3.RetryPolicy{},
 		Obeyed: []string{"retry_on", "num_retries", "per_try_timeout", "per_try_idle_timeout",
-			"retry_host_predicate", "host_selection_retry_max_attempts", "retriable_status_codes",
+			"retry_priority", "retry_host_predicate", "host_selection_retry_max_attempts", "retriable_status_codes",
 			"retry_back_off", "rate_limited_retry_back_off", "retriable_headers", "retriable_request_headers"},
 		Ignored: map[string]string{"refresh_cluster_on_retry": "it is for cluster specifiers that there are none of"},
 	}
@@ -119,6 +120,10 @@ var (
 	omitFields = extension.Fields{
 		Message: &omitv3.OmitHostMetadataConfig{},
 		Obeyed:  []string{"metadata_match"},
+	}
+	prioritiesFields = extension.Fields{
+		Message: &prioritiesv3.PreviousPrioritiesConfig{},
+		Obeyed:  []string{"update_frequency"},
 	}
 	hedgeFields = extension.Fields{
 		Message: &routev3.HedgePolicy{},
@@ -175,7 +180,7 @@ func Support() []*extension.Fields {
 		&tableFields, &hostFields, &routeFields, &matchFields, &actionFields, &weightedFields, &shareFields,
 		&redirectFields, &directFields, &optionFields, &headerValueFields, &stepFields,
 		&filterFields, &upgradeFields, &connectFields, &proxyFields, &retryFields, &backOffFields, &rateLimitedFields,
-		&omitFields, &hedgeFields, &hashFields, &headerHashFields, &cookieHashFields, &mirrorFields,
+		&omitFields, &prioritiesFields, &hedgeFields, &hashFields, &headerHashFields, &cookieHashFields, &mirrorFields,
 		&internalRedirectFields, &allowListedFields, &virtualClusterFields, &templateFields,
 		&templateRewriteFields,
 	}

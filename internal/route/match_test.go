@@ -270,7 +270,8 @@ func TestAvoid(t *testing.T) {
 		t.Error("canaries are avoided")
 	}
 	omit := policy(`{name: x, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig, metadata_match: {filter_metadata: {envoy.lb: {v: "1"}}}}}`)
-	if omit.Avoid(a, nil) || !omit.Avoid(b, nil) {
+	list := host("1.1.1.1:3", map[string]any{"v": []any{"0", "1"}}) // one of a list is enough
+	if omit.Avoid(a, nil) || !omit.Avoid(b, nil) || !omit.Avoid(list, nil) {
 		t.Error("hosts of the metadata are avoided")
 	}
 	if policy("").Selective() {

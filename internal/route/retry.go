@@ -2,6 +2,7 @@ package route
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	canaryv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/omit_canary_hosts/v3"
 	omitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/omit_host_metadata/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	prioritiesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -122,6 +124,9 @@ type RetryPolicy struct {
 
 	// HostAttempts is how often the choice of a host is repeated that Avoid is against.
 	HostAttempts int
+	// TriedEvery leaves out the priorities of the hosts that were tried, after each so many
+	// tries; 0: it does not.
+	TriedEvery int
 
 	previous bool
 	omit     []*structpb.Struct // hosts whose envoy.lb metadata has all of one
@@ -153,9 +158,12 @@ func (p *RetryPolicy) Avoid(h *filter.Host, tried []*filter.Host) bool {
 	return false
 }
 
+// hasAll reports whether have has all of want; of a list one element is enough.
 func hasAll(have, want *structpb.Struct) bool {
 	for k, v := range want.GetFields() {
-		if !proto.Equal(have.GetFields()[k], v) {
+		got := have.GetFields()[k]
+		list := got.GetListValue().GetValues()
+		if !proto.Equal(got, v) && !slices.ContainsFunc(list, func(one *structpb.Value) bool { return proto.Equal(one, v) }) {
 			return false
 		}
 	}
@@ -208,6 +216,9 @@ func CompileRetryPolicy(s *extension.Scope, m *routev3.RetryPolicy) *RetryPolicy
 	}
 	p.backOff(s.Field("retry_back_off"), m.RetryBackOff)
 	p.resets(s.Field("rate_limited_retry_back_off"), m.RateLimitedRetryBackOff)
+	if r := m.RetryPriority; r != nil {
+		p.retryPriority(s.Field("retry_priority"), r)
+	}
 	for i, x := range m.RetryHostPredicate {
 		p.hostPredicate(s.Field("retry_host_predicate").Index(i), x)
 	}
@@ -240,6 +251,13 @@ func (p *RetryPolicy) resets(s *extension.Scope, m *routev3.RetryPolicy_RateLimi
 	}
 	for _, h := range m.ResetHeaders {
 		p.Reset = append(p.Reset, ResetHeader{lowerCase(h.GetName()), h.GetFormat() == routev3.RetryPolicy_UNIX_TIMESTAMP})
+	}
+}
+
+func (p *RetryPolicy) retryPriority(s *extension.Scope, x *routev3.RetryPolicy_RetryPriority) {
+	if m, ok := unpack[*prioritiesv3.PreviousPrioritiesConfig](s, x); ok {
+		prioritiesFields.Check(s.Field("typed_config"), m)
+		p.TriedEvery = int(m.UpdateFrequency)
 	}
 }
 

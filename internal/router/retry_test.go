@@ -279,6 +279,23 @@ func TestPreviousHosts(t *testing.T) {
 	})
 }
 
+// A retry is told what was tried, where priorities are to be left out.
+func TestPreviousPriorities(t *testing.T) {
+	for policy, every := range map[string]int{"": 0, `, "retryPriority": {"name": "p", "typedConfig":
+		{"@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig", "updateFrequency": 2}}`: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, &Config{}, retrying("5xx", policy))
+			w.c.then(status(500))
+			w.c.then(status(200))
+			w.get("/")
+			first, second := w.c.asked[0], w.c.asked[1]
+			if first.TriedEvery != 0 || second.TriedEvery != every || len(second.Tried) != 1 || second.Tried[0] != w.c.opened[0].host {
+				t.Errorf("asked %+v, %+v", first, second)
+			}
+		})
+	}
+}
+
 // Headers of trusted requests ask for retries, and do not reach the host.
 func TestRetryHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -123,6 +123,9 @@ func (t *try) ask() {
 	if avoid := x.avoids(); avoid != nil {
 		t.request.Avoid, t.request.AvoidTries = avoid, x.retry.policy.HostAttempts
 	}
+	if x.retry != nil && x.tries > 1 {
+		t.request.Tried, t.request.TriedEvery = x.retry.tried, x.retry.policy.TriedEvery
+	}
 	t.cluster = x.cluster
 }
 

@@ -17,7 +17,7 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		c.stats.overflow.Add(1)
 		return filter.ErrOverflow
 	}
-	h := c.pick(r.Hash)
+	h := c.pick(lb.Request{Hash: r.Hash})
 	if h == nil {
 		return filter.ErrNoHost
 	}
@@ -58,8 +58,9 @@ func (a *attempt) free() {
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
 // pick chooses a host; nil: none may be used.
-func (c *Cluster) pick(hash *uint64) *host {
-	chosen, panics := c.balancer.Load().Pick(lb.Request{Random: rand.Uint64(), Hash: hash})
+func (c *Cluster) pick(q lb.Request) *host {
+	q.Random = rand.Uint64()
+	chosen, panics := c.balancer.Load().Pick(q)
 	if panics {
 		c.stats.panics.Add(1)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
+	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -161,14 +162,14 @@ func TestActiveChecks(t *testing.T) {
 		}
 		s, c := run(t, Options{Network: w}, p)
 		x := s.get(t, "c").(*Cluster)
-		if x.pick(nil) != nil {
+		if x.pick(lb.Request{}) != nil {
 			t.Error("chosen before it was checked")
 		}
 		s.Start(t.Context())
 		chosen := func() (names string) {
 			seen := make(map[string]bool)
 			for range 4 {
-				if h := x.pick(nil); h != nil {
+				if h := x.pick(lb.Request{}); h != nil {
 					seen[h.Addr.(filter.InternalAddr).Listener] = true
 				}
 			}

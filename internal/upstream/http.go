@@ -6,6 +6,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -76,9 +77,10 @@ func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
 			return h
 		}
 	}
-	h := c.pick(r.Hash)
+	q := lb.Request{Hash: r.Hash, Tried: r.Tried, Every: r.TriedEvery}
+	h := c.pick(q)
 	for n := 0; n < r.AvoidTries && h != nil && r.Avoid != nil && r.Avoid(&h.Host); n++ {
-		h = c.pick(r.Hash)
+		h = c.pick(q)
 	}
 	return h
 }
