@@ -31,6 +31,14 @@ type HTTPFilter interface {
 	WrapHTTP(next HTTPHandler) HTTPHandler
 }
 
+// An HTTPReplyFilter changes answers to requests, too, that never come to it: of the
+// connection manager, and of filters before it (Envoy).
+type HTTPReplyFilter interface {
+	HTTPFilter
+	// ChangeReply changes an answer that no handler of the filter has passed on.
+	ChangeReply(s *HTTPStream, resp *httpmsg.Response)
+}
+
 // An HTTPFilterFactory is a compiled HTTP filter configuration. NewHTTPFilter is called
 // once for each connection manager that goes live and must not block.
 type HTTPFilterFactory interface {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
-	"github.com/ginnel/ginnel/httpmsg"
 )
 
 // An httpFilter is a compiled entry of http_filters. Exactly one of the factories is set.
@@ -72,49 +71,4 @@ func compileFilter(s *extension.Scope, m *hcmv3.HttpFilter, last bool) (f httpFi
 	}
 	f.filter, ok = extension.Compile(at, extension.HTTPFilter, a)
 	return f, ok && f.filter != nil
-}
-
-// chain makes the handler of a list of filters, from its end to its beginning.
-func (sv *service) chain(list []httpFilter) (filter.HTTPHandler, error) {
-	last := list[len(list)-1]
-	h, err := last.terminal.NewHTTPHandler(sv.filterEnv(last.name))
-	if err != nil {
-		return nil, err
-	}
-	for i := len(list) - 2; i >= 0; i-- {
-		f, err := list[i].filter.NewHTTPFilter(sv.filterEnv(list[i].name))
-		if err != nil {
-			return nil, err
-		}
-		h = &switched{on: f.WrapHTTP(h), off: h, name: list[i].name, disabled: list[i].disabled}
-	}
-	return h, nil
-}
-
-func (sv *service) filterEnv(name string) *filter.HTTPEnv {
-	return &filter.HTTPEnv{
-		Env: sv.env, Name: name, Local: sv.local,
-		HTTP: sv.env.Stats.Scope("http." + sv.config.StatPrefix + "."),
-	}
-}
-
-// switched is a filter that routes may switch off, or on.
-type switched struct {
-	on, off  filter.HTTPHandler // with the filter, and without it
-	name     string
-	disabled bool
-}
-
-// ServeHTTP implements filter.HTTPHandler.
-func (f *switched) ServeHTTP(s *filter.HTTPStream) (*httpmsg.Response, error) {
-	disabled := f.disabled
-	if r := s.Route(); r != nil {
-		if d, ok := r.FilterDisabled(f.name); ok {
-			disabled = d
-		}
-	}
-	if disabled {
-		return f.off.ServeHTTP(s)
-	}
-	return f.on.ServeHTTP(s)
 }

@@ -131,7 +131,7 @@ func (s *stream) grpc(resp *httpmsg.Response, status int) {
 	if status == 0 {
 		status = grpcStatus(resp.Status)
 	}
-	resp.Status, s.http.Code = 200, 200
+	resp.Status = 200 // filters that print the code see the other one (Envoy)
 	h.Set("content-type", "application/grpc")
 	if !h.Has("grpc-status") {
 		h.Add("grpc-status", strconv.Itoa(status))

@@ -60,6 +60,8 @@ func (s *stream) commit(resp *httpmsg.Response, err error) (*httpmsg.Response, b
 	s.committed = malformed || gone == nil && (struck != nil || err == nil)
 	s.mu.Unlock()
 	switch {
+	case s.excused && err == nil && (malformed || gone == nil):
+		return resp, true
 	case malformed:
 		return s.refuse(400, gone), true
 	case gone != nil:

@@ -16,7 +16,7 @@ type service struct {
 	stats    *stats
 	logs     []filter.AccessLog
 	local    filter.HTTPLocal
-	handler  filter.HTTPHandler // the filters
+	handler  *chain // the filters
 	upgrades []upgradeHandler
 	codec    func(Codec, *conn) httpmsg.Server
 	machine  func() string // the address of this machine
@@ -64,9 +64,11 @@ func (sv *service) build() (err error) {
 	for _, u := range sv.config.Upgrades {
 		h := upgradeHandler{kind: u.kind, enabled: u.enabled}
 		if u.filters != nil {
-			if h.handler, err = sv.chain(u.filters); err != nil {
+			own, err := sv.chain(u.filters)
+			if err != nil {
 				return err
 			}
+			h.handler = own
 		}
 		sv.upgrades = append(sv.upgrades, h)
 	}

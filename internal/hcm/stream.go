@@ -28,6 +28,9 @@ type stream struct {
 	entered   time.Duration // when this pass through the filters began
 	renewed   bool          // it is not the first one
 	tunnelled atomic.Bool   // a tunnel is established
+	chain     *chain        // that the request has come to; nil: none
+	met       int           // how many handlers of the chain
+	excused   bool          // the answer tells of what has ended the stream
 	route     *route.Route
 	looked    bool   // route was looked for
 	chance    uint64 // 0: not drawn yet
@@ -161,6 +164,10 @@ func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
 	for err == errAgain {
 		s.renew()
 		resp, err = s.guarded(answer)
+	}
+	if err == nil {
+		s.looked = true // nobody looks for a route any more
+		s.unmet(resp)
 	}
 	s.http.RequestDone = s.body.doneAt()
 	whole := false
@@ -338,6 +345,7 @@ func (s *stream) release() {
 func (s *stream) forgetPass() {
 	s.forgetResponse()
 	s.route, s.routed, s.looked, s.chance, s.upgraded = nil, "", false, 0, false
+	s.chain, s.met, s.excused = nil, 0, false
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 }
 

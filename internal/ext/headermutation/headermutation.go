@@ -106,13 +106,23 @@ func (f *mutator) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 		if err != nil {
 			return nil, err
 		}
-		s.Info.HTTP().Response, s.Info.HTTP().Code = resp, resp.Status
-		for _, m := range levels {
-			m.response.Apply(&resp.Header, s.Info)
-		}
-		changeResponseTrailer(s, resp, levels)
+		changeResponse(s, resp, levels)
 		return resp, nil
 	})
+}
+
+// ChangeReply implements filter.HTTPReplyFilter.
+func (f *mutator) ChangeReply(s *filter.HTTPStream, resp *httpmsg.Response) {
+	var few [5]*mutations
+	changeResponse(s, resp, f.levels(s, few[:0]))
+}
+
+func changeResponse(s *filter.HTTPStream, resp *httpmsg.Response, levels []*mutations) {
+	s.Info.HTTP().Response = resp
+	for _, m := range levels {
+		m.response.Apply(&resp.Header, s.Info)
+	}
+	changeResponseTrailer(s, resp, levels)
 }
 
 // levels appends what is to be done, in order: what the filter itself says, then the

@@ -101,11 +101,16 @@ func (f *healthCheck) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 		if asked {
 			resp.Header.Set("x-envoy-upstream-healthchecked-cluster", f.env.Local.Cluster)
 		}
-		if f.failed() {
-			resp.Header.Set("x-envoy-immediate-health-check-fail", "true")
-		}
+		f.ChangeReply(s, resp)
 		return resp, nil
 	})
+}
+
+// ChangeReply implements filter.HTTPReplyFilter: others shall go elsewhere.
+func (f *healthCheck) ChangeReply(_ *filter.HTTPStream, resp *httpmsg.Response) {
+	if f.failed() {
+		resp.Header.Set("x-envoy-immediate-health-check-fail", "true")
+	}
 }
 
 func (f *healthCheck) failed() bool { return f.env.HealthFailed != nil && f.env.HealthFailed() }

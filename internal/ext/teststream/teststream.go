@@ -117,6 +117,7 @@ func Answer(status int, body httpmsg.Body, lines ...string) filter.HTTPHandlerFu
 	return func(s *filter.HTTPStream) (*httpmsg.Response, error) {
 		r := s.NewResponse()
 		r.Status, r.Body = status, body
+		s.Info.HTTP().Response, s.Info.HTTP().Code = r, status // as the router does
 		for _, l := range lines {
 			name, value, _ := strings.Cut(l, ": ")
 			r.Header.Add(name, value)
