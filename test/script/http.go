@@ -302,14 +302,13 @@ const expectedTimeout = "x-envoy-expected-rq-timeout-ms"
 var unsteadyHeader = regexp.MustCompile(`(?m)^(date|x-envoy-upstream-service-time|` + expectedTimeout + `): .*$`)
 var uuid = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)
 
-// hideHTTP replaces what differs between requests. A timeout of whole seconds stays, also
-// where a second try came after a part of one: whether that took a millisecond is chance.
+// hideHTTP replaces what differs between requests. Of a timeout that tries before have used
+// up a part of, the whole second stays: how much they took is chance.
 func hideHTTP(text string) string {
 	text = unsteadyHeader.ReplaceAllStringFunc(text, func(line string) string {
 		name, value, _ := strings.Cut(line, ": ")
-		ms, err := strconv.Atoi(value)
-		if seconds := (ms + 999) / 1000; name == expectedTimeout && err == nil && seconds*1000-ms < 450 {
-			return fmt.Sprintf("%s: %d", name, seconds*1000)
+		if ms, err := strconv.Atoi(value); name == expectedTimeout && err == nil && ms >= 1000 {
+			return fmt.Sprintf("%s: %d", name, (ms+999)/1000*1000)
 		}
 		return name + ": N"
 	})
