@@ -34,14 +34,14 @@ func TestLimitsOfSockets(t *testing.T) {
 			[]filter.Cause{filter.DownstreamClosed, filter.DownstreamClosed, filter.IdleTimeout}, 2 * u},
 		{"one that began earlier is idle", []hopLimits{{idle: 500 * u}, {idle: 1000 * u, used: 998 * u}},
 			[]filter.Cause{filter.DownstreamClosed, filter.IdleTimeout}, 2 * u},
-		{"level idle times: the outer", []hopLimits{{idle: 2 * u}, {idle: 2 * u}, {idle: 500 * u}},
-			[]filter.Cause{filter.DownstreamClosed, filter.IdleTimeout, filter.UpstreamClosed}, 2 * u},
+		{"level idle times: each", []hopLimits{{idle: 2 * u}, {idle: 2 * u}, {idle: 500 * u}},
+			[]filter.Cause{filter.IdleTimeout, filter.IdleTimeout, filter.UpstreamClosed}, 2 * u},
 		{"idle time used up", []hopLimits{{idle: u, used: 500 * u}, {}},
 			[]filter.Cause{filter.IdleTimeout, filter.UpstreamClosed}, 0},
 		{"a deadline", []hopLimits{{deadline: 500 * u}, {deadline: 2 * u}, {deadline: 300 * u}},
 			[]filter.Cause{filter.DownstreamClosed, filter.DurationReached, filter.UpstreamClosed}, 2 * u},
-		{"level deadlines: the outer", []hopLimits{{deadline: 2 * u}, {deadline: 2 * u}},
-			[]filter.Cause{filter.DownstreamClosed, filter.DurationReached}, 2 * u},
+		{"level deadlines: each", []hopLimits{{deadline: 2 * u}, {deadline: 2 * u}},
+			[]filter.Cause{filter.DurationReached, filter.DurationReached}, 2 * u},
 		{"a deadline before the idle time", []hopLimits{{idle: 500 * u}, {idle: 400 * u, deadline: 2 * u}},
 			[]filter.Cause{filter.DownstreamClosed, filter.DurationReached}, 2 * u},
 		{"an idle time before the deadline", []hopLimits{{idle: 2 * u, deadline: 500 * u}, {}},
@@ -56,9 +56,7 @@ func TestLimitsOfSockets(t *testing.T) {
 				for i, l := range c.hops {
 					hops[i] = newHop(t)
 					hops[i].limits.Idle = l.idle
-					if l.used > 0 {
-						hops[i].limits.IdleSince = began.Add(-l.used)
-					}
+					hops[i].limits.IdleSince = began.Add(-l.used)
 					if l.deadline != 0 {
 						hops[i].limits.Deadline = began.Add(l.deadline)
 					}

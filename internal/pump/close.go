@@ -13,11 +13,11 @@ func (p *pair) close() {
 	case filter.DownstreamClosed:
 		p.down.stream.Close()
 		p.deliver(&p.up)
-		p.up.stream.Close()
+		filter.CloseFor(p.up.stream, p.verdict.reason())
 	case filter.UpstreamClosed:
 		p.up.stream.Close()
 		p.deliver(&p.down)
-		filter.CloseFor(p.down.stream, p.verdict.Why)
+		filter.CloseFor(p.down.stream, p.verdict.reason())
 	case filter.DownstreamReset:
 		p.down.stream.Close()
 		p.drain(&p.up)
@@ -27,8 +27,8 @@ func (p *pair) close() {
 		p.drain(&p.down)
 		p.down.stream.Reset()
 	default:
-		p.down.stream.Close()
-		p.up.stream.Close()
+		filter.CloseFor(p.down.stream, p.verdict.reason())
+		filter.CloseFor(p.up.stream, p.verdict.reason())
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // limits are the smallest of all hops, in the group's time. Where two hops are level
-// the outer one counts: its time began earlier. An idle connection keeps them, so they
-// are packed, and what is seldom set stands apart.
+// the outer one counts, whose time began earlier; the inner one then ends byItself. An
+// idle connection keeps them, so they are packed, and what is seldom set stands apart.
 type limits struct {
 	idle      time.Duration // since the last byte
 	unused    time.Duration // when the idle limit strikes if no byte ever passes
@@ -66,21 +66,25 @@ func (l *limits) read(hop filter.Outer, epoch time.Time, now time.Duration) {
 		if hl.BufferBytes > 0 {
 			l.maxBytes = int32(min(int(l.maxBytes), hl.BufferBytes))
 		}
-		if hl.Idle > 0 {
-			idle := min(hl.Idle, maxIdle)
-			since := now
-			if !hl.IdleSince.IsZero() {
-				since = hl.IdleSince.Sub(epoch)
-			}
-			lower(&l.idle, &l.idleHop, idle, n)
-			lower(&l.unused, &l.unusedHop, since+idle, n)
-		}
-		if !hl.Deadline.IsZero() {
-			lower(&l.deadline, &l.deadHop, hl.Deadline.Sub(epoch), n)
-		}
+		l.readTimes(&hl, n, epoch, now)
 		if hl.DownstreamHighWatermark > 0 || hl.UpstreamHighWatermark > 0 {
 			l.readFull(&hl, n)
 		}
+	}
+}
+
+func (l *limits) readTimes(hl *filter.Limits, n hopNumber, epoch time.Time, now time.Duration) {
+	if hl.Idle > 0 {
+		idle := min(hl.Idle, maxIdle)
+		since := now
+		if !hl.IdleSince.IsZero() {
+			since = hl.IdleSince.Sub(epoch)
+		}
+		lower(&l.idle, &l.idleHop, idle, n)
+		lower(&l.unused, &l.unusedHop, since+idle, n)
+	}
+	if !hl.Deadline.IsZero() {
+		lower(&l.deadline, &l.deadHop, hl.Deadline.Sub(epoch), n)
 	}
 }
 
@@ -104,17 +108,22 @@ const never = time.Duration(math.MaxInt64)
 // expiry returns when the pump ends if no byte passes and nothing that is full takes
 // any, and which limit it is.
 func (l *link) expiry() (at time.Duration, by hopNumber, cause filter.Cause) {
+	return l.limits.expiry(time.Duration(l.active.Load()))
+}
+
+// expiry is that of a pump through which bytes passed last at a moment; 0: never.
+func (l *limits) expiry(last time.Duration) (at time.Duration, by hopNumber, cause filter.Cause) {
 	at = never
-	if l.limits.idleHop != 0 {
-		at, by, cause = l.limits.unused, l.limits.unusedHop, filter.IdleTimeout
-		if last := l.active.Load(); last > 0 {
-			at, by = time.Duration(last)+l.limits.idle, l.limits.idleHop
+	if l.idleHop != 0 {
+		at, by, cause = l.unused, l.unusedHop, filter.IdleTimeout
+		if last > 0 {
+			at, by = last+l.idle, l.idleHop
 		}
 	}
-	if l.limits.deadHop != 0 && l.limits.deadline <= at {
-		at, by, cause = l.limits.deadline, l.limits.deadHop, filter.DurationReached
+	if l.deadHop != 0 && l.deadline <= at {
+		at, by, cause = l.deadline, l.deadHop, filter.DurationReached
 	}
-	f := l.limits.full
+	f := l.full
 	if f == nil {
 		return at, by, cause
 	}
@@ -138,5 +147,31 @@ func (l *link) struck(by hopNumber, cause filter.Cause) verdict {
 	for n := hopNumber(1); n < by; n++ {
 		h = h.Outer()
 	}
-	return verdict{filter.Ending{Cause: cause}, h}
+	return verdict{filter.Ending{Cause: cause}, h, l.group.now()}
+}
+
+// together is how much earlier than its own time a hop may be ended by another one, and
+// still end for its own limit; at most an eighth of that.
+const together = 50 * time.Millisecond
+
+// byItself is how a hop ends that another one of its chain ends with e at a moment: for a
+// reason of its own if its time is up as well. So every hop of a chain with equal limits,
+// as the default idle times are, says that it was its one: whichever clock was first, over
+// pipes as by hand-over, and as in Envoy, where one round of a loop sees to all clocks.
+func (l *link) byItself(h filter.Outer, e filter.Ending, when time.Duration) filter.Ending {
+	var own limits
+	hl := h.Limits()
+	own.readTimes(&hl, 1, l.group.epoch, when)
+	at, _, cause := own.expiry(time.Duration(l.active.Load()))
+	early := together
+	switch {
+	case cause == filter.IdleTimeout:
+		early = min(early, own.idle/8)
+	case !hl.IdleSince.IsZero(): // else it is not known how long it was
+		early = min(early, hl.Deadline.Sub(hl.IdleSince)/8)
+	}
+	if at-when > early {
+		return e
+	}
+	return filter.Ending{Cause: cause}
 }

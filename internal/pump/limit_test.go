@@ -41,11 +41,14 @@ func TestIdleTimeoutBelongsToTheSmallest(t *testing.T) {
 		{"innermost", []time.Duration{2 * s, 5 * s, 0}, []filter.Cause{filter.IdleTimeout, filter.UpstreamClosed, filter.UpstreamClosed}},
 		{"middle", []time.Duration{5 * s, 2 * s, 3 * s}, []filter.Cause{filter.DownstreamClosed, filter.IdleTimeout, filter.UpstreamClosed}},
 		{"outermost", []time.Duration{0, 0, 2 * s}, []filter.Cause{filter.DownstreamClosed, filter.DownstreamClosed, filter.IdleTimeout}},
-		{"level: the outer", []time.Duration{2 * s, 2 * s, 4 * s}, []filter.Cause{filter.DownstreamClosed, filter.IdleTimeout, filter.UpstreamClosed}},
+		{"level: each", []time.Duration{2 * s, 2 * s, 4 * s}, []filter.Cause{filter.IdleTimeout, filter.IdleTimeout, filter.UpstreamClosed}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				hops := three(t, c.idle...)
+				for _, h := range hops {
+					h.limits.IdleSince = time.Now()
+				}
 				r := start(t, "pipe", "pipe", nil, hops...)
 				began := time.Now()
 				expect(t, r.client, "", "EOF")

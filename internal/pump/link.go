@@ -1,6 +1,7 @@
 package pump
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,19 @@ type link struct {
 // A verdict is how a pump ends. With at it is for a reason of that hop.
 type verdict struct {
 	filter.Ending
-	at filter.Outer
+	at   filter.Outer
+	when time.Duration // of a limit, perhaps of a hop that another pump serves; 0: it is none
+}
+
+// errStruck is what the stream of a hop is closed for that a limit has ended.
+var errStruck = errors.New("a limit was reached")
+
+// reason is what a pipe is told of it.
+func (v *verdict) reason() error {
+	if v.when > 0 {
+		return errStruck
+	}
+	return v.Why
 }
 
 func local(c filter.Cause) bool {
@@ -72,6 +85,8 @@ func (l *link) conclude(v verdict) {
 		case v.at != nil && h == v.at:
 			h.Ended(v.Ending)
 			e = filter.Ending{Cause: filter.UpstreamClosed}
+		case v.when > 0:
+			h.Ended(l.byItself(h, e, v.when))
 		default:
 			h.Ended(e)
 		}

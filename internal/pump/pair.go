@@ -99,7 +99,7 @@ func (p *pair) run(f *flow) {
 
 // CloseLocal implements filter.Pump. Without a hop it is the reason of all of them.
 func (p *pair) CloseLocal(at filter.Outer, reason string) {
-	p.end(verdict{filter.Ending{Cause: filter.LocalClose, Reason: reason}, at})
+	p.end(verdict{Ending: filter.Ending{Cause: filter.LocalClose, Reason: reason}, at: at})
 }
 
 // end makes both flows stop. The first verdict counts; later local ones end the
@@ -132,16 +132,22 @@ func (p *pair) over() bool {
 
 // left ends the pair because the peer of e is gone, or was the last to end.
 func (p *pair) left(e *end, how fate) {
-	v := filter.Ending{Cause: filter.DownstreamClosed}
+	v, why := filter.Ending{Cause: filter.DownstreamClosed}, filter.Why(e.stream)
 	switch {
 	case e == &p.up && how == reset:
 		v.Cause = filter.UpstreamReset
+	case e == &p.up && why != errStruck:
+		v.Cause, v.Why = filter.UpstreamClosed, why
 	case e == &p.up:
-		v.Cause, v.Why = filter.UpstreamClosed, filter.Why(e.stream)
+		v.Cause = filter.UpstreamClosed
 	case how == reset:
 		v.Cause = filter.DownstreamReset
 	}
-	p.end(verdict{Ending: v})
+	var when time.Duration
+	if why == errStruck {
+		when = p.group.now()
+	}
+	p.end(verdict{Ending: v, when: when})
 }
 
 // finish ends a pair whose flows have stopped.

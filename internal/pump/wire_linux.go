@@ -99,7 +99,7 @@ func newSide(s *netconn.Socket, fd int) side {
 
 // CloseLocal implements filter.Pump. Without a hop it is the reason of all of them.
 func (w *wire) CloseLocal(at filter.Outer, reason string) {
-	w.loop.post(message{w, &verdict{filter.Ending{Cause: filter.LocalClose, Reason: reason}, at}})
+	w.loop.post(message{w, &verdict{Ending: filter.Ending{Cause: filter.LocalClose, Reason: reason}, at: at}})
 }
 
 // What a loop asks the kernel to tell of a socket; it tells of errors unasked. Room

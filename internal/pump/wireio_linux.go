@@ -258,7 +258,7 @@ func (w *wire) awake(d filter.Direction) bool {
 	first := w.first
 	w.first = nil
 	if err := first(); err != nil {
-		w.end(verdict{filter.Ending{Cause: filter.LocalClose, Reason: err.Error()}, w.hop})
+		w.end(verdict{Ending: filter.Ending{Cause: filter.LocalClose, Reason: err.Error()}, at: w.hop})
 		return false
 	}
 	return true

@@ -2,7 +2,6 @@ package tcpproxy
 
 import (
 	"errors"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -52,19 +51,10 @@ func (p *Proxy) newHop(c *filter.Conn) *hop {
 // Outer implements filter.Outer.
 func (h *hop) Outer() filter.Outer { return h.conn.Outer }
 
-// precedence is how much later the limits of a hop strike than those of the next one
-// further out. Of equal ones, and by default idle times are, the outermost ends a chain:
-// by hand-over one pump sees to that, over pipes each has a clock of its own.
-const precedence = 5 * time.Millisecond
-
 // Limits implements filter.Outer. The idle time counts from the beginning, so that
 // connecting is part of it (Envoy).
 func (h *hop) Limits() filter.Limits {
-	late := time.Duration(h.conn.Info.Depth) * precedence
-	l := filter.Limits{IdleSince: h.conn.Info.Start}
-	if idle := h.proxy.idleTimeout(&h.conn.Info); idle > 0 {
-		l.Idle = min(idle, math.MaxInt64-late) + late
-	}
+	l := filter.Limits{Idle: h.proxy.idleTimeout(&h.conn.Info), IdleSince: h.conn.Info.Start}
 	if own := h.conn.Info.Listener; own != nil {
 		l.BufferBytes, l.DownstreamHighWatermark = own.BufferBytes, own.HighWatermarkTimeout
 	}
@@ -75,7 +65,7 @@ func (h *hop) Limits() filter.Limits {
 		}
 	}
 	if h.clock != nil && h.clock.duration > 0 {
-		l.Deadline = l.IdleSince.Add(h.clock.duration).Add(late)
+		l.Deadline = l.IdleSince.Add(h.clock.duration)
 	}
 	return l
 }

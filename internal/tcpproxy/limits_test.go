@@ -78,8 +78,8 @@ func (v *verdicts) Start(down, up filter.Stream, hop filter.Outer, _ func() erro
 	return nil
 }
 
-// Of equal limits, and the default idle time is one, the outermost hop's ends a chain,
-// whichever way it goes.
+// Of equal limits, and the default idle time is one, each hop says that its own has ended
+// the chain, whichever way it goes. One that has longer does not.
 func TestEqualLimits(t *testing.T) {
 	for reason, config := range map[string]tcpproxy.Config{
 		"tcp_session_idle_timeout":        {IdleTimeout: time.Hour},
@@ -99,6 +99,9 @@ func equalLimits(t *testing.T, pipes bool, config tcpproxy.Config, reason string
 	w.network.Register("echo", echoes{})
 	for i := range hops + 1 {
 		c := config
+		if i == 2 {
+			c.IdleTimeout, c.MaxDuration = c.IdleTimeout*11/10, c.MaxDuration*11/10
+		}
 		c.Cluster = fmt.Sprintf("to%d", i+1)
 		w.listen(fmt.Sprintf("hop%d", i), netip.AddrPort{}, &c)
 	}
@@ -113,7 +116,7 @@ func equalLimits(t *testing.T, pipes bool, config tcpproxy.Config, reason string
 	s.Close()
 	w.pumps.Wait()
 	for _, line := range w.logs {
-		if name, tail, _ := cut(line); strings.Contains(tail, reason) != (name == "hop0") {
+		if name, tail, _ := cut(line); strings.Contains(tail, reason) != (name != "hop2") {
 			t.Error(line)
 		}
 	}
