@@ -132,22 +132,22 @@ func (p *pair) over() bool {
 
 // left ends the pair because the peer of e is gone, or was the last to end.
 func (p *pair) left(e *end, how fate) {
-	v, why := filter.Ending{Cause: filter.DownstreamClosed}, filter.Why(e.stream)
+	var v verdict
+	why := filter.Why(e.stream)
+	if why == errStruck {
+		v.when, why = p.group.now(), nil
+	}
 	switch {
 	case e == &p.up && how == reset:
 		v.Cause = filter.UpstreamReset
-	case e == &p.up && why != errStruck:
-		v.Cause, v.Why = filter.UpstreamClosed, why
 	case e == &p.up:
-		v.Cause = filter.UpstreamClosed
+		v.Cause, v.Why = filter.UpstreamClosed, why
 	case how == reset:
 		v.Cause = filter.DownstreamReset
+	default:
+		v.Cause = filter.DownstreamClosed
 	}
-	var when time.Duration
-	if why == errStruck {
-		when = p.group.now()
-	}
-	p.end(verdict{Ending: v, when: when})
+	p.end(v)
 }
 
 // finish ends a pair whose flows have stopped.
