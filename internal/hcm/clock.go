@@ -79,7 +79,7 @@ type expired struct {
 func (c *conn) next() time.Duration {
 	at := never
 	idle := c.active.Load() == 0
-	if d := c.service.config.Limits.idle; d > 0 && c.drained == 0 {
+	if d := c.service.config.Limits.idle; d > 0 && !c.draining {
 		since := time.Duration(c.idleSince.Load())
 		if !idle {
 			since = c.since()
@@ -92,9 +92,6 @@ func (c *conn) next() time.Duration {
 	if c.parting != 0 && c.server != nil {
 		at = min(at, c.parting)
 	}
-	if c.drained != 0 && idle {
-		at = min(at, c.drained)
-	}
 	return at
 }
 
@@ -106,7 +103,7 @@ func (c *conn) overdue(now time.Duration) func() {
 	switch {
 	case c.parting != 0 && c.server != nil && now >= c.parting:
 		c.parting = 0
-		if c.drained == 0 {
+		if !c.draining {
 			st.cxDrainClose.Add(1)
 			return c.drain
 		}
@@ -114,10 +111,7 @@ func (c *conn) overdue(now time.Duration) func() {
 		c.longest = 0
 		st.cxDuration.Add(1)
 		return c.outlived
-	case c.drained != 0:
-		if idle && now >= c.drained {
-			return func() { c.CloseLocal(drainedReason) }
-		}
+	case c.draining: // the codec ends it
 	case idle && l.idle > 0 && now-time.Duration(c.idleSince.Load()) >= l.idle:
 		st.cxIdle.Add(1)
 		if c.silent() {
@@ -140,7 +134,6 @@ func (c *conn) silent() bool {
 // The local close reasons of a connection manager.
 const (
 	idleReason     = "on_idle_timeout"
-	drainedReason  = "drain_close"
 	durationReason = "max_connection_duration_reached"
 )
 

@@ -36,7 +36,7 @@ type conn struct {
 	due      time.Duration // when timer fires
 	longest  time.Duration // the connection's own maximum duration; 0: none
 	parting  time.Duration // when the connection begins to drain for its listener; 0: it need not
-	drained  time.Duration // when a connection that drains may be closed; 0: it does not drain
+	draining bool          // the codec has been told to end with the last request
 	reason   string        // why this side ends it; "": it does not
 	finished bool
 }
@@ -207,7 +207,7 @@ func (c *conn) Drain(within time.Duration) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.parting == 0 && c.drained == 0 {
+	if c.parting == 0 && !c.draining {
 		c.parting = max(at, 1)
 		c.arm(c.parting)
 	}
@@ -245,13 +245,6 @@ func (c *conn) Active(n int) {
 		c.idleSince.Store(c.lastEnd.Load())
 	}
 	c.active.Store(int32(n))
-	if n == 0 {
-		c.mu.Lock()
-		if c.drained != 0 {
-			c.arm(c.drained)
-		}
-		c.mu.Unlock()
-	}
 }
 
 // closeAfter makes the response that comes next the last one of an HTTP/1 connection.
@@ -265,7 +258,7 @@ func (c *conn) closeAfter() {
 // retire drains the connection once: its client shall go elsewhere.
 func (c *conn) retire() {
 	c.mu.Lock()
-	begun := c.drained != 0
+	begun := c.draining
 	c.mu.Unlock()
 	if !begun {
 		c.service.stats.cxDrainClose.Add(1)
@@ -276,15 +269,11 @@ func (c *conn) retire() {
 // drain announces the end of the connection.
 func (c *conn) drain() {
 	c.mu.Lock()
-	begun := c.drained != 0
-	grace := c.service.grace()
-	if !begun {
-		c.drained = max(c.since()+grace, 1)
-		c.arm(c.drained)
-	}
+	begun := c.draining
+	c.draining = true
 	c.mu.Unlock()
 	if !begun {
 		c.closes.Store(true)
-		c.server.Drain(grace)
+		c.server.Drain(c.service.grace())
 	}
 }

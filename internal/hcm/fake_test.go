@@ -102,6 +102,8 @@ type codec struct {
 
 	mu      sync.Mutex
 	drained []time.Duration
+	final   bool // drained
+	over    bool
 	closed  *httpmsg.ResetError
 	streams sync.WaitGroup
 	n       int
@@ -151,12 +153,27 @@ func (c *codec) active(d int) {
 	c.n += d
 	c.bytes++
 	c.h.Active(c.n)
+	c.endFinal()
 }
 
 func (c *codec) Drain(grace time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drained = append(c.drained, grace)
+	time.AfterFunc(grace, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.final = true
+		c.endFinal()
+	})
+}
+
+// endFinal ends a connection that is drained with its last request. It holds mu.
+func (c *codec) endFinal() {
+	if c.final && c.n == 0 && !c.over {
+		c.over = true
+		close(c.done)
+	}
 }
 
 func (c *codec) drains() []time.Duration {
@@ -168,8 +185,8 @@ func (c *codec) drains() []time.Duration {
 func (c *codec) Close(why *httpmsg.ResetError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed == nil {
-		c.closed = why
+	if !c.over {
+		c.over, c.closed = true, why
 		close(c.done)
 	}
 }

@@ -161,6 +161,9 @@ func TestConnectionIdle(t *testing.T) {
 		if took := time.Since(begun); took != time.Hour+5*time.Second {
 			t.Errorf("closed after %v", took)
 		}
+		if r.codec.closed != nil {
+			t.Errorf("closed in place of the codec, which ends in order: %v", r.codec.closed)
+		}
 		if n := r.stats.value("downstream_cx_idle_timeout"); n != 1 {
 			t.Errorf("downstream_cx_idle_timeout = %d", n)
 		}
