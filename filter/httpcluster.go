@@ -57,6 +57,9 @@ type StreamRequest struct {
 	// Waiting is called before Open first waits; closing the channel ends the wait with
 	// ErrCanceled. nil: nothing cancels it.
 	Waiting func() (cancel <-chan struct{})
+	// Waited is called when that wait is over, before Open goes on to use Info. nil: nobody
+	// wants to know.
+	Waited func()
 	// Deadline is when the asker's own limits strike; zero: never.
 	Deadline time.Time
 }

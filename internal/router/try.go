@@ -27,6 +27,7 @@ type try struct {
 
 	// Functions that are passed on, made once.
 	waiting func() <-chan struct{}
+	waited  func()
 	send    func()
 
 	// Guarded by call.mu.
@@ -38,7 +39,7 @@ type try struct {
 
 func (t *try) init(x *call) {
 	t.call = x
-	t.waiting, t.send = t.waits, t.sends
+	t.waiting, t.waited, t.send = t.parks, t.resumes, t.sends
 }
 
 // clear makes a try that is over as new.
@@ -74,7 +75,22 @@ func resetFor(why failureKind, client *httpmsg.ResetError) *httpmsg.ResetError {
 	return &httpmsg.ResetError{Reason: httpmsg.LocalReset}
 }
 
-// waits implements filter.StreamRequest.Waiting.
+// parks implements filter.StreamRequest.Waiting.
+func (t *try) parks() <-chan struct{} {
+	if !t.call.hedged { // others have goroutines of their own
+		t.call.stream.Wait()
+	}
+	return t.waits()
+}
+
+// resumes implements filter.StreamRequest.Waited.
+func (t *try) resumes() {
+	if !t.call.hedged {
+		t.call.stream.Resume()
+	}
+}
+
+// waits returns a channel that is closed when the try is ended from here.
 func (t *try) waits() <-chan struct{} {
 	t.call.mu.Lock()
 	defer t.call.mu.Unlock()
@@ -117,7 +133,7 @@ func (t *try) ask() {
 	x, s := t.call, t.call.stream
 	t.request = filter.StreamRequest{
 		Info: t.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High,
-		Hash: x.hash, Route: x.route.Metadata(), Waiting: t.waiting,
+		Hash: x.hash, Route: x.route.Metadata(), Waiting: t.waiting, Waited: t.waited,
 		Match: criteria(x.action.Subset, s.Info.Metadata["envoy.lb"]),
 	}
 	if avoid := x.avoids(); avoid != nil {

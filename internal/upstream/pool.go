@@ -224,15 +224,27 @@ func (p *pool) await(w *waiter, o *order) (*exchange, error) {
 		defer t.Stop()
 		late = t.C
 	}
-	select {
-	case r := <-w.result:
+	r, ok := w.wait(cancel, late)
+	if o.r.Waited != nil {
+		o.r.Waited()
+	}
+	if ok {
 		return o.got(r)
-	case <-cancel:
-	case <-late:
 	}
 	p.abandon(w)
 	disown(o.r.Info, p.host)
 	return nil, filter.ErrCanceled
+}
+
+// wait waits for the result; false: it was given up.
+func (w *waiter) wait(cancel <-chan struct{}, late <-chan time.Time) (result, bool) {
+	select {
+	case r := <-w.result:
+		return r, true
+	case <-cancel:
+	case <-late:
+	}
+	return result{}, false
 }
 
 // got settles the end of a wait.

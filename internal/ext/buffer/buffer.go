@@ -87,7 +87,9 @@ func (f *buffer) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 		if r.Body == nil || r.Tunnel() || l.off {
 			return next.ServeHTTP(s)
 		}
+		s.Wait()
 		b, err := read(r, l.bytes)
+		s.Resume()
 		switch {
 		case errors.Is(err, errTooLarge):
 			return s.Reply(filter.LocalReply{

@@ -227,6 +227,8 @@ func (v *victim) sleep(d time.Duration) error {
 	defer v.stream.OnReset(nil)
 	t := time.NewTimer(d)
 	defer t.Stop()
+	v.stream.Wait()
+	defer v.stream.Resume()
 	select {
 	case <-t.C:
 		return nil
