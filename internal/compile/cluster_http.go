@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/http2settings"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/route"
 )
@@ -60,7 +61,7 @@ func olderHTTPOptions(s *extension.Scope, c *clusterv3.Cluster, h *plan.HTTP) {
 	upstreamHTTP(s.Field("upstream_http_protocol_options"), c.GetUpstreamHttpProtocolOptions())
 	one, two := c.GetHttpProtocolOptions(), c.GetHttp2ProtocolOptions()
 	http1(s.Field("http_protocol_options"), one, &h.HTTP1)
-	http2(s.Field("http2_protocol_options"), two, &h.HTTP2)
+	http2(s.Field("http2_protocol_options"), two, h)
 	switch {
 	case c.GetProtocolSelection() == clusterv3.Cluster_USE_DOWNSTREAM_PROTOCOL:
 		h.Version = plan.AsDownstream
@@ -77,7 +78,7 @@ func httpVersion(s *extension.Scope, c *clusterv3.Cluster, m *httpv3.HttpProtoco
 		at, e := s.Field("explicit_http_config"), v.ExplicitHttpConfig
 		explicitFields.Check(at, e)
 		http1(at.Field("http_protocol_options"), e.GetHttpProtocolOptions(), &h.HTTP1)
-		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), &h.HTTP2)
+		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), h)
 		if e.GetHttp2ProtocolOptions() != nil {
 			h.Version = plan.HTTP2Only
 		}
@@ -85,7 +86,7 @@ func httpVersion(s *extension.Scope, c *clusterv3.Cluster, m *httpv3.HttpProtoco
 		at, e := s.Field("use_downstream_protocol_config"), v.UseDownstreamProtocolConfig
 		useDownstreamFields.Check(at, e)
 		http1(at.Field("http_protocol_options"), e.GetHttpProtocolOptions(), &h.HTTP1)
-		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), &h.HTTP2)
+		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), h)
 		h.Version = plan.AsDownstream
 	case *httpv3.HttpProtocolOptions_AutoConfig:
 		s.Field("auto_config").Errorf("ALPN configured for cluster %s which has a non-ALPN transport socket", c.GetName())
@@ -167,11 +168,13 @@ func preserveCase(s *extension.Scope, m *corev3.TypedExtensionConfig, h *plan.HT
 	h.ProperCase = f.GetFormatterTypeOnEnvoyHeaders() == preservecasev3.PreserveCaseFormatterConfig_PROPER_CASE
 }
 
-func http2(s *extension.Scope, m *corev3.Http2ProtocolOptions, h *plan.HTTP2) {
+// http2 comes behind commonHTTP.
+func http2(s *extension.Scope, m *corev3.Http2ProtocolOptions, all *plan.HTTP) {
 	if m == nil {
 		return
 	}
 	http2Fields.Check(s, m)
+	h := &all.HTTP2
 	*h = plan.HTTP2{
 		TableBytes:   limit(m.GetHpackTableSize()),
 		MaxStreams:   m.GetMaxConcurrentStreams().GetValue(),
@@ -181,7 +184,7 @@ func http2(s *extension.Scope, m *corev3.Http2ProtocolOptions, h *plan.HTTP2) {
 		MaxEmptyFrames:             limit(m.GetMaxConsecutiveInboundFramesWithEmptyPayload()),
 		MaxPriorityFramesPerStream: limit(m.GetMaxInboundPriorityFramesPerStream()),
 		MaxWindowUpdatesPerData:    limit(m.GetMaxInboundWindowUpdateFramesPerDataFrameSent()),
-		MaxFieldBytes:              int(m.GetMaxHeaderFieldSizeKb().GetValue()) << 10,
+		MaxFieldBytes:              http2settings.FieldBytes(s, m, all.MaxHeaderBytes, "max_response_headers_kb"),
 		Huffman:                    m.GetEnableHuffmanEncoding().GetValue(),
 	}
 	h.StreamErrors = m.GetStreamErrorOnInvalidHttpMessaging()
@@ -189,10 +192,9 @@ func http2(s *extension.Scope, m *corev3.Http2ProtocolOptions, h *plan.HTTP2) {
 		h.StreamErrors = v.GetValue()
 	}
 	h.Keepalive = http2Keepalive(s.Field("connection_keepalive"), m.GetConnectionKeepalive())
-	for i, p := range m.GetCustomSettingsParameters() {
-		settingFields.Check(s.Field("custom_settings_parameters").Index(i), p)
-		h.Settings = append(h.Settings, plan.Setting{ID: uint16(p.GetIdentifier().GetValue()), Value: p.GetValue().GetValue()})
-	}
+	http2settings.Custom(s, m, func(id uint16, value uint32) {
+		h.Settings = append(h.Settings, plan.Setting{ID: id, Value: value})
+	})
 }
 
 // limit is a limit where it is set: 0 then is -1, for 0 is the default.

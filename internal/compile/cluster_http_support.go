@@ -80,11 +80,6 @@ var http2Fields = extension.Fields{
 	},
 }
 
-var settingFields = extension.Fields{
-	Message: &corev3.Http2ProtocolOptions_SettingsParameter{},
-	Obeyed:  []string{"identifier", "value"},
-}
-
 var pingFields = extension.Fields{
 	Message: &corev3.KeepaliveSettings{},
 	Where:   "cluster",

@@ -12,6 +12,7 @@ import (
 	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/http2settings"
 )
 
 // Why a field of a cluster may be ignored.
@@ -223,7 +224,7 @@ var (
 func clusterSupport() []*extension.Fields {
 	return []*extension.Fields{
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
-		&http1Fields, &preserveCaseFields, &http2Fields, &settingFields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
+		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
 		&clusterFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,

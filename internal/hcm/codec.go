@@ -86,7 +86,7 @@ func compileCodecs(s *extension.Scope, m *hcmv3.HttpConnectionManager, l *limits
 	case corev3.HttpProtocolOptions_DROP_HEADER:
 		o.http1.HeadersWithUnderscoresAction = http1.DropHeader
 	}
-	o.http2 = compileHTTP2(s.Field("http2_protocol_options"), m.GetHttp2ProtocolOptions(), m.GetStreamErrorOnInvalidHttpMessage().GetValue())
+	o.http2 = compileHTTP2(s.Field("http2_protocol_options"), m.GetHttp2ProtocolOptions(), o.http1.MaxRequestHeadersBytes, m.GetStreamErrorOnInvalidHttpMessage().GetValue())
 	o.shared(l)
 	return o
 }

@@ -6,6 +6,7 @@ import (
 	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/http2settings"
 )
 
 var fields = extension.Fields{
@@ -96,7 +97,7 @@ func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&fields, &commonFields, &filterFields, &upgradeFields, &internalFields, &cidrFields, &certFields, &logFields,
 		&schemeFields, &replyFields, &mapperFields, &requestIDFields, &uuidFields,
-		&http1Fields, &keyFields, &preserveFields, &http2Fields, &settingFields, &pingFields,
+		&http1Fields, &keyFields, &preserveFields, &http2Fields, &http2settings.Fields, &pingFields,
 		&xffFields, &trustedFields, &customHeaderFields, &rejectFields, &earlyFields, &protoFields, &statusFields,
 	}
 }

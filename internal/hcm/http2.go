@@ -1,11 +1,16 @@
 package hcm
 
 import (
+	"cmp"
+	"math"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/http1"
 	"github.com/ginnel/ginnel/internal/http2"
+	"github.com/ginnel/ginnel/internal/http2settings"
 )
 
 const ofManager = "connection manager"
@@ -29,10 +34,6 @@ var (
 		},
 		Defaults: map[string]string{"allow_metadata": "false"},
 	}
-	settingFields = extension.Fields{
-		Message: &corev3.Http2ProtocolOptions_SettingsParameter{},
-		Obeyed:  []string{"identifier", "value"},
-	}
 	pingFields = extension.Fields{
 		Message: &corev3.KeepaliveSettings{},
 		Where:   ofManager,
@@ -41,7 +42,8 @@ var (
 	}
 )
 
-func compileHTTP2(s *extension.Scope, m *corev3.Http2ProtocolOptions, streamErrors bool) (o http2.ServerOptions) {
+// compileHTTP2 compiles m; headBytes is the most of all headers, 0: the default.
+func compileHTTP2(s *extension.Scope, m *corev3.Http2ProtocolOptions, headBytes int, streamErrors bool) (o http2.ServerOptions) {
 	o.StreamErrors = streamErrors
 	if m == nil {
 		return o
@@ -59,8 +61,8 @@ func compileHTTP2(s *extension.Scope, m *corev3.Http2ProtocolOptions, streamErro
 	o.MaxEmptyFrames = most(m.GetMaxConsecutiveInboundFramesWithEmptyPayload())
 	o.MaxPriorityFrames = most(m.GetMaxInboundPriorityFramesPerStream())
 	o.MaxWindowUpdates = most(m.GetMaxInboundWindowUpdateFramesPerDataFrameSent())
-	o.MaxFieldBytes = int(m.GetMaxHeaderFieldSizeKb().GetValue()) << 10
-	o.ResetBurst, o.ResetRate = int(m.GetStreamResetBurst().GetValue()), int(m.GetStreamResetRate().GetValue())
+	o.MaxFieldBytes = http2settings.FieldBytes(s, m, cmp.Or(headBytes, http1.DefaultMaxRequestHeadersBytes), "max_request_headers_kb")
+	o.ResetBurst, o.ResetRate = resets(m.GetStreamResetBurst()), resets(m.GetStreamResetRate())
 	o.StreamErrors = o.StreamErrors || m.GetStreamErrorOnInvalidHttpMessaging()
 	if v := m.GetOverrideStreamErrorOnInvalidHttpMessage(); v != nil {
 		o.StreamErrors = v.Value
@@ -72,10 +74,9 @@ func compileHTTP2(s *extension.Scope, m *corev3.Http2ProtocolOptions, streamErro
 			o.Keepalive.Jitter = j.Value / 100
 		}
 	}
-	for i, p := range m.GetCustomSettingsParameters() {
-		settingFields.Check(s.Field("custom_settings_parameters").Index(i), p)
-		o.Settings = append(o.Settings, http2.Setting{ID: uint16(p.GetIdentifier().GetValue()), Value: p.GetValue().GetValue()})
-	}
+	http2settings.Custom(s, m, func(id uint16, value uint32) {
+		o.Settings = append(o.Settings, http2.Setting{ID: id, Value: value})
+	})
 	return o
 }
 
@@ -85,6 +86,14 @@ func most(v *wrapperspb.UInt32Value) int {
 		return -1
 	}
 	return int(v.GetValue())
+}
+
+// resets is most for what is wider.
+func resets(v *wrapperspb.UInt64Value) int {
+	if v != nil && v.Value == 0 {
+		return -1
+	}
+	return int(min(v.GetValue(), math.MaxInt32))
 }
 
 func window(s *extension.Scope, v *wrapperspb.UInt32Value) uint32 {

@@ -8,8 +8,9 @@ type budget struct {
 	empty    int    // frames in a row
 	settings uint64 // frames, since the beginning
 
-	resets  float64 // that may still come; a server's
-	rate    float64 // of resets that are allowed again, per second; 0: they are not counted
+	limited bool    // resets are counted: a server's
+	resets  float64 // that may still come
+	rate    float64 // of resets that are allowed again, per second
 	burst   float64
 	counted time.Time // when resets was right
 }
@@ -68,7 +69,7 @@ func (b *budget) setting(c *conn) error {
 
 // reset counts streams that the client resets, or makes this side reset.
 func (b *budget) reset(c *conn) error {
-	if b.rate == 0 {
+	if !b.limited {
 		return nil
 	}
 	now := time.Now()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,7 +103,7 @@ type side interface {
 func (c *conn) Bytes() (received, sent uint64) { return c.in.total.Load(), c.sent.Load() }
 
 func (c *conn) init(nc Conn, o *Options, sd side, server bool) {
-	c.nc, c.o, c.side, c.server = nc, o.withDefaults(), sd, server
+	c.nc, c.o, c.side, c.server = nc, o.withDefaults(server), sd, server
 	c.in.init(nc)
 	c.output.init(nc)
 	c.dec = newDecoder(uint32(c.o.TableSize), c.o.MaxFieldBytes)
@@ -146,7 +147,14 @@ func (c *conn) ownSettings() []Setting {
 		Setting{uint16(xhttp2.SettingEnableConnectProtocol), connect},
 		Setting{uint16(xhttp2.SettingMaxConcurrentStreams), c.o.MaxConcurrentStreams},
 		Setting{uint16(xhttp2.SettingInitialWindowSize), c.o.StreamWindow})
-	return append(settings, c.o.Settings...)
+	for _, custom := range c.o.Settings {
+		if i := slices.IndexFunc(settings, func(s Setting) bool { return s.ID == custom.ID }); i >= 0 {
+			settings[i] = custom
+		} else {
+			settings = append(settings, custom)
+		}
+	}
+	return settings
 }
 
 // run serves the connection until it is over, and closes it. ending is called before

@@ -14,7 +14,7 @@ type sink interface{ field(f *field) }
 // share memory; those that are in its table for long do not keep a large block alive.
 type decoder struct {
 	table     table
-	limit     uint32 // of the table, as this side's SETTINGS allow
+	limit     uint32 // of the table, as this side's SETTINGS allow, or what there is before them
 	maxString int    // of a string on the wire
 	begun     bool   // a field of this block has come: the table changes its size no more
 	rest      []byte // a representation of which not all has come
@@ -37,7 +37,9 @@ var (
 const sharedText = 1024
 
 func newDecoder(tableSize uint32, maxString int) *decoder {
-	return &decoder{limit: tableSize, table: table{max: tableSize}, maxString: maxString}
+	// A peer uses a table of the initial size until it has seen SETTINGS that allow less.
+	size := max(tableSize, initialTableSize)
+	return &decoder{limit: size, table: table{max: size}, maxString: maxString}
 }
 
 // decode reads a fragment of a block.

@@ -3,6 +3,8 @@ package http2
 import (
 	"io"
 	"time"
+
+	xhttp2 "golang.org/x/net/http2"
 )
 
 // A Conn is what a connection of HTTP/2 runs on; every filter.Stream is one. It may
@@ -25,7 +27,7 @@ type Options struct {
 	StreamWindow         uint32    // initial_stream_window_size, in bytes; 0: 16 MiB
 	ConnectionWindow     uint32    // initial_connection_window_size, in bytes; 0: 24 MiB
 	AllowConnect         bool      // allow_connect: extended CONNECT (RFC 8441)
-	Settings             []Setting // custom_settings_parameters
+	Settings             []Setting // custom_settings_parameters; they hold over the fields above
 	Huffman              bool      // enable_huffman_encoding; names and values are sent as they are without
 	StreamErrors         bool      // override_stream_error_on_invalid_http_message: keeps the connection
 	DisallowObsText      bool      // disallow_obs_text: refuses values with bytes from 0x80
@@ -58,8 +60,8 @@ type ServerOptions struct {
 	Options
 	// ResetBurst streams, and ResetRate more each second, may be reset by the client, or
 	// by this side for what the client did (stream_reset_burst, stream_reset_rate).
-	ResetBurst int // 0: 1000
-	ResetRate  int // 0: 33
+	ResetBurst int // 0: 1000; <0: none
+	ResetRate  int // 0: 33; <0: none
 	// RequestHeadersTimeout is how long the head of a request may take from its first frame's
 	// header on; 0: for ever.
 	RequestHeadersTimeout time.Duration
@@ -102,7 +104,7 @@ const (
 )
 
 // withDefaults returns options without zero values that mean something else.
-func (o Options) withDefaults() Options {
+func (o Options) withDefaults(server bool) Options {
 	or(&o.TableSize, initialTableSize)
 	o.TableSize = max(o.TableSize, 0)
 	or(&o.MaxConcurrentStreams, 1024)
@@ -122,7 +124,25 @@ func (o Options) withDefaults() Options {
 	o.DelayedClose = max(o.DelayedClose, 0)
 	o.StreamWindow = min(max(o.StreamWindow, initialWindow), maxWindow)
 	o.ConnectionWindow = min(max(o.ConnectionWindow, initialWindow), maxWindow)
+	for _, s := range o.Settings {
+		o.obey(s, server)
+	}
 	return o
+}
+
+// obey has what this side takes be what a custom parameter says to the peer. How many
+// streams a server may begin is nothing here.
+func (o *Options) obey(s Setting, server bool) {
+	switch xhttp2.SettingID(s.ID) {
+	case xhttp2.SettingHeaderTableSize:
+		o.TableSize = int(s.Value)
+	case xhttp2.SettingMaxConcurrentStreams:
+		if server {
+			o.MaxConcurrentStreams = s.Value
+		}
+	case xhttp2.SettingInitialWindowSize:
+		o.StreamWindow = s.Value
+	}
 }
 
 func or[T comparable](v *T, otherwise T) {

@@ -42,7 +42,8 @@ func NewServer(nc Conn, o *ServerOptions, h httpmsg.ServerHandler) *Server {
 	burst, rate := o.ResetBurst, o.ResetRate
 	or(&burst, 1000)
 	or(&rate, 33)
-	v.budget.resets, v.budget.burst, v.budget.rate = float64(burst), float64(burst), float64(rate)
+	allowed := float64(max(burst, 0))
+	v.budget.limited, v.budget.resets, v.budget.burst, v.budget.rate = true, allowed, allowed, float64(max(rate, 0))
 	return v
 }
 

@@ -49,7 +49,8 @@ func (s *stream) init(c *conn) {
 	s.c = c
 	s.readable.L, s.writable.L, s.watch.quiet.L = &c.mu, &c.mu, &c.mu
 	s.length = -1
-	s.recv = int64(c.o.StreamWindow)
+	// A peer need not have seen SETTINGS yet that allow less than every stream begins with.
+	s.recv = int64(max(c.o.StreamWindow, initialWindow))
 }
 
 // open lists the stream. It holds mu.
