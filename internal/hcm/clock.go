@@ -114,6 +114,7 @@ func (c *conn) overdue(now time.Duration) func() {
 	case c.draining: // the codec ends it
 	case idle && l.idle > 0 && now-time.Duration(c.idleSince.Load()) >= l.idle:
 		st.cxIdle.Add(1)
+		c.idleSince.Store(int64(now)) // the clock may look again before this is done
 		if c.silent() {
 			return func() { c.CloseLocal(idleReason) }
 		}
