@@ -43,8 +43,7 @@ type StreamRequest struct {
 	Hash     *uint64          // for hashing balancers; nil: random
 	Match    *structpb.Struct // subset criteria (envoy.lb); nil: none
 	Route    *corev3.Metadata // for the passthrough kinds "route" and "request"; nil: none
-	// Override is the address of the host to use if it is there ("ip:port"); "": none.
-	Override string
+	Try      int              // tries of the request before this one
 	// Avoid reports whether another host than h should be chosen if there is one; the
 	// choice is repeated up to AvoidTries times. nil: any will do.
 	Avoid      func(h *Host) bool

@@ -23,7 +23,7 @@ const defaultIdleTimeout = time.Hour
 func httpOptions(s *extension.Scope, c *clusterv3.Cluster) plan.HTTP {
 	h := plan.HTTP{
 		IdleTimeout: defaultIdleTimeout, MaxRequests: c.GetMaxRequestsPerConnection().GetValue(),
-		Override: overridable(c), PerDownstream: c.GetConnectionPoolPerDownstreamConnection(),
+		PerDownstream: c.GetConnectionPoolPerDownstreamConnection(),
 	}
 	preconnect(s.Field("preconnect_policy"), c.GetPreconnectPolicy(), &h)
 	if m, at := typedHTTPOptions(s, c); m != nil {
@@ -221,12 +221,4 @@ func http2Keepalive(s *extension.Scope, m *corev3.KeepaliveSettings) plan.HTTP2K
 		k.JitterPercent = j.GetValue()
 	}
 	return k
-}
-
-// overridable are the health states of hosts that requests may ask for by name.
-func overridable(c *clusterv3.Cluster) []corev3.HealthStatus {
-	if m := c.GetCommonLbConfig().GetOverrideHostStatus(); m != nil {
-		return m.GetStatuses()
-	}
-	return []corev3.HealthStatus{corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED}
 }

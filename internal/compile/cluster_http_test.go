@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ginnel/ginnel/builtin"
@@ -80,13 +79,9 @@ func TestClusterHTTP(t *testing.T) {
 			`connection_pool_per_downstream_connection: true, preconnect_policy: {per_upstream_preconnect_ratio: 1.5}`,
 			func(h *plan.HTTP) { h.PerDownstream, h.PerHostPreconnect = true, 1.5 },
 		},
-		"hosts by name": {
-			`common_lb_config: {override_host_status: {statuses: [DRAINING]}}`,
-			func(h *plan.HTTP) { h.Override = []corev3.HealthStatus{corev3.HealthStatus_DRAINING} },
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := plan.HTTP{IdleTimeout: time.Hour, Override: []corev3.HealthStatus{0, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED}}
+			want := plan.HTTP{IdleTimeout: time.Hour}
 			c.want(&want)
 			if d := cmp.Diff(want, compiled(t, c.fields)[0].HTTP); d != "" {
 				t.Errorf("(-want +got):\n%s", d)

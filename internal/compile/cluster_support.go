@@ -7,6 +7,7 @@ import (
 	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
 	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
+	overridehostv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/override_host/v3"
 	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
 	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
@@ -141,9 +142,10 @@ var commonLBFields = extension.Fields{
 	Message: &clusterv3.Cluster_CommonLbConfig{},
 	Obeyed: []string{
 		"healthy_panic_threshold", "locality_weighted_lb_config", "zone_aware_lb_config", "consistent_hashing_lb_config",
-		"override_host_status", "ignore_new_hosts_until_first_hc",
+		"ignore_new_hosts_until_first_hc",
 	},
 	Ignored: map[string]string{
+		"override_host_status":                 "for filters that name a host (stateful_session), which there are none of; override_host does not look at it either",
 		"update_merge_window":                  "the hosts of a STATIC cluster do not change one by one",
 		"close_connections_on_host_set_change": "the hosts of a STATIC cluster do not change",
 	},
@@ -203,6 +205,14 @@ var (
 		Message: &maglevv3.Maglev{},
 		Obeyed:  []string{"table_size", "consistent_hashing_lb_config", "locality_weighted_lb_config"},
 	}
+	typedOverrideFields = extension.Fields{
+		Message: &overridehostv3.OverrideHost{},
+		Obeyed:  []string{"override_host_sources", "selected_host_key", "fallback_policy"},
+	}
+	overrideSourceFields = extension.Fields{
+		Message: &overridehostv3.OverrideHost_OverrideHostSource{},
+		Obeyed:  []string{"header", "metadata"},
+	}
 	typedLocalityFields = extension.Fields{
 		Message: &lbcommonv3.LocalityLbConfig{},
 		Obeyed:  []string{"locality_weighted_lb_config", "zone_aware_lb_config"},
@@ -232,6 +242,6 @@ func clusterSupport() []*extension.Fields {
 		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,
 		&roundRobinFields, &leastRequestFields, &ringHashFields, &maglevFields, &lbPolicyFields,
 		&typedRoundRobinFields, &typedLeastRequestFields, &typedRandomFields, &typedRingHashFields, &typedMaglevFields,
-		&typedLocalityFields, &typedZoneAwareFields, &typedHashingFields,
+		&typedOverrideFields, &overrideSourceFields, &typedLocalityFields, &typedZoneAwareFields, &typedHashingFields,
 	}
 }

@@ -49,9 +49,7 @@ func TestClusterDefaults(t *testing.T) {
 			PanicPercent: 50, ChoiceCount: 2, ActiveBias: 1, MinRing: 1024, MaxRing: 8 << 20, MaglevSize: 65537,
 		},
 		Breakers: [2]plan.Breaker{breaker, breaker},
-		HTTP: plan.HTTP{IdleTimeout: time.Hour, Override: []corev3.HealthStatus{
-			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED,
-		}},
+		HTTP:     plan.HTTP{IdleTimeout: time.Hour},
 	}
 	if !got.Transport.Socket.Transparent() || got.Transport.Name != "" {
 		t.Errorf("transport %+v", got.Transport)
@@ -134,6 +132,31 @@ func TestAssignment(t *testing.T) {
 	}
 }
 
+// override is an OverrideHost with sources and a policy behind it.
+func override(sources, fallback string) string {
+	return "override_host.v3.OverrideHost, override_host_sources: [" + sources + "], fallback_policy: {policies: [{typed_extension_config: " +
+		`{name: f, typed_config: {"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.` + fallback + `}}}]}`
+}
+
+func TestOverrideHostRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		override("{}", "random.v3.Random"):                                                                                                             "override_host_sources[0]: Empty override source",
+		override("{header: a, metadata: {key: k, path: [{key: p}]}}", "random.v3.Random"):                                                              "override_host_sources[0]: Only one override source must be set",
+		override("{header: a}", override("{header: a}", "random.v3.Random")):                                                                           "fallback_policy.policies[0].typed_extension_config.typed_config: not supported",
+		override("{header: a}", "subset.v3.Subset, fallback_policy: NO_FALLBACK, subset_lb_policy: {policies: [{typed_extension_config: {name: x}}]}"): "fallback_policy: cluster: didn't find",
+	} {
+		data := "static_resources: {clusters: [{name: c, load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" +
+			`"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.` + text + "}}}]}}]}"
+		r, err := load.Load(load.Source{Path: "t.yaml", Data: []byte(data)}, builtin.Registry())
+		if err == nil {
+			err = r.Err(false)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestBalancing(t *testing.T) {
 	const typed = "load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" +
 		`"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.%s}}}]}`
@@ -170,6 +193,12 @@ func TestBalancing(t *testing.T) {
 		},
 		policy("maglev.v3.Maglev, table_size: 2, consistent_hashing_lb_config: {hash_balance_factor: 200}, locality_weighted_lb_config: {}"): func(l *plan.LB) {
 			l.Policy, l.MaglevSize, l.BalanceFactor, l.LocalityWeights = plan.Maglev, 2, 200, true
+		},
+		policy(override("{header: X-To}, {metadata: {key: envoy.lb, path: [{key: a}, {key: b}]}}", "random.v3.Random") + ", selected_host_key: {key: k, path: [{key: p}]}"): func(l *plan.LB) {
+			l.Policy = plan.Random
+			l.Override = &plan.Override{Selected: plan.MetadataKey{Namespace: "k", Path: []string{"p"}}, Sources: []plan.OverrideSource{
+				{Header: "x-to"}, {Metadata: plan.MetadataKey{Namespace: "envoy.lb", Path: []string{"a", "b"}}},
+			}}
 		},
 	} {
 		want := plan.LB{PanicPercent: 50, ChoiceCount: 2, ActiveBias: 1, MinRing: 1024, MaxRing: 8 << 20, MaglevSize: 65537}

@@ -7,9 +7,11 @@ import (
 	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
 	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
+	overridehostv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/override_host/v3"
 	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
 	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
+	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ginnel/ginnel/extension"
@@ -41,7 +43,7 @@ func typedPolicy(s *extension.Scope, m *clusterv3.LoadBalancingPolicy, lb *plan.
 		unknown = append(unknown, string(msg.ProtoReflect().Descriptor().FullName()))
 	}
 	s.Errorf("cluster: didn't find a registered load balancer factory implementation with names from [%s]; "+
-		"ginnel has round_robin, least_request, random, ring_hash and maglev", strings.Join(unknown, ", "))
+		"ginnel has round_robin, least_request, random, ring_hash, maglev and override_host", strings.Join(unknown, ", "))
 }
 
 // onePolicy reports whether ginnel has the policy of that message.
@@ -68,6 +70,8 @@ func onePolicy(s *extension.Scope, msg proto.Message, lb *plan.LB) bool {
 		lb.LocalityWeights = m.GetLocalityWeightedLbConfig() != nil
 		maglevSize(s, m.GetTableSize(), lb)
 		typedHashing(s, m.GetConsistentHashingLbConfig(), lb)
+	case *overridehostv3.OverrideHost:
+		typedOverride(s, m, lb)
 	default:
 		return false
 	}
@@ -86,6 +90,39 @@ func typedRing(s *extension.Scope, m *ringhashv3.RingHash, lb *plan.LB) {
 	}
 	//nolint:staticcheck // deprecated, and still what counts without the newer field (Envoy)
 	lb.HashHostname, lb.BalanceFactor = m.GetUseHostnameForHashing(), m.GetHashBalanceFactor().GetValue()
+}
+
+// typedOverride compiles what goes ahead of another policy.
+func typedOverride(s *extension.Scope, m *overridehostv3.OverrideHost, lb *plan.LB) {
+	typedOverrideFields.Check(s, m)
+	if lb.Override != nil {
+		s.Errorf("not supported: override_host as the fallback_policy of override_host")
+		return
+	}
+	o := &plan.Override{Selected: metadataKey(m.GetSelectedHostKey())}
+	for i, src := range m.GetOverrideHostSources() {
+		at := s.Field("override_host_sources").Index(i)
+		overrideSourceFields.Check(at, src)
+		switch {
+		case src.GetHeader() == "" && src.GetMetadata() == nil:
+			at.Errorf("Empty override source")
+		case src.GetHeader() != "" && src.GetMetadata() != nil:
+			at.Errorf("Only one override source must be set")
+		}
+		o.Sources = append(o.Sources, plan.OverrideSource{
+			Header: strings.ToLower(src.GetHeader()), Metadata: metadataKey(src.GetMetadata()),
+		})
+	}
+	lb.Override = o
+	typedPolicy(s.Field("fallback_policy"), m.GetFallbackPolicy(), lb)
+}
+
+func metadataKey(m *metadatav3.MetadataKey) plan.MetadataKey {
+	k := plan.MetadataKey{Namespace: m.GetKey()}
+	for _, p := range m.GetPath() {
+		k.Path = append(k.Path, p.GetKey())
+	}
+	return k
 }
 
 func typedHashing(s *extension.Scope, m *lbcommonv3.ConsistentHashingLbConfig, lb *plan.LB) {

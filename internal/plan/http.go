@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"time"
-
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-)
+import "time"
 
 // An HTTP is how requests reach the hosts of a cluster.
 type HTTP struct {
@@ -25,8 +21,6 @@ type HTTP struct {
 	PerHostPreconnect float64
 	// Policies are filter.ClusterInfo.Policies; nil: none.
 	Policies any
-	// Override are the health states of hosts that requests may ask for by name.
-	Override []corev3.HealthStatus
 	// PerDownstream keeps the connections of each downstream connection apart.
 	PerDownstream bool
 }

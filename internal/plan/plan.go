@@ -194,6 +194,25 @@ type LB struct {
 	HashHostname     bool
 	BalanceFactor    uint32 // hash_balance_factor; 0: off
 	SlowStart        time.Duration
+	Override         *Override // requests may name hosts before the policy chooses; nil: they may not
+}
+
+// An Override lets requests name hosts, by their addresses.
+type Override struct {
+	Sources  []OverrideSource // searched in order
+	Selected MetadataKey      // where the address of the chosen host is written; zero: nowhere
+}
+
+// An OverrideSource is where a list of addresses may stand.
+type OverrideSource struct {
+	Header   string      // lower case; "": Metadata
+	Metadata MetadataKey // of the request
+}
+
+// A MetadataKey is a place in dynamic metadata.
+type MetadataKey struct {
+	Namespace string
+	Path      []string // at least one key
 }
 
 // A Policy is a load balancing algorithm.

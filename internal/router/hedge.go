@@ -196,7 +196,7 @@ func (r *race) stop(but *try) {
 func (x *call) join(t *try) {
 	i, h := x.stream.Info, x.stream.Info.HTTP()
 	own := t.info.HTTP()
-	i.Up, i.UpAttempts = t.info.Up, uint32(x.tries)
+	i.Up, i.UpAttempts, i.Metadata = t.info.Up, uint32(x.tries), t.info.Metadata
 	if e := t.info.Rest(); e.UpState != nil || e.UpFailure != "" {
 		i.More().UpState, i.More().UpFailure = e.UpState, e.UpFailure
 	}

@@ -132,7 +132,7 @@ func (x *call) over(t *try) {
 func (t *try) ask() {
 	x, s := t.call, t.call.stream
 	t.request = filter.StreamRequest{
-		Info: t.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High,
+		Info: t.info, Protocol: s.Info.HTTP().Protocol, High: x.action.High, Try: x.tries - 1,
 		Hash: x.hash, Route: x.route.Metadata(), Waiting: t.waiting, Waited: t.waited,
 		Match: criteria(x.action.Subset, s.Info.Metadata["envoy.lb"]),
 	}

@@ -17,10 +17,14 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		c.stats.overflow.Add(1)
 		return filter.ErrOverflow
 	}
-	h := c.pick(lb.Request{Hash: r.Hash})
+	h := c.named(r.Info, int(r.Info.UpAttempts))
+	if h == nil {
+		h = c.pick(lb.Request{Hash: r.Hash})
+	}
 	if h == nil {
 		return filter.ErrNoHost
 	}
+	c.tell(r.Info, h)
 	a := attempts.Get().(*attempt)
 	*a = attempt{r: r, dialling: dialling{
 		host: h, asker: r.Hop, info: r.Info, route: r.Route, shared: r.Info.State.Shared(),

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"slices"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -46,6 +45,7 @@ func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	if h == nil {
 		return nil, filter.ErrNoHost
 	}
+	c.tell(r.Info, h)
 	tries(r.Info, h)
 	o := order{r: r, shared: r.Info.State.Shared()}
 	for {
@@ -72,10 +72,8 @@ func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 
 // pickFor chooses the host of a request.
 func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
-	if r.Override != "" {
-		if h := c.byAddr()[r.Override]; h != nil && slices.Contains(c.plan.HTTP.Override, h.endpoint.Health) {
-			return h
-		}
+	if h := c.named(r.Info, r.Try); h != nil {
+		return h
 	}
 	q := lb.Request{Hash: r.Hash, Tried: r.Tried, Every: r.TriedEvery}
 	h := c.pick(q)
@@ -83,14 +81,6 @@ func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
 		h = c.pick(q)
 	}
 	return h
-}
-
-func (c *Cluster) addresses() map[string]*host {
-	out := make(map[string]*host, len(c.hosts))
-	for _, h := range c.hosts {
-		out[h.Addr.String()] = h
-	}
-	return out
 }
 
 // An order is a request that asks for a stream, on its way to a host.
