@@ -18,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
+	"github.com/ginnel/ginnel/internal/tlssocket"
 	"github.com/ginnel/ginnel/internal/transport"
 )
 
@@ -40,6 +41,7 @@ func Registry() *extension.Registry {
 	router.Register(r)
 	setfilterstate.Register(r)
 	tcpproxy.Register(r)
+	tlssocket.Register(r)
 	transport.Register(r)
 	return r
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/state"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
+	"github.com/ginnel/ginnel/internal/tlssocket"
 	"github.com/ginnel/ginnel/internal/transport"
 )
 
@@ -37,7 +38,7 @@ import (
 // order of the messages' names.
 func Support() []*extension.Fields {
 	all := slices.Concat(
-		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(),
+		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
 		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), setfilterstate.Support(),
 		hcm.Support(), httpmatch.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)

@@ -26,15 +26,16 @@ func (k Kind[F]) Name() string { return k.name }
 
 // The categories. A terminal network filter is registered as such.
 var (
-	NetworkFilter   = Kind[filter.NetworkFactory]{"envoy.filters.network"}
-	TerminalFilter  = Kind[filter.TerminalFactory]{"envoy.filters.network (terminal)"}
-	ListenerFilter  = Kind[filter.ListenerFilterFactory]{"envoy.filters.listener"}
-	AccessLog       = Kind[filter.AccessLogFactory]{"envoy.access_loggers"}
-	UpstreamSocket  = Kind[UpstreamTransport]{"envoy.transport_sockets.upstream"}
-	HTTPFilter      = Kind[filter.HTTPFilterFactory]{"envoy.filters.http"}
-	HTTPTerminal    = Kind[filter.HTTPTerminalFactory]{"envoy.filters.http (terminal)"}
-	HTTPRouteFilter = Kind[any]{"envoy.filters.http (per route)"} // what filter.HTTPRoute.FilterConfigs returns
-	AccessLogFilter = Kind[LogFilter]{"envoy.access_loggers.extension_filters"}
+	NetworkFilter    = Kind[filter.NetworkFactory]{"envoy.filters.network"}
+	TerminalFilter   = Kind[filter.TerminalFactory]{"envoy.filters.network (terminal)"}
+	ListenerFilter   = Kind[filter.ListenerFilterFactory]{"envoy.filters.listener"}
+	AccessLog        = Kind[filter.AccessLogFactory]{"envoy.access_loggers"}
+	DownstreamSocket = Kind[filter.TransportFactory]{"envoy.transport_sockets.downstream"} // nil: the bytes stay as they are
+	UpstreamSocket   = Kind[UpstreamTransport]{"envoy.transport_sockets.upstream"}
+	HTTPFilter       = Kind[filter.HTTPFilterFactory]{"envoy.filters.http"}
+	HTTPTerminal     = Kind[filter.HTTPTerminalFactory]{"envoy.filters.http (terminal)"}
+	HTTPRouteFilter  = Kind[any]{"envoy.filters.http (per route)"} // what filter.HTTPRoute.FilterConfigs returns
+	AccessLogFilter  = Kind[LogFilter]{"envoy.access_loggers.extension_filters"}
 )
 
 // A LogFilter decides whether an access log entry is written.
@@ -48,6 +49,13 @@ type UpstreamTransport interface {
 	// Passthrough returns the metadata sources that travel to internal hosts; ok is
 	// false for sockets that pass nothing, not even shared filter state.
 	Passthrough() (sources []MetadataSource, ok bool)
+}
+
+// An UpstreamFactory is an UpstreamTransport that changes the bytes. scope is that of the
+// cluster, whose statistics it keeps; nil is returned by one that leaves the bytes as they
+// are after all.
+type UpstreamFactory interface {
+	NewUpstream(scope filter.Scope) filter.UpstreamTransport
 }
 
 // A MetadataSource names a namespace of metadata and where it is read.

@@ -47,6 +47,7 @@ type Scope struct {
 	report   *Report
 	registry *Registry
 	resolve  Resolver
+	secrets  map[string]proto.Message
 }
 
 // A Resolver unpacks an Any, and with it the TypedStructs.
@@ -63,6 +64,12 @@ func (s *Scope) At(path string) *Scope {
 	c.path = path
 	return &c
 }
+
+// SetSecrets gives the static secrets by name, for all scopes made from s.
+func (s *Scope) SetSecrets(byName map[string]proto.Message) { s.secrets = byName }
+
+// Secret returns a static secret; nil: there is none of this name.
+func (s *Scope) Secret(name string) proto.Message { return s.secrets[name] }
 
 // Path returns the field path of s.
 func (s *Scope) Path() string { return s.path }

@@ -47,6 +47,10 @@ type Extra struct {
 
 	DownReason, UpReason string // local close reasons; "" when the peer closed
 
+	DownFailure string // transport failure reason of the downstream side; "" prints -
+	DownTLS     *TLS   // nil: there is no TLS
+	UpTLS       *TLS   // nil: there is no TLS, or not yet
+
 	UpFailure string  // transport failure reason of the last failed attempt
 	UpTried   []*Host // in the order of the attempts; nil while there was only one
 	UpState   []Entry // %UPSTREAM_FILTER_STATE%: what was shared with the upstream connection

@@ -42,9 +42,9 @@ func chains(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
 
 func chain(s *extension.Scope, c *listenerv3.FilterChain) *plan.Chain {
 	chainFields.Check(s, c)
-	downstreamSocket(s.Field("transport_socket"), c.GetTransportSocket())
 	p := &plan.Chain{
-		Info: filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()}, Hash: hash(c),
+		Transport: downstreamSocket(s.Field("transport_socket"), c.GetTransportSocket()),
+		Info:      filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()}, Hash: hash(c),
 		ConnectTimeout: c.GetTransportSocketConnectTimeout().AsDuration(),
 	}
 	for i, f := range c.GetFilters() {
@@ -53,23 +53,26 @@ func chain(s *extension.Scope, c *listenerv3.FilterChain) *plan.Chain {
 	return p
 }
 
-// downstreamSocket accepts plain text only, which is what none means too.
-func downstreamSocket(s *extension.Scope, t *corev3.TransportSocket) {
+// downstreamSocket compiles the transport socket of a chain; nil: plain text, which is
+// what none means too.
+func downstreamSocket(s *extension.Scope, t *corev3.TransportSocket) filter.TransportFactory {
 	if t == nil || !typed(s, t.GetName(), t.GetTypedConfig()) {
-		return
+		return nil
 	}
 	at := s.Field("typed_config")
 	m, ok := at.Unpack(t.GetTypedConfig())
 	if !ok {
-		return
+		return nil
 	}
-	switch name := m.ProtoReflect().Descriptor().FullName(); m.(type) {
+	switch m.(type) {
 	case *rawv3.RawBuffer:
+		return nil
 	case *internalupstreamv3.InternalUpstreamTransport:
-		at.Errorf("Didn't find a registered implementation for '%s' with type URL: '%s': envoy.transport_sockets.internal_upstream is for clusters, not for filter chains", t.GetName(), name)
-	default:
-		at.Errorf("not supported yet: the transport socket %s in a filter chain", name)
+		at.Errorf("Didn't find a registered implementation for '%s' with type URL: '%s': envoy.transport_sockets.internal_upstream is for clusters, not for filter chains", t.GetName(), m.ProtoReflect().Descriptor().FullName())
+		return nil
 	}
+	c, _ := extension.Compile(at, extension.DownstreamSocket, t.GetTypedConfig())
+	return c
 }
 
 // networkFilter compiles one filter of a chain into p. Only the last one may, and

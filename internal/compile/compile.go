@@ -45,6 +45,8 @@ func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extens
 	static := s.Field("static_resources")
 	if m := b.GetStaticResources(); m != nil {
 		staticFields.Check(static, m)
+		secrets(static.Field("secrets"), s, m.GetSecrets())
+		static = s.Field("static_resources")
 	}
 	p.Listeners = listeners(static.Field("listeners"), b.GetStaticResources().GetListeners(), in.given)
 	p.Clusters = clusters(static.Field("clusters"), b.GetStaticResources().GetClusters())

@@ -13,7 +13,7 @@ import (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return append([]*extension.Fields{
-		&bootstrapFields, &staticFields, &dynamicFields, &managerFields, &overloadFields,
+		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields,
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
 		&chainFields, &matchFields, &filterFields, &listenerFilterFields,
@@ -40,7 +40,7 @@ var bootstrapFields = extension.Fields{
 
 var staticFields = extension.Fields{
 	Message: &bootstrapv3.Bootstrap_StaticResources{},
-	Obeyed:  []string{"listeners", "clusters"},
+	Obeyed:  []string{"listeners", "clusters", "secrets"},
 }
 
 var dynamicFields = extension.Fields{Message: &bootstrapv3.Bootstrap_DynamicResources{}}

@@ -53,8 +53,9 @@ type Listener struct {
 
 // A chain is a filter chain ready to serve.
 type chain struct {
-	plan    *plan.Chain
-	handler filter.ConnHandler // nil: no filters, connections are closed
+	plan      *plan.Chain
+	handler   filter.ConnHandler // nil: no filters, connections are closed
+	transport filter.Transport   // nil: the bytes stay as they are
 }
 
 // Why a connection was refused before a filter chain served it.
@@ -143,6 +144,13 @@ func (l *Listener) chain(p *plan.Chain) (*chain, error) {
 	if p.Terminal == nil {
 		return c, nil
 	}
+	if p.Transport != nil {
+		var err error
+		if c.transport, err = p.Transport.NewTransport(l.env); err != nil {
+			return nil, err
+		}
+		l.passive = false
+	}
 	t, err := p.Terminal.NewTerminal(l.env)
 	if err != nil {
 		return nil, err
@@ -199,6 +207,9 @@ func (l *Listener) serve(c *conn) error {
 	}
 	if chain.handler == nil {
 		return l.turnAway(c, errNoFilters, "no_filters")
+	}
+	if err := l.secure(c, chain); err != nil {
+		return err
 	}
 	return chain.handler.ServeConn(&c.Conn)
 }

@@ -82,7 +82,8 @@ func (l *Listener) Connections() []OpenConn {
 // An owned connection is one with what can end it.
 type owned struct {
 	*conn
-	by filter.Closer
+	by   filter.Closer
+	wire filter.Stream
 }
 
 // snapshot returns the connections that have a chain, for calls without the lock.
@@ -92,7 +93,7 @@ func (l *Listener) snapshot() []owned {
 	var all []owned
 	for c := l.open.next; c != &l.open; c = c.next {
 		if c.Info.Chain != nil {
-			all = append(all, owned{c, c.closer})
+			all = append(all, owned{c, c.closer, c.wire()})
 		}
 	}
 	return all
@@ -109,7 +110,7 @@ func (c owned) describe() OpenConn {
 	}); ok {
 		o.Received, o.Sent = x.Bytes()
 	}
-	if p, ok := c.Stream.(interface{ Buffered() (in, out int) }); ok && o.Piped {
+	if p, ok := c.wire.(interface{ Buffered() (in, out int) }); ok && o.Piped {
 		in, out := p.Buffered()
 		o.BufferedIn, o.BufferedOut = uint64(in), uint64(out)
 	}

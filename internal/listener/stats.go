@@ -14,6 +14,7 @@ type stats struct {
 	total, destroy, noChain              filter.Counter
 	overflow, globalOverflow             filter.Counter
 	preTimeout, preRemoteClose, preError filter.Counter
+	transportTimeout                     filter.Counter
 	active, preActive                    filter.Gauge
 	length                               filter.Histogram
 	workers                              []worker
@@ -38,9 +39,10 @@ func newStats(root filter.Scope, prefix string, workers int) *stats {
 		preError:       s.Counter("downstream_listener_filter_error"),
 		active:         s.Gauge("downstream_cx_active"), preActive: s.Gauge("downstream_pre_cx_active"),
 		length: s.Histogram("downstream_cx_length_ms"),
+
+		transportTimeout: s.Counter("downstream_cx_transport_socket_connect_timeout"),
 	}
-	for _, name := range []string{"downstream_cx_overload_reject", "downstream_cx_transport_socket_connect_timeout",
-		"extension_config_missing", "network_extension_config_missing"} {
+	for _, name := range []string{"downstream_cx_overload_reject", "extension_config_missing", "network_extension_config_missing"} {
 		s.Counter(name) // never moved yet, but Envoy's dashboards ask for it
 	}
 	s.Histogram("connections_accepted_per_socket_event")

@@ -89,6 +89,8 @@ type Chain struct {
 	Match    ChainMatch
 	Filters  []filter.NetworkFactory
 	Terminal filter.TerminalFactory // nil: an empty chain, which closes connections
+	// Transport lies below the filters; nil: the bytes stay as they are.
+	Transport filter.TransportFactory
 	// ConnectTimeout bounds the downstream transport socket's handshake; 0: none.
 	ConnectTimeout time.Duration
 }

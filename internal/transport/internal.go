@@ -5,6 +5,7 @@ import (
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
 )
 
 // Internal is internal_upstream: it passes metadata and shared filter state to
@@ -16,6 +17,14 @@ type Internal struct {
 
 // Transparent implements extension.UpstreamTransport.
 func (t *Internal) Transparent() bool { return t.Inner.Transparent() }
+
+// NewUpstream implements extension.UpstreamFactory by the socket inside.
+func (t *Internal) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
+	if f, ok := t.Inner.(extension.UpstreamFactory); ok {
+		return f.NewUpstream(scope)
+	}
+	return nil
+}
 
 // Passthrough implements extension.UpstreamTransport. The socket inside of another
 // internal_upstream passes nothing of its own.

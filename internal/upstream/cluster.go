@@ -38,6 +38,8 @@ type Cluster struct {
 
 	noMetadata filter.Counter // nil: no host passes any on
 
+	secures map[*plan.Transport]filter.UpstreamTransport // made of those that change the bytes
+
 	byAddr func() map[string]*host // the hosts by their addresses as text
 	codecs func() codecs           // made with the first HTTP connection
 }
@@ -51,8 +53,9 @@ type host struct {
 	endpoint  *plan.Endpoint
 	transport *plan.Transport
 	pass      passthrough
-	internal  bool       // one of its addresses is
-	more      []net.Addr // the addresses after the first, in the order they are tried
+	secure    filter.UpstreamTransport // nil: the bytes stay as they are
+	internal  bool                     // one of its addresses is
+	more      []net.Addr               // the addresses after the first, in the order they are tried
 	slots     slots
 	pools     pools
 	outlier   *outlier.Host // nil: there is no detection
@@ -134,6 +137,7 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 	c.stats.matched(h.transport.Name)
 	if h.transport.Socket != nil {
 		h.pass = newPassthrough(h.transport.Socket, c.plan.Metadata, e.Metadata)
+		h.secure = c.securing(h.transport)
 	}
 	h.pools.host = h
 	h.internal = slices.ContainsFunc(append([]net.Addr{e.Addr}, e.Additional...), func(a net.Addr) bool {

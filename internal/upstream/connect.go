@@ -186,6 +186,9 @@ func (a *attempt) connected(stream filter.Stream, to net.Addr) {
 	if up.Remote = to; stream == nil || r.Info.Shown {
 		up.Local = localAddr(stream)
 	}
+	if t := tlsOf(stream); t != nil {
+		r.Info.More().UpTLS = t
+	}
 	up.ID = c.set.ids.Add(1)
 	up.Ready = up.Begun + now - a.begun
 	if a.shared != nil {

@@ -32,7 +32,8 @@ type dialling struct {
 	waited    bool
 	uncounted bool // of a health check: it is nobody's connection, and no request's
 	cancel    <-chan struct{}
-	shared    []filter.Entry // the filter state that goes with the connection
+	shared    []filter.Entry           // the filter state that goes with the connection
+	asks      *filter.TransportOptions // of the transport; nil: nothing
 
 	dial *inproc.Dial // in use
 	own  inproc.Dial  // the first one
@@ -87,7 +88,13 @@ func (a *dialling) dialOne(to net.Addr) (filter.Stream, error) {
 	meta := a.passing()
 	if in, ok := to.(filter.InternalAddr); ok {
 		a.to = to
-		return a.dialInternal(in, meta)
+		s, err := a.dialInternal(in, meta)
+		if err != nil || a.host.secure == nil {
+			return s, err
+		}
+		a.limit()
+		a.asker.Blocks()
+		return a.wrap(s, a.waiting)
 	}
 	a.limit()
 	return a.dialSocket(to, a.waiting, a.asker.Blocks)
@@ -109,7 +116,14 @@ func (a *dialling) dialSocket(to net.Addr, waiting func() <-chan struct{}, block
 		o = netconn.DialOptions{}
 	}
 	o.Blocks = blocks
-	return a.host.cluster.set.opts.dial(to, a.deadline, waiting, o)
+	s, err := a.host.cluster.set.opts.dial(to, a.deadline, waiting, o)
+	if err != nil || a.host.secure == nil {
+		return s, err
+	}
+	if blocks != nil {
+		blocks()
+	}
+	return a.wrap(s, waiting)
 }
 
 func (a *dialling) dialInternal(to filter.InternalAddr, meta filter.Metadata) (filter.Stream, error) {

@@ -36,6 +36,9 @@ func judge(err error, to, source net.Addr, expired bool) outcome {
 	case errors.As(err, &sys) && sys.Syscall == "bind":
 		return failed(err, fmt.Sprintf("failed to bind to %v: %s", source, netconn.Text(err)), true)
 	}
+	if h := (*handshakeError)(nil); errors.As(err, &h) {
+		return failed(err, h.Error(), false)
+	}
 	return failed(err, failureReason(err, to), false)
 }
 

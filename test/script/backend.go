@@ -31,9 +31,13 @@ func startBackend(name, addr string, story []step) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	return backendOn(name, ln, story), nil
+}
+
+func backendOn(name string, ln net.Listener, story []step) *backend {
 	b := &backend{name: name, ln: ln, story: story, tokens: make(chan struct{}), done: make(chan struct{})}
 	b.wg.Go(b.accept)
-	return b, nil
+	return b
 }
 
 // listen listens on HOST:PORT or unix:PATH. A proxy that is just being started elsewhere

@@ -34,6 +34,12 @@ func startOrigin(name, addr string) (*origin, error) {
 	if err != nil {
 		return nil, err
 	}
+	o := newOrigin(name)
+	o.wg.Go(func() { o.server.Serve(ln) })
+	return o, nil
+}
+
+func newOrigin(name string) *origin {
 	o := &origin{
 		name: name, tokens: make(chan struct{}), done: make(chan struct{}),
 		seen: make(map[string]int), times: make(map[string]int),
@@ -42,8 +48,7 @@ func startOrigin(name, addr string) (*origin, error) {
 	both.SetHTTP1(true)
 	both.SetUnencryptedHTTP2(true)
 	o.server = &http.Server{Handler: o, Protocols: &both, ConnState: o.connected}
-	o.wg.Go(func() { o.server.Serve(ln) })
-	return o, nil
+	return o
 }
 
 func (o *origin) connected(_ net.Conn, s http.ConnState) {

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +34,8 @@ type session struct {
 	origins     map[string]*origin
 	https       map[string]*http.Transport // clients of the command http
 	stops       []func()
+	certs       map[string]*certificate
+	sessions    map[string]tls.ClientSessionCache // of clients that resume
 
 	outcome Outcome
 }
@@ -56,6 +59,11 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"admin":     (*session).cmdAdmin,
 		"modes":     (*session).cmdModes,
 		"replace":   (*session).cmdReplace,
+
+		"cert":       (*session).cmdCert,
+		"crl":        (*session).cmdCRL,
+		"tls":        (*session).cmdTLS,
+		"tlsbackend": (*session).cmdTLSBackend,
 	}
 	out := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, c := range all {

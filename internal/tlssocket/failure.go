@@ -1,0 +1,148 @@
+package tlssocket
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/ginnel/ginnel/filter"
+)
+
+// A failure is a handshake that failed. Its text is Envoy's failure reason.
+type failure struct {
+	reason string
+	kind   failureKind
+	err    error
+}
+
+// A failureKind says which statistic it belongs to.
+type failureKind uint8
+
+const (
+	failedElsewhere failureKind = iota // the end of the connection, or a timeout: not TLS's fault
+	failedTLS                          // ssl.connection_error
+	failedMissing
+	failedChain
+	failedSAN
+	failedHash
+	failedKeyUsage
+)
+
+func (f *failure) Error() string { return f.reason }
+func (f *failure) Unwrap() error { return f.err }
+
+// BoringSSL's numbers of what can go wrong: 16 << 24 is the library.
+const (
+	libSSL = 16 << 24
+	alerts = 1000 // reasons of alerts begin here
+)
+
+// alertNames are BoringSSL's names of the alerts that peers send.
+var alertNames = map[tls.AlertError]string{
+	10: "SSLV3_ALERT_UNEXPECTED_MESSAGE", 20: "SSLV3_ALERT_BAD_RECORD_MAC", 21: "TLSV1_ALERT_DECRYPTION_FAILED",
+	22: "TLSV1_ALERT_RECORD_OVERFLOW", 30: "SSLV3_ALERT_DECOMPRESSION_FAILURE", 40: "SSLV3_ALERT_HANDSHAKE_FAILURE",
+	41: "SSLV3_ALERT_NO_CERTIFICATE", 42: "SSLV3_ALERT_BAD_CERTIFICATE", 43: "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+	44: "SSLV3_ALERT_CERTIFICATE_REVOKED", 45: "SSLV3_ALERT_CERTIFICATE_EXPIRED", 46: "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+	47: "SSLV3_ALERT_ILLEGAL_PARAMETER", 48: "TLSV1_ALERT_UNKNOWN_CA", 49: "TLSV1_ALERT_ACCESS_DENIED",
+	50: "TLSV1_ALERT_DECODE_ERROR", 51: "TLSV1_ALERT_DECRYPT_ERROR", 60: "TLSV1_ALERT_EXPORT_RESTRICTION",
+	70: "TLSV1_ALERT_PROTOCOL_VERSION", 71: "TLSV1_ALERT_INSUFFICIENT_SECURITY", 80: "TLSV1_ALERT_INTERNAL_ERROR",
+	86: "TLSV1_ALERT_INAPPROPRIATE_FALLBACK", 90: "TLSV1_ALERT_USER_CANCELLED", 100: "TLSV1_ALERT_NO_RENEGOTIATION",
+	110: "TLSV1_ALERT_UNSUPPORTED_EXTENSION", 111: "TLSV1_ALERT_CERTIFICATE_UNOBTAINABLE",
+	112: "TLSV1_ALERT_UNRECOGNIZED_NAME", 113: "TLSV1_ALERT_BAD_CERTIFICATE_STATUS_RESPONSE",
+	114: "TLSV1_ALERT_BAD_CERTIFICATE_HASH_VALUE", 115: "TLSV1_ALERT_UNKNOWN_PSK_IDENTITY",
+	116: "TLSV1_ALERT_CERTIFICATE_REQUIRED", 120: "TLSV1_ALERT_NO_APPLICATION_PROTOCOL",
+}
+
+// local is what crypto/tls says of failures that it found itself, and what BoringSSL does.
+var local = []struct {
+	part   string
+	code   int
+	reason string
+}{
+	{"client didn't provide a certificate", 192, "PEER_DID_NOT_RETURN_A_CERTIFICATE"},
+	{"client offered only unsupported versions", 240, "UNSUPPORTED_PROTOCOL"},
+	{"server selected unsupported protocol version", 240, "UNSUPPORTED_PROTOCOL"},
+	{"no cipher suite supported by both", 193, "NO_SHARED_CIPHER"},
+	{"no key exchanges supported by both", 266, "NO_SHARED_GROUP"},
+	{"peer doesn't support any of the certificate's signature algorithms", 253, "NO_COMMON_SIGNATURE_ALGORITHMS"},
+	{"no supported signature algorithm", 253, "NO_COMMON_SIGNATURE_ALGORITHMS"},
+	{"bad record MAC", 139, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"},
+	{"oversized record", 136, "DATA_LENGTH_TOO_LONG"},
+	{"unexpected message", 225, "UNEXPECTED_MESSAGE"},
+	{"error decoding message", 137, "DECODE_ERROR"},
+}
+
+// explain says of an error of a handshake what Envoy would.
+func explain(err error) *failure {
+	var (
+		f      *flaw
+		alert  tls.AlertError
+		record tls.RecordHeaderError
+		errno  syscall.Errno
+	)
+	switch {
+	case errors.As(err, &f):
+		return flawed(f)
+	case errors.As(err, &alert) && strings.Contains(err.Error(), "remote error"):
+		return coded(int(alert)+alerts, alertNames[alert], err)
+	case errors.As(err, &record):
+		return header(record, err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, filter.ErrCanceled):
+		return &failure{err: err}
+	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+		return &failure{err: io.EOF}
+	case errors.As(err, &errno):
+		return &failure{err: err, reason: fmt.Sprintf("TLS_error:|%d:system library:OPENSSL_internal:%s:TLS_error_end", 2<<24|int(errno), upperFirst(errno.Error()))}
+	}
+	for _, l := range local {
+		if strings.Contains(err.Error(), l.part) {
+			return coded(l.code, l.reason, err)
+		}
+	}
+	return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + strings.TrimPrefix(err.Error(), "tls: ") + ":TLS_error_end"}
+}
+
+func coded(code int, reason string, err error) *failure {
+	f := &failure{kind: failedTLS, err: err, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:%s:TLS_error_end", libSSL|code, reason)}
+	if code == 192 {
+		f.kind = failedMissing
+	}
+	return f
+}
+
+func flawed(f *flaw) *failure {
+	out := &failure{err: f, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:%s:TLS_error_end", libSSL|125, f.detail)}
+	switch f.kind {
+	case flawSAN:
+		out.kind = failedSAN
+	case flawHash:
+		out.kind = failedHash
+	case flawKeyUsage:
+		return &failure{kind: failedKeyUsage, err: f, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:KEY_USAGE_BIT_INCORRECT:TLS_error_end", libSSL|279)}
+	default:
+		out.kind = failedChain
+	}
+	return out
+}
+
+// header tells what came in place of a record.
+func header(r tls.RecordHeaderError, err error) *failure {
+	switch h := string(r.RecordHeader[:]); {
+	case strings.HasPrefix(h, "GET "), strings.HasPrefix(h, "POST "), strings.HasPrefix(h, "HEAD "), strings.HasPrefix(h, "PUT "):
+		return coded(156, "HTTP_REQUEST", err)
+	case strings.HasPrefix(h, "CONNE"):
+		return coded(157, "HTTPS_PROXY_REQUEST", err)
+	}
+	return coded(247, "WRONG_VERSION_NUMBER", err)
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

@@ -1,0 +1,70 @@
+package tlssocket
+
+import (
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/ginnel/ginnel/extension"
+)
+
+const alwaysEnforced = "key usage is always enforced, as by Envoy since 1.39"
+
+var (
+	commonFields = extension.Fields{
+		Message: &tlsv3.CommonTlsContext{},
+		Obeyed: []string{"tls_params", "tls_certificates", "tls_certificate_sds_secret_configs", "validation_context",
+			"validation_context_sds_secret_config", "combined_validation_context", "alpn_protocols"},
+	}
+	paramsFields = extension.Fields{
+		Message: &tlsv3.TlsParameters{},
+		Obeyed:  []string{"tls_minimum_protocol_version", "tls_maximum_protocol_version", "cipher_suites", "ecdh_curves"},
+	}
+	certificateFields = extension.Fields{
+		Message: &tlsv3.TlsCertificate{},
+		Obeyed:  []string{"certificate_chain", "private_key"},
+	}
+	validationFields = extension.Fields{
+		Message: &tlsv3.CertificateValidationContext{},
+		Obeyed: []string{"trusted_ca", "system_root_certs", "verify_certificate_spki", "verify_certificate_hash",
+			"match_typed_subject_alt_names", "match_subject_alt_names", "crl", "allow_expired_certificate",
+			"trust_chain_verification", "only_verify_leaf_cert_crl", "max_verify_depth", "suppress_client_ca_list"},
+		Defaults: map[string]string{"require_signed_certificate_timestamp": "false"},
+	}
+	combinedFields = extension.Fields{
+		Message: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{},
+		Obeyed:  []string{"default_validation_context", "validation_context_sds_secret_config"},
+	}
+	sanFields = extension.Fields{
+		Message: &tlsv3.SubjectAltNameMatcher{},
+		Obeyed:  []string{"san_type", "matcher", "oid"},
+	}
+	secretConfigFields = extension.Fields{
+		Message: &tlsv3.SdsSecretConfig{},
+		Obeyed:  []string{"name"},
+	}
+	downstreamFields = extension.Fields{
+		Message: &tlsv3.DownstreamTlsContext{},
+		Obeyed: []string{"common_tls_context", "require_client_certificate", "session_ticket_keys",
+			"disable_stateless_session_resumption", "session_timeout", "full_scan_certs_on_sni_mismatch"},
+		Ignored: map[string]string{
+			"disable_stateful_session_resumption": "sessions are kept in tickets alone",
+			"prefer_client_ciphers":               "crypto/tls has an order of its own",
+		},
+		Defaults: map[string]string{"require_sni": "false", "ocsp_staple_policy": "LENIENT_STAPLING"},
+	}
+	ticketFields = extension.Fields{
+		Message: &tlsv3.TlsSessionTicketKeys{},
+		Obeyed:  []string{"keys"},
+	}
+	upstreamFields = extension.Fields{
+		Message: &tlsv3.UpstreamTlsContext{},
+		Obeyed: []string{"common_tls_context", "sni", "auto_host_sni", "auto_sni_san_validation", "allow_renegotiation",
+			"max_session_keys"},
+		Ignored: map[string]string{"enforce_rsa_key_usage": alwaysEnforced},
+	}
+)
+
+// Support lists what is obeyed of each message.
+func Support() []*extension.Fields {
+	return []*extension.Fields{&commonFields, &paramsFields, &certificateFields, &validationFields, &combinedFields,
+		&sanFields, &secretConfigFields, &downstreamFields, &ticketFields, &upstreamFields}
+}

@@ -1,0 +1,133 @@
+package tlssocket
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"time"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/filter"
+)
+
+// An upstream is a compiled UpstreamTlsContext. It implements extension.UpstreamTransport.
+type upstream struct {
+	common
+	sni           string
+	hostSNI       bool // the host's name in place of sni, if it has one
+	checkSNI      bool // the host's certificate must be for the name that was asked for
+	renegotiation bool
+	sessions      int // that are kept; 0: none are resumed
+}
+
+var (
+	_ extension.UpstreamTransport = (*upstream)(nil)
+	_ extension.UpstreamFactory   = (*upstream)(nil)
+)
+
+func compileUpstream(s *extension.Scope, m *tlsv3.UpstreamTlsContext) extension.UpstreamTransport {
+	upstreamFields.Check(s, m)
+	u := &upstream{
+		common: compileCommon(s.Field("common_tls_context"), m.GetCommonTlsContext(), true),
+		sni:    m.GetSni(), hostSNI: m.GetAutoHostSni(), checkSNI: m.GetAutoSniSanValidation(),
+		renegotiation: m.GetAllowRenegotiation(), sessions: 1,
+	}
+	if len(u.sni) > 255 {
+		s.Field("sni").Errorf("value length must be at most 255 bytes")
+	}
+	if n := m.GetMaxSessionKeys(); n != nil {
+		u.sessions = int(n.Value)
+	}
+	if len(u.certificates) > 1 {
+		s.Field("common_tls_context").Errorf("Multiple TLS certificates are not supported for client contexts")
+	}
+	if u.checkSNI && (u.validation == nil || u.validation.authorities == nil) {
+		s.Field("auto_sni_san_validation").Errorf("'auto_sni_san_validation' was configured without a validation context with a trusted CA")
+	}
+	return u
+}
+
+// Transparent implements extension.UpstreamTransport.
+func (*upstream) Transparent() bool { return false }
+
+// Passthrough implements extension.UpstreamTransport.
+func (*upstream) Passthrough() ([]extension.MetadataSource, bool) { return nil, false }
+
+// NewUpstream implements extension.UpstreamFactory.
+func (u *upstream) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
+	c := &client{plan: u, config: u.base(), stats: newStats(scope.Scope("ssl."))}
+	c.stats.certificates(scope.Scope("ssl."), &u.common)
+	c.config.InsecureSkipVerify = true // verify does it
+	if u.renegotiation {
+		c.config.Renegotiation = tls.RenegotiateFreelyAsClient
+	}
+	if u.sessions > 0 {
+		c.config.ClientSessionCache = tls.NewLRUClientSessionCache(u.sessions)
+	}
+	return c
+}
+
+// A client is an upstream for one cluster.
+type client struct {
+	plan   *upstream
+	config *tls.Config
+	stats  *stats
+}
+
+// Wrap implements filter.UpstreamTransport.
+func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time.Time, cancel <-chan struct{}) (filter.Stream, error) {
+	begun := time.Now()
+	cfg := t.config.Clone()
+	cfg.ServerName = t.serverName(o)
+	switch {
+	case o.Protocols != nil:
+		cfg.NextProtos = o.Protocols
+	case len(cfg.NextProtos) == 0:
+		cfg.NextProtos = o.Fallback
+	}
+	names := o.ServerSANs
+	if names == nil && t.plan.checkSNI && cfg.ServerName != "" {
+		names = []string{cfg.ServerName}
+	}
+	validated := false
+	cfg.VerifyConnection = func(cs tls.ConnectionState) (err error) {
+		validated, err = t.plan.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, names)
+		if err == nil {
+			err = keyUsage(cs.PeerCertificates[0])
+		}
+		return err
+	}
+	var local *x509.Certificate
+	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if len(t.plan.certificates) == 0 {
+			return new(tls.Certificate), nil
+		}
+		local = t.plan.certificates[0].Leaf
+		return &t.plan.certificates[0].Certificate, nil
+	}
+	w := newWire(s)
+	c := &Conn{wire: w, tls: tls.Client(w, cfg)}
+	if err := shake(c, deadline, cancel); err != nil {
+		f := explain(err)
+		t.stats.failed(f)
+		return nil, f
+	}
+	cs := c.tls.ConnectionState()
+	c.info = describe(&cs)
+	c.info.ServerName, c.info.Validated, c.info.Local, c.info.Took = cfg.ServerName, validated, local, time.Since(begun)
+	t.stats.shook(&c.info)
+	return c, nil
+}
+
+// serverName is what the host is asked for: an address is not sent (RFC 6066).
+func (t *client) serverName(o *filter.TransportOptions) string {
+	switch {
+	case o.ServerName != "":
+		return o.ServerName
+	case t.plan.hostSNI && o.Host != nil && o.Host.Hostname != "" && net.ParseIP(o.Host.Hostname) == nil:
+		return o.Host.Hostname
+	}
+	return t.plan.sni
+}

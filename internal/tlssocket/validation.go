@@ -1,0 +1,421 @@
+package tlssocket
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"github.com/ginnel/ginnel/extension"
+)
+
+// A validation is what a peer's certificate has to fulfil. Its trust bundle never
+// changes, so what it found once of a chain holds until something in it expires.
+type validation struct {
+	authorities []*x509.Certificate // nil: chains are not verified
+	roots       *x509.CertPool
+	crls        []*x509.RevocationList
+	leafCRL     bool // only the peer's own certificate is looked up in CRLs
+	expired     bool // certificates and CRLs out of their time are good
+	untrusted   bool // a chain that fails is noted, and the connection goes on
+	hideCAs     bool // the client is not told of the authorities
+	maxDepth    int  // most certificates between the peer's and the authority's
+	sans        []sanMatcher
+	hashes      [][sha256.Size]byte // of certificates
+	spkis       [][sha256.Size]byte // of keys
+	cache       chainCache
+}
+
+func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext) *validation {
+	validationFields.Check(s, m)
+	v := &validation{
+		expired: m.GetAllowExpiredCertificate(), leafCRL: m.GetOnlyVerifyLeafCertCrl(), hideCAs: m.GetSuppressClientCaList(),
+		untrusted: m.GetTrustChainVerification() == tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED,
+		maxDepth:  100,
+	}
+	if d := m.GetMaxVerifyDepth(); d != nil {
+		v.maxDepth = int(d.Value)
+	}
+	v.trust(s, m)
+	for i, x := range m.GetMatchTypedSubjectAltNames() {
+		v.sans = append(v.sans, compileSAN(s.Field("match_typed_subject_alt_names").Index(i), x))
+	}
+	//nolint:staticcheck // deprecated, and still obeyed by Envoy
+	for i, x := range m.GetMatchSubjectAltNames() {
+		if len(m.GetMatchTypedSubjectAltNames()) == 0 {
+			v.sans = append(v.sans, olderSAN(s.Field("match_subject_alt_names").Index(i), x))
+		}
+	}
+	v.pins(s, m)
+	if len(v.sans) > 0 && v.authorities == nil {
+		s.Errorf("SAN-based verification of peer certificates without trusted CA is insecure and not allowed")
+	}
+	return v
+}
+
+// trust reads the bundle and the CRLs.
+func (v *validation) trust(s *extension.Scope, m *tlsv3.CertificateValidationContext) {
+	if d := m.GetTrustedCa(); d != nil {
+		at := s.Field("trusted_ca")
+		if text, ok := read(at, d); ok {
+			certs, crls, err := parseCertificates(text)
+			if err != nil || len(certs) == 0 {
+				at.Errorf("Failed to load trusted CA certificates from %s%s", where(d), because(err))
+			}
+			v.authorities, v.crls = certs, crls
+			v.roots = v.pool(certs)
+		}
+	}
+	if m.GetSystemRootCerts() != nil {
+		roots, err := x509.SystemCertPool()
+		switch {
+		case m.GetTrustedCa() != nil:
+			s.Field("system_root_certs").Errorf("not supported yet beside trusted_ca")
+		case err != nil:
+			s.Field("system_root_certs").Errorf("%v", err)
+		default:
+			v.roots, v.authorities = roots, []*x509.Certificate{}
+		}
+		if v.expired {
+			s.Field("allow_expired_certificate").Errorf("not supported yet with system_root_certs")
+		}
+	}
+	if d := m.GetCrl(); d != nil {
+		at := s.Field("crl")
+		if text, ok := read(at, d); ok {
+			_, crls, err := parseCertificates(text)
+			if err != nil || len(crls) == 0 {
+				at.Errorf("Failed to load CRL from %s%s", where(d), because(err))
+			}
+			v.crls = append(v.crls, crls...)
+		}
+		if m.GetTrustedCa() == nil {
+			at.Errorf("Failed to load CRL from %s without trusted CA", where(d))
+		}
+	}
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
+}
+
+func (v *validation) pins(s *extension.Scope, m *tlsv3.CertificateValidationContext) {
+	for i, text := range m.GetVerifyCertificateHash() {
+		b, err := hex.DecodeString(strings.ReplaceAll(text, ":", ""))
+		if err != nil || len(b) != sha256.Size {
+			s.Field("verify_certificate_hash").Index(i).Errorf("Invalid hex-encoded SHA-256 %s", text)
+			continue
+		}
+		v.hashes = append(v.hashes, [sha256.Size]byte(b))
+	}
+	for i, text := range m.GetVerifyCertificateSpki() {
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(b) != sha256.Size {
+			s.Field("verify_certificate_spki").Index(i).Errorf("Invalid base64-encoded SHA-256 %s", text)
+			continue
+		}
+		v.spkis = append(v.spkis, [sha256.Size]byte(b))
+	}
+}
+
+// asks reports whether a peer has to fulfil anything.
+func (v *validation) asks() bool {
+	return v != nil && (v.authorities != nil || len(v.hashes)+len(v.spkis) > 0)
+}
+
+// pool returns certificates as a pool.
+func (v *validation) pool(certs []*x509.Certificate) *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range certs {
+		p.AddCert(v.timeless(c))
+	}
+	return p
+}
+
+// timeless returns a certificate that is good at any time, if all are to be.
+func (v *validation) timeless(c *x509.Certificate) *x509.Certificate {
+	if !v.expired {
+		return c
+	}
+	x := *c
+	x.NotBefore, x.NotAfter = time.Time{}, time.Unix(1<<40, 0)
+	return &x
+}
+
+// A flaw is why a peer's certificate was not accepted, in the words of Envoy.
+type flaw struct {
+	kind   flawKind
+	detail string
+	err    error // nil: the detail says it all
+}
+
+type flawKind uint8
+
+const (
+	flawChain flawKind = iota + 1
+	flawSAN
+	flawHash
+	flawMissing
+	flawKeyUsage
+)
+
+func (f *flaw) Error() string { return f.detail }
+func (f *flaw) Unwrap() error { return f.err }
+
+// verify looks at a peer's chain, which it knows from before if it was good. validated
+// says that it was asked for something and fulfils it.
+func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, names []string) (validated bool, err error) {
+	if !v.asks() {
+		return false, nil
+	}
+	now := time.Now()
+	key := cacheKey(chain, names)
+	if v.cache.has(key, now) {
+		return true, nil
+	}
+	until, err := v.examine(chain, usage, names, now)
+	var f *flaw
+	if errors.As(err, &f) && f.kind == flawChain && v.untrusted {
+		return false, v.identify(chain[0], names)
+	}
+	if err != nil {
+		return false, err
+	}
+	v.cache.put(key, until, now)
+	return true, nil
+}
+
+// examine returns until when a good chain stays one.
+func (v *validation) examine(chain []*x509.Certificate, usage x509.ExtKeyUsage, names []string, now time.Time) (time.Time, error) {
+	until := now.Add(cacheTime)
+	if v.authorities != nil {
+		path, err := v.path(chain, usage, now)
+		if err != nil {
+			return until, &flaw{flawChain, "verify cert failed: X509_verify_cert: " + chainDetail(chain, err), err}
+		}
+		if err := v.revoked(path, now, &until); err != nil {
+			return until, &flaw{flawChain, "verify cert failed: X509_verify_cert: " + err.Error(), nil}
+		}
+		for _, c := range path {
+			if !v.expired && c.NotAfter.Before(until) {
+				until = c.NotAfter
+			}
+		}
+	}
+	return until, v.identify(chain[0], names)
+}
+
+// path builds a chain to an authority.
+func (v *validation) path(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) ([]*x509.Certificate, error) {
+	paths, err := v.timeless(chain[0]).Verify(x509.VerifyOptions{
+		Roots: v.roots, Intermediates: v.pool(chain[1:]), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{usage},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range paths {
+		if len(p)-2 <= v.maxDepth {
+			return p, nil
+		}
+	}
+	return nil, errDepth
+}
+
+var errDepth = errors.New("certificate chain too long")
+
+// identify asks who the peer is.
+func (v *validation) identify(leaf *x509.Certificate, names []string) error {
+	var have *sans
+	if len(v.sans)+len(names) > 0 {
+		have = sansOf(leaf)
+	}
+	if len(names) > 0 && !named(names)(have) {
+		return &flaw{flawSAN, "verify cert failed: verify SAN list", nil}
+	}
+	if len(v.sans) > 0 && !oneOf(v.sans, have) {
+		return &flaw{flawSAN, "verify cert failed: SAN matcher", nil}
+	}
+	if len(v.hashes)+len(v.spkis) > 0 &&
+		!pinned(v.hashes, leaf.Raw) && !pinned(v.spkis, leaf.RawSubjectPublicKeyInfo) {
+		return &flaw{flawHash, "verify cert failed: cert hash and spki", nil}
+	}
+	return nil
+}
+
+func oneOf(list []sanMatcher, have *sans) bool {
+	for _, f := range list {
+		if f(have) {
+			return true
+		}
+	}
+	return false
+}
+
+func pinned(list [][sha256.Size]byte, b []byte) bool {
+	sum := sha256.Sum256(b)
+	for i := range list {
+		if subtle.ConstantTimeCompare(sum[:], list[i][:]) == 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// chainDetail says why no chain could be built, as BoringSSL does.
+func chainDetail(chain []*x509.Certificate, err error) string {
+	var invalid x509.CertificateInvalidError
+	depth, text := 0, "unable to get local issuer certificate"
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.Is(err, errDepth):
+		text = err.Error()
+	case errors.As(err, &invalid):
+		depth, text = invalidDetail(chain, &invalid)
+	case errors.As(err, &unknown):
+		last := chain[len(chain)-1]
+		switch {
+		case len(chain) == 1 && selfSigned(last):
+			text = "self signed certificate"
+		case selfSigned(last):
+			depth, text = len(chain)-1, "self signed certificate in certificate chain"
+		case len(chain) > 1:
+			depth = len(chain) - 1
+		}
+	default:
+		text = err.Error()
+	}
+	return fmt.Sprintf("certificate verification error at depth %d: %s", depth, text)
+}
+
+func invalidDetail(chain []*x509.Certificate, e *x509.CertificateInvalidError) (depth int, text string) {
+	for i, c := range chain {
+		if e.Cert != nil && c.Equal(e.Cert) {
+			depth = i
+		}
+	}
+	switch e.Reason {
+	case x509.Expired:
+		if e.Cert != nil && time.Now().Before(e.Cert.NotBefore) {
+			return depth, "certificate is not yet valid"
+		}
+		return depth, "certificate has expired"
+	case x509.IncompatibleUsage:
+		return depth, "unsupported certificate purpose"
+	case x509.TooManyIntermediates:
+		return depth, "path length constraint exceeded"
+	case x509.NotAuthorizedToSign:
+		return depth, "invalid CA certificate"
+	case x509.CANotAuthorizedForThisName:
+		return depth, "permitted subtree violation"
+	}
+	return depth, e.Error()
+}
+
+func selfSigned(c *x509.Certificate) bool {
+	return string(c.RawIssuer) == string(c.RawSubject)
+}
+
+// revoked looks the certificates of a path up in the CRLs, of which there must be one for
+// each that is looked up (Envoy).
+func (v *validation) revoked(path []*x509.Certificate, now time.Time, until *time.Time) error {
+	if len(v.crls) == 0 {
+		return nil
+	}
+	for depth, c := range path {
+		if depth > 0 && v.leafCRL {
+			return nil
+		}
+		issuer := path[min(depth+1, len(path)-1)]
+		if why := v.lookUp(c, issuer, now, until); why != "" {
+			return fmt.Errorf("certificate verification error at depth %d: %s", depth, why)
+		}
+	}
+	return nil
+}
+
+func (v *validation) lookUp(c, issuer *x509.Certificate, now time.Time, until *time.Time) (why string) {
+	why = "unable to get certificate CRL"
+	for _, l := range v.crls {
+		if string(l.RawIssuer) != string(c.RawIssuer) || l.CheckSignatureFrom(issuer) != nil {
+			continue
+		}
+		switch {
+		case !v.expired && now.Before(l.ThisUpdate):
+			why = "CRL is not yet valid"
+			continue
+		case !v.expired && !l.NextUpdate.IsZero() && now.After(l.NextUpdate):
+			why = "CRL has expired"
+			continue
+		}
+		for i := range l.RevokedCertificateEntries {
+			if l.RevokedCertificateEntries[i].SerialNumber.Cmp(c.SerialNumber) == 0 {
+				return "certificate revoked"
+			}
+		}
+		if !v.expired && !l.NextUpdate.IsZero() && l.NextUpdate.Before(*until) {
+			*until = l.NextUpdate
+		}
+		return ""
+	}
+	return why
+}
+
+// A chainCache remembers chains that were found good. What it holds is bounded, and so is
+// for how long.
+type chainCache struct {
+	mu   sync.Mutex
+	good map[[sha256.Size]byte]time.Time // until when
+}
+
+const (
+	cacheChains = 4096
+	cacheTime   = time.Hour
+)
+
+// cacheKey is the chain's bytes and what is asked beside the configuration.
+func cacheKey(chain []*x509.Certificate, names []string) (key [sha256.Size]byte) {
+	h := sha256.New()
+	for _, c := range chain {
+		h.Write(c.Raw) // DER says how long it is
+	}
+	for _, n := range names {
+		fmt.Fprintf(h, "%d:%s", len(n), n)
+	}
+	h.Sum(key[:0])
+	return key
+}
+
+func (c *chainCache) has(key [sha256.Size]byte, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	until, ok := c.good[key]
+	if ok && !now.Before(until) {
+		delete(c.good, key)
+		return false
+	}
+	return ok
+}
+
+func (c *chainCache) put(key [sha256.Size]byte, until, now time.Time) {
+	if !now.Before(until) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.good == nil || len(c.good) >= cacheChains { // all are soon there again
+		c.good = make(map[[sha256.Size]byte]time.Time)
+	}
+	c.good[key] = until
+}

@@ -1,0 +1,219 @@
+package tlssocket
+
+import (
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/netconn"
+)
+
+// A wire is the stream below TLS as crypto/tls has it. It reads ahead, for crypto/tls
+// asks for a record at a time, in two calls; and it gathers the records of one write.
+// Memory is held only while there are bytes in it. Deadlines are the Conn's to set:
+// those of crypto/tls would stay behind.
+type wire struct {
+	filter.Stream
+	raw syscall.RawConn // of a socket; nil: Stream is another kind
+
+	// The reader's.
+	in    *block // holds ahead; nil: nothing is
+	ahead []byte
+	class uint8
+	stays bool // a read takes what is ahead and does not wait
+
+	mu        sync.Mutex
+	gathering bool
+	closing   bool // what is written now must not wait
+	out       *block
+	filled    []byte // of out
+	err       error  // of a write that failed: records are missing since
+}
+
+// blockBytes are what a read asks for: more while reads come back full.
+var blockBytes = [...]int{8 << 10, 128 << 10}
+
+// A block is pooled memory.
+type block struct {
+	b     []byte
+	class uint8
+}
+
+var blocks = [len(blockBytes)]sync.Pool{
+	{New: func() any { return &block{make([]byte, blockBytes[0]), 0} }},
+	{New: func() any { return &block{make([]byte, blockBytes[1]), 1} }},
+}
+
+func takeBlock(class uint8) *block { return blocks[class].Get().(*block) }
+
+func (b *block) free() { blocks[b.class].Put(b) }
+
+func newWire(s filter.Stream) *wire {
+	w := &wire{Stream: s}
+	if sock, ok := s.(*netconn.Socket); ok {
+		if raw, err := sock.SyscallConn(); err == nil { // else closed, as Read will tell
+			w.raw = raw
+		}
+	}
+	return w
+}
+
+// Read implements io.Reader.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.ahead) == 0 {
+		if w.stays {
+			return 0, errNothing
+		}
+		if w.raw == nil {
+			return w.Stream.Read(p)
+		}
+		if err := w.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, w.ahead)
+	if w.ahead = w.ahead[n:]; len(w.ahead) == 0 {
+		w.in.free()
+		w.in = nil
+	}
+	return n, nil
+}
+
+// errNothing says that nothing has been read ahead. crypto/tls goes on after an error that
+// is a temporary one.
+var errNothing net.Error = nothing{}
+
+type nothing struct{}
+
+func (nothing) Error() string   { return "nothing was read ahead" }
+func (nothing) Timeout() bool   { return true }
+func (nothing) Temporary() bool { return true }
+
+// fill waits for bytes without holding memory for them.
+func (w *wire) fill() error {
+	var failed error
+	err := w.raw.Read(func(fd uintptr) bool {
+		b := takeBlock(w.class)
+		n, err := netconn.ReadNow(fd, b.b)
+		if n > 0 {
+			w.in, w.ahead, failed = b, b.b[:n], nil
+			return true
+		}
+		b.free()
+		failed = endOf(err)
+		return err != unix.EAGAIN
+	})
+	switch {
+	case err != nil:
+		return err
+	case failed != nil:
+		return failed
+	case len(w.ahead) == len(w.in.b):
+		w.class = uint8(len(blockBytes) - 1)
+	case len(w.ahead) < blockBytes[0]:
+		w.class = 0
+	}
+	return nil
+}
+
+// Write implements io.Writer.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case w.closing:
+		return w.writeNow(p)
+	case !w.gathering:
+		return w.write(p)
+	}
+	if w.out == nil {
+		w.out = takeBlock(uint8(len(blockBytes) - 1))
+		w.filled = w.out.b[:0]
+	}
+	if len(w.filled)+len(p) > cap(w.filled) {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > cap(w.filled) {
+		return w.write(p)
+	}
+	w.filled = append(w.filled, p...)
+	return len(p), nil
+}
+
+// write keeps the error: what follows a record that was cut off can be read by nobody.
+func (w *wire) write(p []byte) (int, error) {
+	n, err := w.Stream.Write(p)
+	if err != nil {
+		w.err = err
+	}
+	return n, err
+}
+
+func (w *wire) flush() error {
+	_, err := w.write(w.filled)
+	w.filled = w.filled[:0]
+	return err
+}
+
+// gather begins to keep records together.
+func (w *wire) gather() {
+	w.mu.Lock()
+	w.gathering = true
+	w.mu.Unlock()
+}
+
+// scatter writes what was gathered.
+func (w *wire) scatter() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gathering = false
+	if w.out == nil {
+		return w.err
+	}
+	err := w.flush()
+	w.out.free()
+	w.out, w.filled = nil, nil
+	return err
+}
+
+// last makes writes from now on do without waiting.
+func (w *wire) last() {
+	w.mu.Lock()
+	w.closing = true
+	w.mu.Unlock()
+}
+
+// writeNow writes what there is room for.
+func (w *wire) writeNow(p []byte) (n int, err error) {
+	if w.raw == nil {
+		if room, ok := w.Stream.(interface{ Writable() bool }); ok && !room.Writable() {
+			return 0, unix.EAGAIN
+		}
+		return w.Stream.Write(p)
+	}
+	cerr := w.raw.Control(func(fd uintptr) { n, err = netconn.WriteNow(fd, p) })
+	if cerr != nil {
+		return 0, cerr
+	}
+	return max(n, 0), err
+}
+
+// Close implements net.Conn: the Conn closes what it owns.
+func (*wire) Close() error { return nil }
+
+// SetDeadline implements net.Conn.
+func (*wire) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (*wire) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (*wire) SetWriteDeadline(time.Time) error { return nil }
