@@ -114,3 +114,33 @@ func BenchmarkSerialise(b *testing.B) {
 		}
 	}
 }
+
+// TestAllocations: a request and its response are a string each.
+func TestAllocations(t *testing.T) {
+	cc, sc := pairs["pipe"](t)
+	_, wait := serve(sc, nil, &handler{answer: func(_ *httpmsg.Request, w httpmsg.Responder) {
+		_ = w.WriteResponse(&allocResponse, false)
+		_ = w.WriteData(allocBody, true)
+	}})
+	c := NewClient(cc, nil, &quiet{})
+	r := &httpmsg.Request{Method: "GET", Path: "/", Authority: "a", Header: benchHeaders}
+	n := testing.AllocsPerRun(1000, func() {
+		x := c.Open()
+		_ = x.WriteRequest(r, true)
+		resp, err := x.ReadResponse()
+		for err == nil {
+			_, err = resp.Body.Next()
+		}
+		x.Release()
+	})
+	if n > 2 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+	c.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	_ = wait()
+}
+
+var (
+	allocBody     = []byte("body")
+	allocResponse = httpmsg.Response{Status: 200, Header: httpmsg.Header{{Name: "content-length", Value: "4"}}}
+)

@@ -89,3 +89,32 @@ func BenchmarkLoopback(b *testing.B) {
 		})
 	}
 }
+
+// TestAllocations: what does not differ from one request to the next costs nothing, and
+// what does a string for each head.
+func TestAllocations(t *testing.T) {
+	p := newPair(t, nil, nil, benchHandler(100))
+	r := benchRequest()
+	once := func() {
+		x := p.client.Open()
+		_ = x.WriteRequest(r, true)
+		resp, err := x.ReadResponse()
+		for err == nil {
+			_, err = resp.Body.Next()
+		}
+		x.Release()
+	}
+	if n := testing.AllocsPerRun(1000, once); n > 0 && !raceEnabled {
+		t.Errorf("%v allocations", n)
+	}
+	ids := []string{"0123", "1234", "2345", "3456", "4567", "5678", "6789", "7890"}
+	i := 0
+	n := testing.AllocsPerRun(1000, func() {
+		i++
+		r.Header[2].Value = ids[i%8] + ids[i/8%8] + ids[i/64%8] // never seen lately
+		once()
+	})
+	if n > 3 && !raceEnabled { // one is this test's, and one the head's
+		t.Errorf("%v allocations for what differs", n)
+	}
+}
