@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,50 +19,10 @@ import (
 	"github.com/ginnel/ginnel/internal/http2"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/stats/teststats"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// counts is a filter.Scope that remembers.
-type counts struct {
-	mu     *sync.Mutex
-	values map[string]int64
-}
-
-type metric struct {
-	of   counts
-	name string
-}
-
-func (m metric) add(n int64) {
-	m.of.mu.Lock()
-	defer m.of.mu.Unlock()
-	if m.of.values[m.name] += n; m.of.values[m.name] == 0 {
-		delete(m.of.values, m.name)
-	}
-}
-
-type counter struct{ metric }
-type gauge struct{ metric }
-
-func (c counter) Add(n uint64)  { c.add(int64(n)) }
-func (c counter) Record(uint64) { c.add(1) }
-func (g gauge) Add(n int64)     { g.add(n) }
-
-func (c counts) Scope(string) filter.Scope              { return c }
-func (c counts) Counter(name string) filter.Counter     { return counter{metric{c, name}} }
-func (c counts) Gauge(name string) filter.Gauge         { return gauge{metric{c, name}} }
-func (c counts) Histogram(name string) filter.Histogram { return counter{metric{c, name}} }
-func (c counts) Close()                                 {}
-
-func (c counts) want(t *testing.T, w map[string]int64) {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !maps.Equal(c.values, w) {
-		t.Errorf("statistics %v, want %v", c.values, w)
-	}
-}
 
 // A patient is a host under check.
 type patient struct {
@@ -129,9 +88,9 @@ func check() *plan.HealthCheck {
 }
 
 // examined runs a test of one checked host in virtual time.
-func examined(t *testing.T, p *plan.HealthCheck, used bool, first string, f func(t *testing.T, h *Host, p *patient, c counts)) {
+func examined(t *testing.T, p *plan.HealthCheck, used bool, first string, f func(t *testing.T, h *Host, p *patient, c teststats.Counts)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := counts{new(sync.Mutex), make(map[string]int64)}
+		c := teststats.New()
 		x := &patient{t: t}
 		x.serve = x.http
 		x.says(first)
@@ -142,12 +101,10 @@ func examined(t *testing.T, p *plan.HealthCheck, used bool, first string, f func
 		}
 		k.Start([]*Host{h})
 		synctest.Wait()
-		f(t, h, x, c)
+		f(t, h, x, c.Below("health_check."))
 		k.Close()
 		x.wg.Wait()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.values["healthy"] != 0 || c.values["degraded"] != 0 {
+		if below := c.Below("health_check."); below.Value("healthy") != 0 || below.Value("degraded") != 0 {
 			t.Error("gauges of a closed checker are not 0")
 		}
 	})
@@ -156,7 +113,7 @@ func examined(t *testing.T, p *plan.HealthCheck, used bool, first string, f func
 // The first check is enough to be healthy, one connection is kept, and the request is
 // Envoy's.
 func TestHTTP(t *testing.T) {
-	examined(t, check(), true, ok, func(t *testing.T, h *Host, p *patient, c counts) {
+	examined(t, check(), true, ok, func(t *testing.T, h *Host, p *patient, c teststats.Counts) {
 		if h.Failed() {
 			t.Fatal("not healthy after the first check")
 		}
@@ -170,14 +127,14 @@ func TestHTTP(t *testing.T) {
 		if want := "GET /hc HTTP/1.1\r\nhost: web\r\nuser-agent: Envoy/HC\r\n\r\n"; p.heads[0] != want {
 			t.Errorf("%q, want %q", p.heads[0], want)
 		}
-		c.want(t, map[string]int64{"attempt": 3, "success": 3, "healthy": 1})
+		c.Want(t, map[string]int64{"attempt": 3, "success": 3, "healthy": 1})
 	})
 }
 
 // A bad status is enough to be unhealthy; to be healthy again takes the threshold, at the
 // edge interval.
 func TestBadStatus(t *testing.T) {
-	examined(t, check(), true, ok, func(t *testing.T, h *Host, p *patient, c counts) {
+	examined(t, check(), true, ok, func(t *testing.T, h *Host, p *patient, c teststats.Counts) {
 		p.says(down)
 		time.Sleep(11 * time.Second)
 		if !h.Failed() {
@@ -192,14 +149,14 @@ func TestBadStatus(t *testing.T) {
 		if h.Failed() {
 			t.Error("two checks were not enough")
 		}
-		c.want(t, map[string]int64{"attempt": 4, "success": 3, "failure": 1, "healthy": 1})
+		c.Want(t, map[string]int64{"attempt": 4, "success": 3, "failure": 1, "healthy": 1})
 	})
 }
 
 func TestRetriableStatus(t *testing.T) {
 	p := check()
 	p.HTTP.Retriable = []plan.StatusRange{{Start: 500, End: 600}}
-	examined(t, p, true, ok, func(t *testing.T, h *Host, p *patient, _ counts) {
+	examined(t, p, true, ok, func(t *testing.T, h *Host, p *patient, _ teststats.Counts) {
 		p.says(down)
 		time.Sleep(11 * time.Second)
 		if h.Failed() {
@@ -217,7 +174,7 @@ func TestNetworkFailures(t *testing.T) {
 	for _, how := range []string{"", "refuse", "SSH-2.0\r\n\r\n"} {
 		p := check()
 		p.OneConnection = how == "refuse"
-		examined(t, p, true, ok, func(t *testing.T, h *Host, p *patient, c counts) {
+		examined(t, p, true, ok, func(t *testing.T, h *Host, p *patient, c teststats.Counts) {
 			p.says(how)
 			time.Sleep(11500 * time.Millisecond)
 			if h.Failed() {
@@ -227,23 +184,23 @@ func TestNetworkFailures(t *testing.T) {
 			if !h.Failed() {
 				t.Errorf("%q: two were not", how)
 			}
-			c.want(t, map[string]int64{"attempt": 3, "success": 1, "failure": 2, "network_failure": 2})
+			c.Want(t, map[string]int64{"attempt": 3, "success": 1, "failure": 2, "network_failure": 2})
 		})
 	}
 }
 
 // A cluster without connections is checked seldom.
 func TestNoTraffic(t *testing.T) {
-	examined(t, check(), false, ok, func(t *testing.T, _ *Host, _ *patient, c counts) {
+	examined(t, check(), false, ok, func(t *testing.T, _ *Host, _ *patient, c teststats.Counts) {
 		time.Sleep(119 * time.Second)
-		c.want(t, map[string]int64{"attempt": 1, "success": 1, "healthy": 1})
+		c.Want(t, map[string]int64{"attempt": 1, "success": 1, "healthy": 1})
 		time.Sleep(2 * time.Second)
-		c.want(t, map[string]int64{"attempt": 2, "success": 2, "healthy": 1})
+		c.Want(t, map[string]int64{"attempt": 2, "success": 2, "healthy": 1})
 	})
 }
 
 func TestDegraded(t *testing.T) {
-	examined(t, check(), true, "HTTP/1.1 200 OK\r\nx-envoy-degraded: 1\r\ncontent-length: 0\r\n\r\n", func(t *testing.T, h *Host, p *patient, c counts) {
+	examined(t, check(), true, "HTTP/1.1 200 OK\r\nx-envoy-degraded: 1\r\ncontent-length: 0\r\n\r\n", func(t *testing.T, h *Host, p *patient, c teststats.Counts) {
 		if h.Failed() || !h.Degraded() {
 			t.Errorf("failed %v, degraded %v", h.Failed(), h.Degraded())
 		}
@@ -256,7 +213,7 @@ func TestDegraded(t *testing.T) {
 		if !h.Failed() || !h.Excluded() {
 			t.Error("what the host says of itself does not count")
 		}
-		c.want(t, map[string]int64{"attempt": 2, "success": 2, "failure": 1, "passive_failure": 1})
+		c.Want(t, map[string]int64{"attempt": 2, "success": 2, "failure": 1, "passive_failure": 1})
 	})
 }
 
@@ -265,7 +222,7 @@ func TestReceive(t *testing.T) {
 	p.HTTP.Receive, p.HTTP.ReceiveBytes = [][]byte{[]byte("al"), []byte("ve")}, 1024
 	p.HTTP.Method, p.HTTP.Body = "POST", []byte("ping")
 	p.HTTP.Add = []plan.HeaderAdd{{Name: "x-a", Value: "1"}, {Name: "user-agent", Value: "me", Overwrite: true}}
-	examined(t, p, true, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nalive", func(t *testing.T, h *Host, p *patient, _ counts) {
+	examined(t, p, true, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nalive", func(t *testing.T, h *Host, p *patient, _ teststats.Counts) {
 		if h.Failed() {
 			t.Fatal("not found")
 		}
@@ -292,7 +249,7 @@ func TestTCP(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				x := &patient{t: t, serve: func(s filter.Stream) { io.Copy(s, s) }}
 				x.says("")
-				k := New(Options{Plan: p, Stats: counts{new(sync.Mutex), make(map[string]int64)}, Used: func() bool { return true }, Changed: func() {}})
+				k := New(Options{Plan: p, Stats: teststats.New(), Used: func() bool { return true }, Changed: func() {}})
 				h := k.Watch(Target{Dial: x.dial})
 				k.Start([]*Host{h})
 				<-k.Checked()
@@ -348,7 +305,7 @@ func TestGRPC(t *testing.T) {
 			c := &clinic{p: x}
 			x.serve = func(s filter.Stream) { http2.NewServer(s, nil, c).Serve() }
 			x.says(answer)
-			k := New(Options{Plan: p, Cluster: "web", Stats: counts{new(sync.Mutex), make(map[string]int64)}, Used: func() bool { return true }, Changed: func() {}})
+			k := New(Options{Plan: p, Cluster: "web", Stats: teststats.New(), Used: func() bool { return true }, Changed: func() {}})
 			h := k.Watch(Target{Dial: x.dial})
 			k.Start([]*Host{h})
 			<-k.Checked()

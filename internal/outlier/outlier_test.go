@@ -1,8 +1,6 @@
 package outlier
 
 import (
-	"maps"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,51 +8,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/stats/teststats"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// counts is a filter.Scope that remembers.
-type counts struct {
-	mu     *sync.Mutex
-	values map[string]int64
-}
-
-type cell struct {
-	of   counts
-	name string
-}
-
-func (c cell) add(n int64) {
-	c.of.mu.Lock()
-	defer c.of.mu.Unlock()
-	if c.of.values[c.name] += n; c.of.values[c.name] == 0 {
-		delete(c.of.values, c.name)
-	}
-}
-
-type counter struct{ cell }
-type gauge struct{ cell }
-
-func (c counter) Add(n uint64)  { c.add(int64(n)) }
-func (g gauge) Add(n int64)     { g.add(n) }
-func (c counter) Record(uint64) { c.add(1) }
-
-func (c counts) Scope(string) filter.Scope           { return c }
-func (c counts) Counter(name string) filter.Counter  { return counter{cell{c, name}} }
-func (c counts) Gauge(name string) filter.Gauge      { return gauge{cell{c, name}} }
-func (c counts) Histogram(n string) filter.Histogram { return counter{cell{c, n}} }
-func (c counts) Close()                              {}
-func (c counts) want(t *testing.T, w map[string]int64) {
-	t.Helper()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !maps.Equal(c.values, w) {
-		t.Errorf("statistics %v, want %v", c.values, w)
-	}
-}
 
 // envoy is Envoy's defaults, but that all hosts may be ejected.
 func envoy() plan.Outlier {
@@ -70,13 +28,13 @@ func envoy() plan.Outlier {
 }
 
 // watched runs a test of a detector in virtual time.
-func watched(t *testing.T, p plan.Outlier, hosts int, f func(t *testing.T, d *Detector, c counts, changes *atomic.Int64)) {
+func watched(t *testing.T, p plan.Outlier, hosts int, f func(t *testing.T, d *Detector, c teststats.Counts, changes *atomic.Int64)) {
 	synctest.Test(t, func(t *testing.T) {
-		c := counts{new(sync.Mutex), make(map[string]int64)}
+		c := teststats.New()
 		var changes atomic.Int64
 		d := New(Options{Plan: p, Stats: c, Changed: func() { changes.Add(1) }}, hosts)
 		defer d.Close()
-		f(t, d, c, &changes)
+		f(t, d, c.Below("outlier_detection."), &changes)
 	})
 }
 
@@ -88,7 +46,7 @@ func fail(h *Host, status, times int) {
 
 // Five failures in a row eject for the base time; the next ejection lasts twice as long.
 func TestConsecutive5xx(t *testing.T) {
-	watched(t, envoy(), 2, func(t *testing.T, d *Detector, c counts, changes *atomic.Int64) {
+	watched(t, envoy(), 2, func(t *testing.T, d *Detector, c teststats.Counts, changes *atomic.Int64) {
 		h := d.Host(0)
 		fail(h, 500, 4)
 		h.Answered(200)
@@ -117,7 +75,7 @@ func TestConsecutive5xx(t *testing.T) {
 		if h.Ejected() {
 			t.Error("not back")
 		}
-		c.want(t, map[string]int64{
+		c.Want(t, map[string]int64{
 			"ejections_detected_consecutive_5xx": 2, "ejections_enforced_consecutive_5xx": 2, "ejections_enforced_total": 2,
 			"ejections_total": 2, "ejections_consecutive_5xx": 2,
 		})
@@ -126,7 +84,7 @@ func TestConsecutive5xx(t *testing.T) {
 
 // A healthy interval takes one off the multiplier.
 func TestBackoffShrinks(t *testing.T) {
-	watched(t, envoy(), 2, func(t *testing.T, d *Detector, _ counts, _ *atomic.Int64) {
+	watched(t, envoy(), 2, func(t *testing.T, d *Detector, _ teststats.Counts, _ *atomic.Int64) {
 		h := d.Host(0)
 		fail(h, 500, 5)
 		time.Sleep(31 * time.Second)
@@ -143,14 +101,14 @@ func TestBackoffShrinks(t *testing.T) {
 func TestGatewayFailure(t *testing.T) {
 	p := envoy()
 	p.Consecutive5xx = 100
-	watched(t, p, 2, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+	watched(t, p, 2, func(t *testing.T, d *Detector, c teststats.Counts, _ *atomic.Int64) {
 		fail(d.Host(0), 503, 4)
 		fail(d.Host(0), 500, 1) // no gateway's
 		fail(d.Host(0), 502, 5)
 		if d.Host(0).Ejected() {
 			t.Error("ejected")
 		}
-		c.want(t, map[string]int64{"ejections_detected_consecutive_gateway_failure": 1})
+		c.Want(t, map[string]int64{"ejections_detected_consecutive_gateway_failure": 1})
 	})
 }
 
@@ -159,15 +117,13 @@ func TestMaxPercent(t *testing.T) {
 	for _, one := range []bool{false, true} {
 		p := envoy()
 		p.MaxPercent, p.AlwaysOne = 10, one
-		watched(t, p, 2, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+		watched(t, p, 2, func(t *testing.T, d *Detector, c teststats.Counts, _ *atomic.Int64) {
 			fail(d.Host(0), 500, 5)
 			fail(d.Host(1), 500, 5)
 			if d.Host(0).Ejected() != one || d.Host(1).Ejected() {
 				t.Errorf("always one %v: ejected %v, %v", one, d.Host(0).Ejected(), d.Host(1).Ejected())
 			}
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			if n := c.values["ejections_overflow"]; one && n != 1 || !one && n != 2 {
+			if n := c.Value("ejections_overflow"); one && n != 1 || !one && n != 2 {
 				t.Errorf("ejections_overflow %d", n)
 			}
 		})
@@ -179,7 +135,7 @@ func TestLocalFailures(t *testing.T) {
 	for _, split := range []bool{false, true} {
 		p := envoy()
 		p.SplitLocal = split
-		watched(t, p, 1, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+		watched(t, p, 1, func(t *testing.T, d *Detector, c teststats.Counts, _ *atomic.Int64) {
 			h := d.Host(0)
 			for range 4 {
 				h.Failed()
@@ -193,10 +149,8 @@ func TestLocalFailures(t *testing.T) {
 				for range 4 {
 					h.Failed()
 				}
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				if !h.Ejected() || c.values["ejections_enforced_consecutive_local_origin_failure"] != 1 {
-					t.Error(c.values)
+				if !h.Ejected() || c.Value("ejections_enforced_consecutive_local_origin_failure") != 1 {
+					t.Error("not ejected, or not counted")
 				}
 			}
 		})
@@ -207,7 +161,7 @@ func TestLocalFailures(t *testing.T) {
 func TestSuccessRate(t *testing.T) {
 	p := envoy()
 	p.Consecutive5xx = 1000
-	watched(t, p, 5, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+	watched(t, p, 5, func(t *testing.T, d *Detector, c teststats.Counts, _ *atomic.Int64) {
 		for i := range 5 {
 			fail(d.Host(i), 200, 100)
 		}
@@ -221,7 +175,7 @@ func TestSuccessRate(t *testing.T) {
 		if r, local := d.Host(3).Rates(); r != 50 || local != -1 {
 			t.Errorf("rates %v, %v", r, local)
 		}
-		c.want(t, map[string]int64{
+		c.Want(t, map[string]int64{
 			"ejections_detected_success_rate": 1, "ejections_enforced_success_rate": 1, "ejections_enforced_total": 1,
 			"ejections_success_rate": 1, "ejections_active": 1, "ejections_total": 1,
 		})
@@ -231,13 +185,13 @@ func TestSuccessRate(t *testing.T) {
 func TestTooFewForRates(t *testing.T) {
 	p := envoy()
 	p.Consecutive5xx = 1000
-	watched(t, p, 5, func(t *testing.T, d *Detector, c counts, _ *atomic.Int64) {
+	watched(t, p, 5, func(t *testing.T, d *Detector, c teststats.Counts, _ *atomic.Int64) {
 		for i := range 4 { // of five
 			fail(d.Host(i), 200, 100)
 		}
 		fail(d.Host(3), 500, 900)
 		time.Sleep(11 * time.Second)
-		c.want(t, map[string]int64{})
+		c.Want(t, map[string]int64{})
 		if r, _ := d.Host(0).Rates(); r != 100 {
 			t.Errorf("rate %v", r)
 		}
@@ -248,7 +202,7 @@ func TestFailurePercentage(t *testing.T) {
 	p := envoy()
 	p.Consecutive5xx, p.RateHosts, p.FailureHosts = 1000, 100, 1
 	p.Enforce[plan.FailurePercentage] = 100
-	watched(t, p, 2, func(t *testing.T, d *Detector, _ counts, _ *atomic.Int64) {
+	watched(t, p, 2, func(t *testing.T, d *Detector, _ teststats.Counts, _ *atomic.Int64) {
 		for i, good := range []int{16, 15} { // of 100
 			fail(d.Host(i), 200, good)
 			fail(d.Host(i), 500, 100-good)
@@ -261,7 +215,7 @@ func TestFailurePercentage(t *testing.T) {
 }
 
 func TestHealthCheckReturns(t *testing.T) {
-	watched(t, envoy(), 2, func(t *testing.T, d *Detector, c counts, changes *atomic.Int64) {
+	watched(t, envoy(), 2, func(t *testing.T, d *Detector, c teststats.Counts, changes *atomic.Int64) {
 		h := d.Host(0)
 		h.Checked()
 		fail(h, 500, 5)
@@ -271,9 +225,7 @@ func TestHealthCheckReturns(t *testing.T) {
 		}
 		fail(h, 500, 5)
 		d.Close()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.values["ejections_active"] != 0 {
+		if c.Value("ejections_active") != 0 {
 			t.Error("a closed detector still counts")
 		}
 	})
