@@ -22,7 +22,7 @@ func Register(r *extension.Registry) { extension.Register(r, extension.TerminalF
 
 func compile(s *extension.Scope, m *hcmv3.HttpConnectionManager) filter.TerminalFactory {
 	fields.Check(s, m)
-	c := &Config{StatPrefix: m.GetStatPrefix()}
+	c := &Config{StatPrefix: m.GetStatPrefix(), RouteStats: m.GetRecordRouteResolutionStats()}
 	if c.StatPrefix == "" {
 		s.Field("stat_prefix").Errorf("is required")
 	}

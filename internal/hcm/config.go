@@ -14,6 +14,7 @@ type Config struct {
 	Codec      Codec
 	Codecs     codecOptions
 	Routes     *route.Table
+	RouteStats bool         // how long it takes to find them is recorded
 	Filters    []httpFilter // in their order; the last one is terminal
 	Upgrades   []upgrade
 

@@ -25,6 +25,7 @@ var fields = extension.Fields{
 		"request_id_extension", "local_reply_config", "strip_matching_host_port", "strip_any_host_port",
 		"stream_error_on_invalid_http_message", "strip_trailing_host_dot", "append_x_forwarded_port",
 		"original_ip_detection_extensions", "early_header_mutation_extensions", "forward_proto_config", "proxy_status_config",
+		"record_route_resolution_stats",
 	},
 	Ignored: map[string]string{
 		"path_normalization_options":          "Envoy 1.40 accepts it without effect",

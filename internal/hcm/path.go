@@ -1,6 +1,7 @@
 package hcm
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/ginnel/ginnel/filter"
@@ -191,27 +192,26 @@ func canonical(path string) (string, bool) {
 			}
 			out = append(out, c)
 		}
-		last := i >= len(path)
-		switch segment(out[start+1:]) {
-		case ".":
-			out = out[:start]
-			if last {
-				out = append(out, '/')
-			}
-		case "..":
-			out = out[:start]
-			for n := len(out) - 1; n >= 0; n-- {
-				if out[n] == '/' {
-					out = out[:n]
-					break
-				}
-			}
-			if last {
-				out = append(out, '/')
-			}
-		}
+		out = resolve(out, start, i >= len(path))
 	}
 	return string(out), true
+}
+
+// resolve takes the segment that begins at start, with its slash, from the end of a path if
+// it is . or .., which takes the one before, too. The last one leaves its slash.
+func resolve(out []byte, start int, last bool) []byte {
+	switch segment(out[start+1:]) {
+	case "":
+		return out
+	case ".":
+		out = out[:start]
+	case "..":
+		out = out[:max(bytes.LastIndexByte(out[:start], '/'), 0)]
+	}
+	if last {
+		out = append(out, '/')
+	}
+	return out
 }
 
 // segment returns the dots that a segment is; "": it is something else. Parameters do

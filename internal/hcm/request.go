@@ -3,6 +3,7 @@ package hcm
 import (
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -13,16 +14,10 @@ import (
 // in Envoy's order, and returns what they answer.
 func (s *stream) answer() (*httpmsg.Response, error) {
 	s.limitRequests()
-	if r := s.handed.Request; r.Method == "QUERY" && r.Header.Get("content-type") == "" { // what the body is, is the question
-		return s.Reply(filter.LocalReply{Status: 400, Details: "query_missing_content_type"}), nil
-	}
-	if resp := s.normalize(); resp != nil {
+	if resp := s.vet(); resp != nil {
+		s.looked = true // for filters, too, there is no route; it counts as looked for (Envoy)
+		s.http.RouteLookups++
 		return resp, nil
-	}
-	if !s.renewed {
-		if resp := s.sanitize(); resp != nil {
-			return resp, nil
-		}
 	}
 	r := s.find()
 	handler, ok := s.handler(r)
@@ -38,6 +33,18 @@ func (s *stream) answer() (*httpmsg.Response, error) {
 		return nil, err
 	}
 	return handler.ServeHTTP(&s.handed)
+}
+
+// vet makes the request one that can be trusted, or returns the answer to one that goes no
+// further.
+func (s *stream) vet() *httpmsg.Response {
+	if r := s.handed.Request; r.Method == "QUERY" && r.Header.Get("content-type") == "" { // what the body is, is the question
+		return s.Reply(filter.LocalReply{Status: 400, Details: "query_missing_content_type"})
+	}
+	if resp := s.normalize(); resp != nil || s.renewed {
+		return resp
+	}
+	return s.sanitize()
 }
 
 // limitRequests makes this request the last of its connection when that is its number.
@@ -64,12 +71,23 @@ func (s *stream) find() *route.Route {
 		s.http.RouteLookups++
 		sv := s.conn.service
 		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
-		if s.route = s.match(sv.config.Routes); s.route != nil {
+		begun := s.watchRoutes()
+		s.route = s.match(sv.config.Routes)
+		s.resolving += s.watchRoutes() - begun
+		if s.route != nil {
 			s.http.Route = s.route
 			s.limitByRoute(s.route)
 		}
 	}
 	return s.route
+}
+
+// watchRoutes is the time, where that of looking for routes is wanted.
+func (s *stream) watchRoutes() time.Duration {
+	if s.conn.service.stats.rqResolving == nil {
+		return 0
+	}
+	return s.conn.since()
 }
 
 // match finds the route by the authority that routes know.
@@ -180,6 +198,7 @@ func (s *stream) refuse(status int, why *httpmsg.ResetError) *httpmsg.Response {
 	l := filter.LocalReply{Status: status, Details: why.Details}
 	switch why.Details {
 	case "missing_host_header", "query_missing_content_type", "path_normalization_failed", "absolute_path_rejected":
+		s.http.RouteLookups++ // as in answer
 	case requestHeaderTimeout.details:
 		what, _ := s.conn.service.config.Limits.head()
 		what.counter(st).Add(1)

@@ -15,6 +15,7 @@ import (
 func (s *stream) send(resp *httpmsg.Response, err error) bool {
 	resp, ok := s.commit(resp, err)
 	if !ok {
+		s.http.Response, s.http.Code = nil, 0 // what was made was not sent
 		return false
 	}
 	s.touch()

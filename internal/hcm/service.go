@@ -38,6 +38,11 @@ func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
 	if env.ListenerStats != nil {
 		sv.stats.listener.of(env.ListenerStats.Scope("http." + c.StatPrefix + "."))
 	}
+	if c.RouteStats {
+		s := env.Stats.Scope("http." + c.StatPrefix + ".")
+		sv.stats.rqResolving = s.Histogram("downstream_rq_route_resolution_time_us")
+		sv.stats.rqResolutions = s.Histogram("downstream_rq_route_resolutions")
+	}
 	sv.machine = sync.OnceValue(machineAddress)
 	sv.streams.New = func() any { return newStream() }
 	sv.codec = newCodecs(c.Codecs, env, sv.stats).server

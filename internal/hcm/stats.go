@@ -23,6 +23,8 @@ type stats struct {
 	rqActive                                                filter.Gauge
 	rqTime                                                  filter.Histogram
 
+	rqResolving, rqResolutions filter.Histogram // of routes; nil: not wanted
+
 	byProtocol [2]protocolStats  // HTTP/1, HTTP/2
 	status     [6]filter.Counter // by the first digit; 0: never used
 	listener   listenerStats

@@ -32,8 +32,9 @@ type stream struct {
 	met       int           // how many handlers of the chain
 	excused   bool          // the answer tells of what has ended the stream
 	route     *route.Route
-	looked    bool   // route was looked for
-	chance    uint64 // 0: not drawn yet
+	looked    bool          // route was looked for
+	resolving time.Duration // how long that has taken, if anybody wants to know
+	chance    uint64        // 0: not drawn yet
 	query     route.Query
 	own       httpmsg.Response // of NewResponse; its lines are kept from stream to stream
 	text      httpmsg.Bytes    // the body of a reply of our own
@@ -289,6 +290,10 @@ func (s *stream) measure() (end time.Duration) {
 	}
 	st.rqActive.Add(-1)
 	st.rqTime.Record(uint64((end - s.entered).Milliseconds()))
+	if n := s.http.RouteLookups; n > 0 && st.rqResolving != nil {
+		st.rqResolving.Record(uint64(s.resolving.Microseconds()))
+		st.rqResolutions.Record(uint64(n))
+	}
 	if s.upgraded {
 		st.cxUpgradesActive.Add(-1)
 	}
@@ -345,7 +350,7 @@ func (s *stream) release() {
 func (s *stream) forgetPass() {
 	s.forgetResponse()
 	s.route, s.routed, s.looked, s.chance, s.upgraded = nil, "", false, 0, false
-	s.chain, s.met, s.excused = nil, 0, false
+	s.chain, s.met, s.excused, s.resolving = nil, 0, false, 0
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 }
 
