@@ -69,7 +69,8 @@ type HTTPLocal struct {
 }
 
 // An HTTPStream is one request on its way through the filters. Filters use it within
-// their call of ServeHTTP, and in what OnEnd runs.
+// their call of ServeHTTP, and in what OnEnd runs, and hand it on as they got it, with its
+// HTTPHost.
 type HTTPStream struct {
 	// Info is the request's own: its State and Metadata are those of the request, over
 	// those of the connection. Info.HTTP() is never nil.

@@ -28,6 +28,9 @@ func (f stamp) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 }
 
 func (f stamp) ChangeReply(s *filter.HTTPStream, resp *httpmsg.Response) {
+	if s.Request.Header.Get("panic") == f.name {
+		panic(f.name)
+	}
 	resp.Header.Add("passed", f.name+"'s reply")
 }
 
@@ -48,6 +51,7 @@ func TestRepliesPassFilters(t *testing.T) {
 		{"one that stops the last", get("/", "stop", "c"), hello, 429, "b,a"},
 		{"refused before", get("relative"), hello, 404, "c's reply,b's reply,a's reply"},
 		{"a limit", get("/"), stuck, 504, "c,b,a"},
+		{"a panic in a reply", get("relative", "panic", "b"), hello, 500, ""},
 		{"a panic", get("/"), func(*filter.HTTPStream) (*httpmsg.Response, error) { panic("") }, 500, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,3 +86,20 @@ type onlooker func(*filter.HTTPStream)
 func (f onlooker) NewHTTPFilter(*filter.HTTPEnv) (filter.HTTPFilter, error) { return f, nil }
 func (f onlooker) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler      { return next }
 func (f onlooker) ChangeReply(s *filter.HTTPStream, resp *httpmsg.Response) { f(s) }
+
+// An answer that is not sent, for the client has left, has no code in the log.
+func TestUnsentReply(t *testing.T) {
+	var w *responder
+	r := start(t, &Config{}, func(s *filter.HTTPStream) (*httpmsg.Response, error) {
+		s.OnReset(func(*httpmsg.ResetError) {})
+		w.goAway(&httpmsg.ResetError{Reason: httpmsg.ConnectionTermination})
+		s.OnReset(nil)
+		return s.Reply(filter.LocalReply{Status: 503}), nil
+	})
+	w = newResponder()
+	r.codec.requests <- exchange{r: get("/"), w: w}
+	<-w.answered
+	if e := r.log.last(t); e.code != 0 || e.flags != "DC" {
+		t.Errorf("log %+v", e)
+	}
+}

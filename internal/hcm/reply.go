@@ -1,7 +1,6 @@
 package hcm
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -180,6 +179,3 @@ func percentEncoded(s string) string {
 	}
 	return string(out)
 }
-
-// statusText is what Envoy calls a status.
-func statusText(status int) string { return http.StatusText(status) }

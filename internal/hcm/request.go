@@ -2,6 +2,7 @@ package hcm
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"time"
 
@@ -205,7 +206,7 @@ func (s *stream) refuse(status int, why *httpmsg.ResetError) *httpmsg.Response {
 		l.Body, l.Details, l.Flags = what.body, what.details, what.flags
 	default:
 		l.Flags = filter.DownstreamProtocolError
-		l.Body = statusText(status)
+		l.Body = http.StatusText(status)
 		if s.conn.server.Protocol() != httpmsg.HTTP2 { // whose codec counts connections that it ends
 			st.cxProtocolError.Add(1)
 		}

@@ -2,6 +2,7 @@ package hcm
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -104,7 +105,7 @@ func (s *stream) scheme(h *httpmsg.Header, has bool) *httpmsg.Response {
 		s.conn.closeAfter()
 		s.conn.service.stats.cxProtocolError.Add(1)
 		return s.Reply(filter.LocalReply{Status: 403, Details: "http1.https_url_on_plaintext_connection",
-			Body: statusText(403), Flags: filter.DownstreamProtocolError})
+			Body: http.StatusText(403), Flags: filter.DownstreamProtocolError})
 	}
 	if untrusted || !has {
 		h.Set(forwardedProto, s.transport())

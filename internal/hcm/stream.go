@@ -166,10 +166,6 @@ func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
 		s.renew()
 		resp, err = s.guarded(answer)
 	}
-	if err == nil {
-		s.looked = true // nobody looks for a route any more
-		s.unmet(resp)
-	}
 	s.http.RequestDone = s.body.doneAt()
 	whole := false
 	if !s.safely(func() { whole = s.send(resp, err) }) { // in a body that a filter has wrapped
@@ -181,7 +177,12 @@ func (s *stream) serve(answer func() (*httpmsg.Response, error)) {
 
 // guarded keeps a panic of a filter to its stream.
 func (s *stream) guarded(answer func() (*httpmsg.Response, error)) (resp *httpmsg.Response, err error) {
-	if !s.safely(func() { resp, err = answer() }) {
+	if !s.safely(func() {
+		if resp, err = answer(); err == nil {
+			s.looked = true // nobody looks for a route any more
+			s.unmet(resp)
+		}
+	}) {
 		s.Resume()
 		resp, err = s.Reply(filter.LocalReply{Status: 500, Details: "filter_panic"}), nil
 	}
