@@ -17,7 +17,6 @@ type Conn struct {
 	pair    *pair
 	in, out *half
 	local   net.Addr
-	why     error // of CloseFor; guarded by both halves
 
 	peerGone func(reset bool) // guarded by in.mu; nil once called
 	hangup   func()           // likewise
@@ -107,7 +106,10 @@ func (c *Conn) CloseFor(why error) error { return c.end(false, why) }
 func (c *Conn) Why() error {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
-	return c.peer().why
+	if !c.in.explained {
+		return nil
+	}
+	return c.pair.why
 }
 
 // Reset aborts both directions at once: the peer reads what is queued, then
@@ -121,7 +123,9 @@ func (c *Conn) end(reset bool, why error) error {
 		c.pair.unlock()
 		return nil
 	}
-	c.why = why
+	if why != nil && c.pair.why == nil {
+		c.pair.why, c.out.explained = why, true
+	}
 	unread := c.in.closeReader(reset)
 	c.out.closeWriter(reset)
 	peer := c.peer()

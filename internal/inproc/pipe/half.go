@@ -37,6 +37,8 @@ type half struct {
 	writing bool // a write is under way, perhaps waiting for room; others wait
 	fin     bool // nothing comes after the queued bytes
 	reset   bool // one of the ends was reset
+	// The writer has closed the connection for pair.why.
+	explained bool
 }
 
 // party is what a half knows about one of its two users.

@@ -92,6 +92,7 @@ func (addr) String() string  { return "pipe" }
 type pair struct {
 	client, server     Conn
 	toServer, toClient half
+	why                error // of CloseFor; guarded by both halves; nil: none
 }
 
 // lock takes both directions, always in the same order.
