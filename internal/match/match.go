@@ -296,7 +296,7 @@ func (l *types[T]) find(in Input) *T {
 	if l.local == nil && l.external == nil {
 		return l.any
 	}
-	switch local := isLocal(in); {
+	switch local := Local(in.Local, in.Remote); {
 	case local && l.local != nil:
 		return l.local
 	case !local && l.external != nil:
@@ -305,23 +305,24 @@ func (l *types[T]) find(in Input) *T {
 	return l.any
 }
 
-// isLocal is Envoy's isSameIpOrLoopback: an internal connection is external, and of
-// 127.0.0.0/8 only 127.0.0.1 is a loopback.
-func isLocal(in Input) bool {
-	if _, unix := in.Remote.(filter.UnixAddr); unix {
+// Local reports whether a connection comes from its own machine: Envoy's
+// isSameIpOrLoopback. An internal connection is external, and of 127.0.0.0/8 only
+// 127.0.0.1 is a loopback.
+func Local(local, remote net.Addr) bool {
+	if _, unix := remote.(filter.UnixAddr); unix {
 		return true
 	}
-	if _, unix := in.Remote.(*net.UnixAddr); unix {
+	if _, unix := remote.(*net.UnixAddr); unix {
 		return true
 	}
-	remote, ok := filter.IP(in.Remote)
+	from, ok := filter.IP(remote)
 	if !ok {
 		return false
 	}
-	ip := remote.Addr().Unmap()
+	ip := from.Addr().Unmap()
 	if ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || ip == netip.IPv6Loopback() {
 		return true
 	}
-	local, ok := filter.IP(in.Local)
-	return ok && local.Addr().Unmap() == ip
+	to, ok := filter.IP(local)
+	return ok && to.Addr().Unmap() == ip
 }

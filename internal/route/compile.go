@@ -112,17 +112,22 @@ func (c *compiler) virtualHost(s *extension.Scope, m *routev3.VirtualHost) {
 	for i, v := range m.GetVirtualClusters() {
 		h.clusters = append(h.clusters, compileVirtualCluster(s.Field("virtual_clusters").Index(i), v))
 	}
-	c.matcher(s, m)
-	h.routes = make([]Route, len(m.GetRoutes()))
-	for i, r := range m.GetRoutes() {
-		c.route(s.Field("routes").Index(i), &h.routes[i], r, &l)
+	if m.GetMatcher() != nil {
+		if len(m.GetRoutes()) > 0 {
+			s.Errorf("cannot set both matcher and routes on virtual host")
+		}
+		h.tree = c.tree(s.Field("matcher"), m.GetMatcher(), &l)
 	}
+	h.routes = c.routes(s.Field("routes"), m.GetRoutes(), &l)
 }
 
-func (c *compiler) matcher(s *extension.Scope, m *routev3.VirtualHost) {
-	if m.GetMatcher() != nil && len(m.GetRoutes()) > 0 {
-		s.Errorf("cannot set both matcher and routes on virtual host")
+// routes compiles a list of routes, which stay where they are.
+func (c *compiler) routes(s *extension.Scope, list []*routev3.Route, host *level) []Route {
+	out := make([]Route, len(list))
+	for i, r := range list {
+		c.route(s.Index(i), &out[i], r, host)
 	}
+	return out
 }
 
 // route compiles one route into r, which stays where it is.

@@ -22,6 +22,13 @@ func inRoute(fields string) string {
 	return inHost("routes:\n- name: r\n" + indent(fields, "  "))
 }
 
+const route200 = "{match: {prefix: /}, direct_response: {status: 200}}"
+
+// inTree is a table with one virtual host whose matcher leads from x to a route.
+func inTree(input, route string) string {
+	return inHost("matcher: {matcher_tree: {input: {name: i, typed_config: " + input + "}, exact_match_map: {map: {x: {action: {name: route, typed_config: {\"@type\": type.googleapis.com/envoy.config.route.v3.Route, " + route[1:] + "}}}}}}")
+}
+
 // inAction is a table with one route that forwards.
 func inAction(fields string) string {
 	return inRoute("match: {prefix: /}\nroute:\n" + indent(fields, "  "))
@@ -43,7 +50,16 @@ func TestCompileErrors(t *testing.T) {
 		{inHost("virtual_clusters: [{name: v}]"), "virtual_hosts[0].virtual_clusters[0]: virtual clusters must define 'headers'"},
 		{inHost("matcher: {}\nroutes: [{match: {prefix: /}, direct_response: {status: 200}}]"),
 			"virtual_hosts[0]: cannot set both matcher and routes on virtual host"},
-		{inHost("matcher: {}"), "virtual_hosts[0].matcher: not supported yet: ginnel would not do what this field asks for"},
+		{inTree(`{"@type": type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput, header_name: a}`, "{match: {prefix: /}}"),
+			"virtual_hosts[0].matcher.matcher_tree.exact_match_map.map[\"x\"].action.typed_config: an action is required"},
+		{inTree(`{"@type": type.googleapis.com/envoy.type.matcher.v3.HttpRequestTrailerMatchInput, header_name: a}`, route200),
+			"virtual_hosts[0].matcher.matcher_tree.input.typed_config: envoy.type.matcher.v3.HttpRequestTrailerMatchInput: a route is chosen by the head of a request, when there are no trailers and no response yet"},
+		{inTree(`{"@type": type.googleapis.com/xds.type.matcher.v3.HttpAttributesCelMatchInput}`, route200),
+			"virtual_hosts[0].matcher.matcher_tree.input.typed_config: xds.type.matcher.v3.HttpAttributesCelMatchInput: matching by CEL is not supported yet"},
+		{inHost(`matcher: {on_no_match: {action: {name: x, typed_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: x}}}}`),
+			"virtual_hosts[0].matcher.on_no_match.action.typed_config: google.protobuf.StringValue is a known type, but ginnel does not implement it as a route action (implemented: envoy.config.route.v3.Route, envoy.config.route.v3.RouteList)"},
+		{inHost(`matcher: {on_no_match: {keep_matching: true, matcher: {}}}`),
+			"virtual_hosts[0].matcher.on_no_match.keep_matching: keep_matching is not supported in this context"},
 		{inHost("cors: {}"), "virtual_hosts[0].cors: not supported yet: ginnel would not do what this field asks for"},
 		{inHost("rate_limits: [{}]"), "virtual_hosts[0].rate_limits: not supported yet: ginnel would not do what this field asks for"},
 		{"name: rc\nvhds: {}", "vhds: not supported yet: ginnel would not do what this field asks for"},

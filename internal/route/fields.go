@@ -26,13 +26,14 @@ var (
 	}
 	hostFields = extension.Fields{
 		Message: &routev3.VirtualHost{},
-		Obeyed: []string{"name", "domains", "routes", "require_tls", "virtual_clusters", "request_headers_to_add",
+		Obeyed: []string{"name", "domains", "routes", "matcher", "require_tls", "virtual_clusters", "request_headers_to_add",
 			"request_headers_to_remove", "response_headers_to_add", "response_headers_to_remove",
 			"typed_per_filter_config", "include_request_attempt_count", "include_attempt_count_in_response",
 			"retry_policy", "retry_policy_typed_config", "hedge_policy", "include_is_timeout_retry_header",
 			"per_request_buffer_limit_bytes", "request_body_buffer_limit", "request_mirror_policies", "metadata"},
 	}
-	routeFields = extension.Fields{
+	routeListFields = extension.Fields{Message: &routev3.RouteList{}, Obeyed: []string{"routes"}}
+	routeFields     = extension.Fields{
 		Message: &routev3.Route{},
 		Obeyed: []string{"name", "match", "route", "redirect", "direct_response", "metadata",
 			"typed_per_filter_config", "request_headers_to_add", "request_headers_to_remove",
@@ -177,7 +178,7 @@ var (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return []*extension.Fields{
-		&tableFields, &hostFields, &routeFields, &matchFields, &actionFields, &weightedFields, &shareFields,
+		&tableFields, &hostFields, &routeListFields, &routeFields, &matchFields, &actionFields, &weightedFields, &shareFields,
 		&redirectFields, &directFields, &optionFields, &headerValueFields, &stepFields,
 		&filterFields, &upgradeFields, &connectFields, &proxyFields, &retryFields, &backOffFields, &rateLimitedFields,
 		&omitFields, &prioritiesFields, &hedgeFields, &hashFields, &headerHashFields, &cookieHashFields, &mirrorFields,

@@ -44,6 +44,7 @@ type VirtualHost struct {
 	tls      tlsRequirement
 	redirect *Route // for those who must come by TLS
 	routes   []Route
+	tree     *tree // finds the routes; nil: they are routes
 	clusters []virtualCluster
 }
 
@@ -99,8 +100,12 @@ func (h *VirtualHost) match(q *Query, ignoreParams bool) *Route {
 	if ignoreParams {
 		path = withoutParams(path)
 	}
-	for i := range h.routes {
-		if r := &h.routes[i]; r.match.fits(q, path) {
+	routes := h.routes
+	if h.tree != nil {
+		routes, _ = h.tree.Match(*q, nil) // all that counts is known: nothing is undecided
+	}
+	for i := range routes {
+		if r := &routes[i]; r.match.fits(q, path) {
 			return r.pick(q)
 		}
 	}
