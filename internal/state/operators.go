@@ -16,7 +16,7 @@ import (
 
 // commands are Envoy 1.40.0's operators but COALESCE, and those of OwnOperators. What TLS or
 // HTTP would know prints on a plain TCP connection what Envoy prints there.
-var commands = map[string]commandSpec{
+var commands = withTLS(map[string]commandSpec{
 	"HOP_PATH":      {bare, text(appendPath)},
 	"CHAIN_ID":      {bare, text(func(dst []byte, m moment) []byte { return hex16(dst, m.ChainID) })},
 	"HOPS":          {bare, number64(func(m moment) uint64 { return uint64(m.Depth) })},
@@ -156,31 +156,10 @@ var commands = map[string]commandSpec{
 	// Envoy reads it from the socket
 	"DOWNSTREAM_CX_RTT": {bare, unsupported}, "CEL": {unchecked, unsupported},
 
-	// not known without TLS
-	"DOWNSTREAM_HANDSHAKE_DURATION": {bare, nothing}, "DOWNSTREAM_TRANSPORT_FAILURE_REASON": {bare, nothing},
-	"DOWNSTREAM_TLS_VERSION": {bare, nothing}, "DOWNSTREAM_TLS_CIPHER": {bare, nothing},
-	"DOWNSTREAM_TLS_GROUP": {bare, nothing}, "DOWNSTREAM_TLS_SESSION_ID": {bare, nothing},
-	"DOWNSTREAM_LOCAL_SUBJECT": {bare, nothing}, "DOWNSTREAM_LOCAL_URI_SAN": {bare, nothing},
-	"DOWNSTREAM_LOCAL_DNS_SAN": {bare, nothing}, "DOWNSTREAM_LOCAL_IP_SAN": {bare, nothing},
-	"DOWNSTREAM_LOCAL_EMAIL_SAN": {bare, nothing}, "DOWNSTREAM_LOCAL_OTHERNAME_SAN": {bare, nothing},
-	"DOWNSTREAM_PEER_SUBJECT": {bare, nothing}, "DOWNSTREAM_PEER_ISSUER": {bare, nothing},
-	"DOWNSTREAM_PEER_URI_SAN": {bare, nothing}, "DOWNSTREAM_PEER_DNS_SAN": {bare, nothing},
-	"DOWNSTREAM_PEER_IP_SAN": {bare, nothing}, "DOWNSTREAM_PEER_EMAIL_SAN": {bare, nothing},
-	"DOWNSTREAM_PEER_OTHERNAME_SAN": {bare, nothing}, "DOWNSTREAM_PEER_SERIAL": {bare, nothing},
-	"DOWNSTREAM_PEER_CERT": {bare, nothing}, "DOWNSTREAM_PEER_CERT_V_START": {argsOptional, noClock},
-	"DOWNSTREAM_PEER_CERT_V_END": {argsOptional, noClock}, "DOWNSTREAM_PEER_FINGERPRINT_1": {bare, nothing},
-	"DOWNSTREAM_PEER_FINGERPRINT_256": {bare, nothing}, "DOWNSTREAM_PEER_CHAIN_SERIALS": {bare, nothing},
-	"DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1": {bare, nothing}, "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256": {bare, nothing},
-	"DOWNSTREAM_PEER_ISSUER_SERIAL": {bare, nothing}, "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256": {bare, nothing},
+	// not known, or not of crypto/tls
+	"DOWNSTREAM_LOCAL_OTHERNAME_SAN": {bare, nothing}, "DOWNSTREAM_PEER_OTHERNAME_SAN": {bare, nothing},
 	"TLS_JA3_FINGERPRINT": {bare, nothing}, "TLS_JA4_FINGERPRINT": {bare, nothing},
-	"UPSTREAM_SERVER_NAME": {bare, nothing}, "UPSTREAM_TLS_VERSION": {bare, nothing},
-	"UPSTREAM_TLS_CIPHER": {bare, nothing}, "UPSTREAM_TLS_GROUP": {bare, nothing}, "UPSTREAM_TLS_SESSION_ID": {bare, nothing},
-	"UPSTREAM_LOCAL_URI_SAN": {bare, nothing}, "UPSTREAM_LOCAL_DNS_SAN": {bare, nothing}, "UPSTREAM_LOCAL_IP_SAN": {bare, nothing},
-	"UPSTREAM_PEER_SUBJECT": {bare, nothing}, "UPSTREAM_PEER_ISSUER": {bare, nothing},
-	"UPSTREAM_PEER_URI_SAN": {bare, nothing}, "UPSTREAM_PEER_DNS_SAN": {bare, nothing}, "UPSTREAM_PEER_IP_SAN": {bare, nothing},
-	"UPSTREAM_PEER_CERT": {bare, nothing}, "UPSTREAM_PEER_CERT_V_START": {argsOptional, noClock},
-	"UPSTREAM_PEER_CERT_V_END": {argsOptional, noClock},
-}
+})
 
 // text makes an operator that always has a value.
 func text(f func([]byte, moment) []byte) builder {
@@ -286,14 +265,6 @@ func clockOf(f func(moment) time.Time, local bool) builder {
 		}
 		return operator{text: func(dst []byte, m moment) ([]byte, bool) { return c.append(dst, f(m)), true }}, nil
 	}
-}
-
-// noClock checks the format of a time that is never known.
-func noClock(a args) (operator, error) {
-	if _, err := newClock(a.text, false); err != nil {
-		return operator{}, err
-	}
-	return nothing(a)
 }
 
 func hex16(dst []byte, n uint64) []byte {

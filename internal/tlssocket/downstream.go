@@ -59,7 +59,7 @@ func (d *downstream) NewTransport(env *filter.Env) (filter.Transport, error) {
 	}
 	if d.validation.asks() || d.require {
 		t.config.ClientAuth = tls.RequestClientCert
-		if d.require {
+		if d.require || d.validation.demands() {
 			t.config.ClientAuth = tls.RequireAnyClientCert
 		}
 		if v := d.validation; v != nil && v.roots != nil && !v.hideCAs {
@@ -82,7 +82,7 @@ type meeting struct {
 	server    *server
 	local     *certificate
 	validated bool
-	hello     string // what of the client's offer is worth a word if it fails
+	met       *filter.TLS // what is known of a client whose certificate was not accepted
 }
 
 // Wrap implements filter.Transport.
@@ -99,7 +99,7 @@ func (t *server) Wrap(s filter.Stream, info *filter.Info, deadline time.Time) (f
 	if err := shake(c, deadline, nil); err != nil {
 		f := explain(err)
 		t.stats.failed(f)
-		info.More().DownFailure = f.reason
+		info.More().DownFailure, info.Extra.DownTLS = f.reason, m.met
 		return nil, f
 	}
 	m.settle(c, info)
@@ -134,12 +134,16 @@ func (m *meeting) verify(s tls.ConnectionState) (err error) {
 	if len(s.PeerCertificates) == 0 {
 		return nil
 	}
+	if err := keyUsage(s.PeerCertificates[0]); err != nil {
+		return err
+	}
 	if m.server.plan.validation == nil {
 		return nil
 	}
 	m.validated, err = m.server.plan.validation.verify(s.PeerCertificates, x509.ExtKeyUsageClientAuth, nil)
-	if err == nil {
-		err = keyUsage(s.PeerCertificates[0])
+	if err != nil {
+		met := describe(&s)
+		m.met = &met
 	}
 	return err
 }

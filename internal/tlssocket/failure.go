@@ -63,7 +63,7 @@ var local = []struct {
 	code   int
 	reason string
 }{
-	{"client didn't provide a certificate", 192, "PEER_DID_NOT_RETURN_A_CERTIFICATE"},
+	{"client didn't provide a certificate", 192, "PEER_DID_NOT_RETURN_A_CERTIFICATE:peer did not provide required client certificate"},
 	{"client offered only unsupported versions", 240, "UNSUPPORTED_PROTOCOL"},
 	{"server selected unsupported protocol version", 240, "UNSUPPORTED_PROTOCOL"},
 	{"no cipher suite supported by both", 193, "NO_SHARED_CIPHER"},
@@ -122,7 +122,7 @@ func flawed(f *flaw) *failure {
 	case flawHash:
 		out.kind = failedHash
 	case flawKeyUsage:
-		return &failure{kind: failedKeyUsage, err: f, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:KEY_USAGE_BIT_INCORRECT:TLS_error_end", libSSL|279)}
+		return &failure{kind: failedKeyUsage, err: f, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:KEY_USAGE_BIT_INCORRECT:TLS_error_end", libSSL|302)}
 	default:
 		out.kind = failedChain
 	}

@@ -93,10 +93,10 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	}
 	validated := false
 	cfg.VerifyConnection = func(cs tls.ConnectionState) (err error) {
-		validated, err = t.plan.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, names)
-		if err == nil {
-			err = keyUsage(cs.PeerCertificates[0])
+		if err := keyUsage(cs.PeerCertificates[0]); err != nil {
+			return err
 		}
+		validated, err = t.plan.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, names)
 		return err
 	}
 	var local *x509.Certificate

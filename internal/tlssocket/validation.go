@@ -15,6 +15,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/certtext"
 )
 
 // A validation is what a peer's certificate has to fulfil. Its trust bundle never
@@ -25,7 +26,7 @@ type validation struct {
 	crls        []*x509.RevocationList
 	leafCRL     bool // only the peer's own certificate is looked up in CRLs
 	expired     bool // certificates and CRLs out of their time are good
-	untrusted   bool // a chain that fails is noted, and the connection goes on
+	untrusted   bool // what fails is noted, and the connection goes on
 	hideCAs     bool // the client is not told of the authorities
 	maxDepth    int  // most certificates between the peer's and the authority's
 	sans        []sanMatcher
@@ -129,6 +130,11 @@ func (v *validation) pins(s *extension.Scope, m *tlsv3.CertificateValidationCont
 	}
 }
 
+// demands reports whether a client that shows no certificate is refused for that.
+func (v *validation) demands() bool {
+	return v != nil && len(v.sans)+len(v.hashes)+len(v.spkis) > 0
+}
+
 // asks reports whether a peer has to fulfil anything.
 func (v *validation) asks() bool {
 	return v != nil && (v.authorities != nil || len(v.hashes)+len(v.spkis) > 0)
@@ -185,11 +191,10 @@ func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, n
 		return true, nil
 	}
 	until, err := v.examine(chain, usage, names, now)
-	var f *flaw
-	if errors.As(err, &f) && f.kind == flawChain && v.untrusted {
-		return false, v.identify(chain[0], names)
-	}
-	if err != nil {
+	switch {
+	case err != nil && v.untrusted:
+		return false, nil
+	case err != nil:
 		return false, err
 	}
 	v.cache.put(key, until, now)
@@ -237,15 +242,15 @@ var errDepth = errors.New("certificate chain too long")
 
 // identify asks who the peer is.
 func (v *validation) identify(leaf *x509.Certificate, names []string) error {
-	var have *sans
+	var have *certtext.Names
 	if len(v.sans)+len(names) > 0 {
-		have = sansOf(leaf)
+		have = certtext.NamesOf(leaf)
 	}
 	if len(names) > 0 && !named(names)(have) {
 		return &flaw{flawSAN, "verify cert failed: verify SAN list", nil}
 	}
 	if len(v.sans) > 0 && !oneOf(v.sans, have) {
-		return &flaw{flawSAN, "verify cert failed: SAN matcher", nil}
+		return &flaw{flawSAN, "verify cert failed: SAN matcher, certificate SANs are [" + strings.Join(have.All(), ", ") + "]", nil}
 	}
 	if len(v.hashes)+len(v.spkis) > 0 &&
 		!pinned(v.hashes, leaf.Raw) && !pinned(v.spkis, leaf.RawSubjectPublicKeyInfo) {
@@ -254,7 +259,7 @@ func (v *validation) identify(leaf *x509.Certificate, names []string) error {
 	return nil
 }
 
-func oneOf(list []sanMatcher, have *sans) bool {
+func oneOf(list []sanMatcher, have *certtext.Names) bool {
 	for _, f := range list {
 		if f(have) {
 			return true
@@ -276,7 +281,7 @@ func pinned(list [][sha256.Size]byte, b []byte) bool {
 // chainDetail says why no chain could be built, as BoringSSL does.
 func chainDetail(chain []*x509.Certificate, err error) string {
 	var invalid x509.CertificateInvalidError
-	depth, text := 0, "unable to get local issuer certificate"
+	depth, text := len(chain)-1, "unable to get local issuer certificate"
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case errors.Is(err, errDepth):
@@ -284,15 +289,6 @@ func chainDetail(chain []*x509.Certificate, err error) string {
 	case errors.As(err, &invalid):
 		depth, text = invalidDetail(chain, &invalid)
 	case errors.As(err, &unknown):
-		last := chain[len(chain)-1]
-		switch {
-		case len(chain) == 1 && selfSigned(last):
-			text = "self signed certificate"
-		case selfSigned(last):
-			depth, text = len(chain)-1, "self signed certificate in certificate chain"
-		case len(chain) > 1:
-			depth = len(chain) - 1
-		}
 	default:
 		text = err.Error()
 	}
@@ -323,10 +319,6 @@ func invalidDetail(chain []*x509.Certificate, e *x509.CertificateInvalidError) (
 	return depth, e.Error()
 }
 
-func selfSigned(c *x509.Certificate) bool {
-	return string(c.RawIssuer) == string(c.RawSubject)
-}
-
 // revoked looks the certificates of a path up in the CRLs, of which there must be one for
 // each that is looked up (Envoy).
 func (v *validation) revoked(path []*x509.Certificate, now time.Time, until *time.Time) error {
@@ -339,7 +331,7 @@ func (v *validation) revoked(path []*x509.Certificate, now time.Time, until *tim
 		}
 		issuer := path[min(depth+1, len(path)-1)]
 		if why := v.lookUp(c, issuer, now, until); why != "" {
-			return fmt.Errorf("certificate verification error at depth %d: %s", depth, why)
+			return fmt.Errorf("certificate verification error at depth %d: certificate revocation check against provided CRLs failed: %s", depth, why)
 		}
 	}
 	return nil

@@ -114,6 +114,9 @@ func (o *order) opened(s *exchange) {
 	s.info = i
 	up, set := &i.Up, m.pool.host.cluster.set
 	up.Local, up.Remote, up.ID = m.local, m.remote, m.id
+	if m.tls != nil || i.Rest().UpTLS != nil { // of a try before
+		i.More().UpTLS = m.tls
+	}
 	if begun := m.born - i.Start.Sub(set.epoch); begun >= 0 { // made for it
 		up.Begun, up.Ready = begun, begun+m.took
 	}

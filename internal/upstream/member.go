@@ -25,6 +25,7 @@ type member struct {
 	// Fixed once it is connected.
 	client        httpmsg.Client  // nil before
 	stream        filter.Farewell // under it; nil: not within the process
+	tls           *filter.TLS     // nil: there is none
 	local, remote net.Addr
 	id            uint64
 	born, took    time.Duration // in the set's time; how long it took to connect
@@ -107,6 +108,7 @@ func (m *member) connect(o *origin) {
 	if w, ok := s.(filter.Farewell); ok {
 		m.stream = w
 	}
+	m.tls = filter.TLSOf(s)
 	p.connected(m, client, localAddr(s), to)
 }
 

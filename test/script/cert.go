@@ -175,3 +175,9 @@ func (s *session) cmdCRL(_ *testscript.TestScript, neg bool, args []string) erro
 	}
 	return os.WriteFile(filepath.Join(s.work, f.Arg(0)+".crl"), pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o644)
 }
+
+// certText is what pins a certificate.
+func (s *session) certText(name, what string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(s.work, name+"."+what))
+	return string(b), err
+}

@@ -33,6 +33,7 @@ import (
 //	hops                        1 2 .. $HOPS
 //	hop I                       "hopI"; "up" after the last
 //	first                       hop 1
+//	hash CERT, spki CERT        what pins a certificate of the command cert
 //	last I YAML                 YAML where I is the last hop, nothing elsewhere
 func (s *session) functions() template.FuncMap {
 	return template.FuncMap{
@@ -56,6 +57,8 @@ func (s *session) functions() template.FuncMap {
 		"hop":         s.hop,
 		"first":       func() string { return s.hop(1) },
 		"last":        s.lastOnly,
+		"hash":        func(cert string) (string, error) { return s.certText(cert, "hash") },
+		"spki":        func(cert string) (string, error) { return s.certText(cert, "spki") },
 		"add":         func(a, b int) int { return a + b },
 	}
 }
