@@ -61,16 +61,21 @@ type TerminalFactory interface {
 
 // A ListenerFilter looks at a new connection before its filter chain is chosen.
 type ListenerFilter interface {
-	// Inspect may change info. A filter that must wait for bytes reads them with p
-	// without consuming; p is nil when no filter of the listener asked for bytes.
+	// Inspect may change info. It looks at the first bytes, if it must, with p.
 	Inspect(info *Info, p Peeker) error
 }
 
-// A Peeker looks at the first bytes of a connection without consuming them.
+// A Peeker is a new connection as listener filters see it.
 type Peeker interface {
-	// Peek returns at least n bytes, or fewer with an error: io.EOF at the end of
-	// the stream, os.ErrDeadlineExceeded at the listener filters' timeout.
+	// Peek returns at least n bytes without consuming any, or fewer with an error: io.EOF
+	// at the end of the stream, os.ErrDeadlineExceeded at the listener filters' timeout. It
+	// is only for filters whose factory says that they peek.
 	Peek(n int) ([]byte, error)
+	// Discard consumes n bytes that Peek has returned: nobody after the filter sees them.
+	Discard(n int) error
+	// Stream returns the connection itself, for what else it can tell. Filters neither
+	// read nor write nor close it.
+	Stream() Stream
 }
 
 // A ListenerFilterFactory is a compiled listener filter configuration.

@@ -30,3 +30,7 @@ func (e *ConnectError) Error() string { return e.Reason }
 
 // Unwrap returns the cause.
 func (e *ConnectError) Unwrap() error { return e.Err }
+
+// ErrDenied is the error of a listener filter that wants the connection closed, and has
+// counted why itself.
+var ErrDenied = errors.New("a listener filter refused the connection")

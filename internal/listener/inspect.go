@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"time"
 
 	"github.com/ginnel/ginnel/filter"
 )
@@ -17,10 +16,7 @@ func (l *Listener) inspect(c *conn) error {
 	}
 	l.stats.preActive.Add(1)
 	defer l.stats.preActive.Add(-1)
-	var p filter.Peeker
-	if l.peeks {
-		p = l.peeker(c)
-	}
+	p := l.peeker(c)
 	for _, f := range l.filters {
 		if err := f.Inspect(&c.Info, p); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) && l.plan.ContinueOnTimeout {
@@ -33,29 +29,13 @@ func (l *Listener) inspect(c *conn) error {
 	return nil
 }
 
-// peeker lets filters look at the first bytes until the listener filters' timeout.
-// Looking may block, so an internal connection is accepted from now on.
-func (l *Listener) peeker(c *conn) filter.Peeker {
-	var deadline time.Time
-	if t := l.plan.FiltersTimeout; t > 0 {
-		deadline = c.Info.Start.Add(t)
-	}
-	return peekFunc(func(n int) ([]byte, error) {
-		c.Accept()
-		return filter.PeekUntil(c.Stream, n, deadline)
-	})
-}
-
-type peekFunc func(n int) ([]byte, error)
-
-func (f peekFunc) Peek(n int) ([]byte, error) { return f(n) }
-
 func (l *Listener) uninspected(c *conn, err error) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		l.stats.preTimeout.Add(1)
 	case errors.Is(err, io.EOF):
 		l.stats.preRemoteClose.Add(1)
+	case errors.Is(err, filter.ErrDenied): // the filter has counted it
 	default:
 		l.stats.preError.Add(1)
 	}
