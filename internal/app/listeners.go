@@ -39,7 +39,7 @@ func (a *App) add(p *plan.Listener) (*entry, error) {
 // start makes the listener reachable. The caller holds a.mu.
 func (e *entry) start(a *App) error {
 	if e.listener.Plan().Internal {
-		e.registration = a.network.Register(e.listener.Info().Name, e.listener)
+		e.registration = a.network.Register(e.listener.Info().Name, e.listener.Internal())
 	} else if err := e.listener.Start(); err != nil {
 		a.server.createFailure.Add(1)
 		return err

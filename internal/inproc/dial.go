@@ -32,6 +32,7 @@ type Dial struct {
 	Deadline time.Time
 
 	registration *Registration
+	to           Listener // of the registration, for all of the dial
 	state        atomic.Uint32
 	outcome      error         // of a hand-over; nil: accepted
 	done         chan struct{} // of a hand-over, once it is awaited
@@ -92,8 +93,8 @@ func (d *Dial) settle(err error) {
 
 // handOver lets the listener serve the dialler's stream.
 func (d *Dial) handOver() error {
-	d.Refuse(d.registration.listener.ServeInternal(d)) // if it has not accepted
-	if d.state.Load() != settled {                     // another goroutine is about to
+	d.Refuse(d.to.ServeInternal(d)) // if it has not accepted
+	if d.state.Load() != settled {  // another goroutine is about to
 		d.done = make(chan struct{})
 		if d.state.CompareAndSwap(settling, awaited) {
 			<-d.done

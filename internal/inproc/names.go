@@ -10,7 +10,7 @@ import (
 type Registration struct {
 	Name     string
 	network  *Network
-	listener Listener
+	listener atomic.Pointer[Listener]
 	counts   counts
 }
 
@@ -35,10 +35,15 @@ type Stats struct {
 // is taken leads to the new listener from now on; connections of the old one live
 // on. Any string is a name, the empty one too.
 func (n *Network) Register(name string, l Listener) *Registration {
-	r := &Registration{Name: name, network: n, listener: l}
+	r := &Registration{Name: name, network: n}
+	r.listener.Store(&l)
 	n.change(func(names map[string]*Registration) { names[name] = r })
 	return r
 }
+
+// Replace lets the name lead to another listener from now on, which goes on with the
+// counts. Connections of the one before live on.
+func (r *Registration) Replace(l Listener) { r.listener.Store(&l) }
 
 // Unregister ends the reachability of r's listener, unless its name leads to
 // another by now. It may be called twice. Connections live on.

@@ -115,10 +115,10 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 		n.hopLimit.Add(1)
 		return nil, n.refuse(d, ErrHopLimit)
 	}
-	d.registration = r
+	d.registration, d.to = r, *r.listener.Load()
 	var s filter.Stream
 	var err error
-	if d.Stream != nil && !n.opts.ForcePipes && r.listener.TakesOver() {
+	if d.Stream != nil && !n.opts.ForcePipes && d.to.TakesOver() {
 		err = d.handOver()
 	} else {
 		s, err = n.pipe(d)
@@ -150,7 +150,7 @@ func (n *Network) pipe(d *Dial) (filter.Stream, error) {
 	r := d.registration
 	client, server := pipe.New(pipe.Options{
 		LimitBytes:         n.opts.BufferBytes,
-		ToServerLimitBytes: lower(n.opts.BufferBytes, r.listener.BufferBytes()),
+		ToServerLimitBytes: lower(n.opts.BufferBytes, d.to.BufferBytes()),
 		ClientAddr:         filter.InternalClient,
 		ServerAddr:         d.Addr,
 	})
@@ -180,5 +180,5 @@ func lower(limit, own int) int {
 
 func (n *Network) serve(d *Dial) {
 	defer n.serving.Done()
-	d.Refuse(d.registration.listener.ServeInternal(d)) // if it has not accepted
+	d.Refuse(d.to.ServeInternal(d)) // if it has not accepted
 }

@@ -12,11 +12,11 @@ import (
 // A conn is one connection of a listener, from accept to its end.
 type conn struct {
 	filter.Conn
-	listener *Listener
-	dial     *inproc.Dial  // of an internal connection until it is accepted
-	turn     *netconn.Turn // of the loop whose goroutine sets the connection up, until it is connected
+	dial *inproc.Dial  // of an internal connection until it is accepted
+	turn *netconn.Turn // of the loop whose goroutine sets the connection up, until it is connected
 
-	// Guarded by listener.mu.
+	// Guarded by the listener's mu.
+	chain      *chain // the listener's none until one is chosen; always of the same listener
 	closer     filter.Closer
 	prev, next *conn
 }
@@ -24,7 +24,7 @@ type conn struct {
 var lastID atomic.Uint64
 
 func (l *Listener) newConn(s filter.Stream) *conn {
-	c := &conn{listener: l}
+	c := &conn{chain: &l.none}
 	c.Init(c)
 	c.Stream = s
 	c.Info.ID = lastID.Add(1)
@@ -32,6 +32,17 @@ func (l *Listener) newConn(s filter.Stream) *conn {
 	c.Info.Start = time.Now()
 	c.Info.Shown = len(l.logs) > 0
 	return c
+}
+
+// listener is for who sets the connection up or serves it: the chain changes once.
+func (c *conn) listener() *Listener { return c.chain.listener }
+
+// closing is why the connection is to end; "": it is not. The listener's mu is held.
+func (c *conn) closing() string {
+	if why := c.chain.listener.closing; why != "" {
+		return why
+	}
+	return c.chain.closing
 }
 
 // CloseLocal implements filter.Closer until somebody owns the connection: a
@@ -95,10 +106,10 @@ func (c *conn) Blocks(*filter.Conn) {
 
 // Own implements filter.ConnHost.
 func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
-	l := c.listener
+	l := c.listener()
 	l.mu.Lock()
 	c.closer = x
-	closing, drains := l.closing != "", l.drains
+	closing, drains := c.closing() != "", l.drains || c.chain.drains
 	l.mu.Unlock()
 	if d, ok := x.(filter.Drainer); ok && drains && !closing {
 		d.Drain(0)
@@ -108,14 +119,15 @@ func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
 
 // Closing implements filter.ConnHost.
 func (c *conn) Closing(*filter.Conn) string {
-	c.listener.mu.Lock()
-	defer c.listener.mu.Unlock()
-	return c.listener.closing
+	l := c.listener()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return c.closing()
 }
 
 // Ended implements filter.ConnHost.
 func (c *conn) Ended(*filter.Conn) {
-	l := c.listener
+	l := c.listener()
 	c.Info.Duration = time.Since(c.Info.Start)
 	l.stats.ended(c)
 	for _, log := range l.logs {

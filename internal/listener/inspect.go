@@ -10,14 +10,15 @@ import (
 
 // inspect runs the listener filters. A connection that fails here is logged, but
 // counted only by how it failed.
-func (l *Listener) inspect(c *conn) error {
-	if len(l.filters) == 0 {
+func (v *version) inspect(c *conn) error {
+	if len(v.filters) == 0 {
 		return nil
 	}
+	l := v.listener
 	l.stats.preActive.Add(1)
 	defer l.stats.preActive.Add(-1)
 	p := l.peeker(c)
-	for _, f := range l.filters {
+	for _, f := range v.filters {
 		if err := f.Inspect(&c.Info, p); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) && l.plan.ContinueOnTimeout {
 				l.stats.preTimeout.Add(1)

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ginnel/ginnel/filter"
-	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/match"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -23,20 +22,17 @@ import (
 // of them are read together.
 var chainBase = rand.Uint64()
 
-// A Listener serves the connections of one configured listener.
+// A Listener serves the connections of one configured listener. What of its
+// configuration can be changed in place is in its version, the rest lasts as long as it.
 type Listener struct {
-	plan    *plan.Listener
+	plan    *plan.Listener // that it was made from; Plan is that of now
 	env     *filter.Env
-	matcher *match.Chains
-	chains  []*chain // in the order of the plan
-	others  *chain   // default chain; nil: none
-	filters []filter.ListenerFilter
+	now     atomic.Pointer[version]
 	logs    []filter.AccessLog
 	stats   *stats
 	sockets []*netconn.Listener
-	peeks   bool          // a listener filter looks at the first bytes
-	passive bool          // no filter of any chain needs the bytes
 	total   *atomic.Int64 // of Options
+	none    chain         // that of connections for which none is chosen yet
 
 	limitKey string
 
@@ -45,17 +41,10 @@ type Listener struct {
 	mu      sync.Mutex
 	open    conn // ring of open connections: open.next is the newest
 	count   int
-	empty   sync.Cond // no connection is open
+	empty   sync.Cond // no connection is open, or none of a chain that ends
 	stopped bool      // nothing is accepted any more
 	closing string    // why open connections, and those to come, are ended; "": they are not
 	drains  bool      // connections, and those to come, are asked to end in their own time
-}
-
-// A chain is a filter chain ready to serve.
-type chain struct {
-	plan      *plan.Chain
-	handler   filter.ConnHandler // nil: no filters, connections are closed
-	transport filter.Transport   // nil: the bytes stay as they are
 }
 
 // Why a connection was refused before a filter chain served it.
@@ -63,6 +52,7 @@ var (
 	errNoChain   = errors.New("no filter chain matches")
 	errNoFilters = errors.New("the filter chain has no filters")
 	errClosing   = errors.New("the listener is closing")
+	errGone      = errors.New("the filter chain was removed") // while it was being chosen
 )
 
 // New builds a listener: filters are made, sockets are bound, so that conflicts show
@@ -75,9 +65,10 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	if l.total == nil {
 		l.total = new(atomic.Int64)
 	}
+	l.none.listener = l
 	l.empty.L = &l.mu
 	l.open.next, l.open.prev = &l.open, &l.open
-	err := l.bind()
+	err := l.bind(o.Sockets)
 	if err == nil { // the names of statistics have the bound addresses
 		e.ListenerStats = e.Stats.Scope(l.statRoot())
 		if err = l.build(); err != nil {
@@ -86,10 +77,14 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	}
 	if err != nil {
 		l.Release()
-		return nil, fmt.Errorf("listener %q: %w", p.Info.Name, err)
+		return nil, listenerError(p, err)
 	}
 	l.stats = newStats(e.Stats, l.statRoot(), o.Concurrency)
 	return l, nil
+}
+
+func listenerError(p *plan.Listener, err error) error {
+	return fmt.Errorf("listener %q: %w", p.Info.Name, err)
 }
 
 // Release gives the statistics of the listener and its filters back: they are no
@@ -101,18 +96,11 @@ type Options struct {
 	Concurrency int // number of worker_N statistics; 0: 1
 	// Total counts the open connections from sockets of all listeners. nil: its own.
 	Total *atomic.Int64
+	// Sockets are of listeners that end: one that has what an address asks for goes on.
+	Sockets []Socket
 }
 
 func (l *Listener) build() error {
-	l.passive = true
-	for _, f := range l.plan.Filters {
-		lf, err := f.NewListenerFilter(l.env)
-		if err != nil {
-			return err
-		}
-		l.peeks = l.peeks || f.Peeks()
-		l.filters = append(l.filters, lf)
-	}
 	for _, f := range l.plan.AccessLogs {
 		log, err := f.NewAccessLog(l.env)
 		if err != nil {
@@ -120,92 +108,33 @@ func (l *Listener) build() error {
 		}
 		l.logs = append(l.logs, log)
 	}
-	matches := make([]plan.ChainMatch, len(l.plan.Chains))
-	for i, p := range l.plan.Chains {
-		c, err := l.chain(p)
-		if err != nil {
-			return err
-		}
-		l.chains = append(l.chains, c)
-		matches[i] = p.Match
+	v, err := l.version(l.plan, nil)
+	if err == nil {
+		l.now.Store(v)
 	}
-	l.matcher = match.New(matches)
-	if l.plan.Default == nil {
-		return nil
-	}
-	var err error
-	l.others, err = l.chain(l.plan.Default)
 	return err
-}
-
-// chain assembles the handler of a filter chain, from its end to its beginning.
-func (l *Listener) chain(p *plan.Chain) (*chain, error) {
-	c := &chain{plan: p}
-	if p.Terminal == nil {
-		return c, nil
-	}
-	if p.Transport != nil {
-		var err error
-		if c.transport, err = p.Transport.NewTransport(l.env); err != nil {
-			return nil, err
-		}
-		l.passive = false
-	}
-	t, err := p.Terminal.NewTerminal(l.env)
-	if err != nil {
-		return nil, err
-	}
-	l.mustBePassive(t)
-	c.handler = t
-	for i := len(p.Filters) - 1; i >= 0; i-- {
-		n, err := p.Filters[i].NewNetwork(l.env)
-		if err != nil {
-			return nil, err
-		}
-		l.mustBePassive(n)
-		c.handler = n.WrapConn(c.handler)
-	}
-	return c, nil
-}
-
-func (l *Listener) mustBePassive(x any) {
-	p, ok := x.(filter.Passive)
-	l.passive = l.passive && ok && p.Passive()
 }
 
 // Info returns what all connections of l share.
 func (l *Listener) Info() *filter.ListenerInfo { return &l.plan.Info }
 
-// Plan returns the configuration that l was built from.
-func (l *Listener) Plan() *plan.Listener { return l.plan }
+// Plan returns the configuration that l has now.
+func (l *Listener) Plan() *plan.Listener { return l.now.Load().plan }
 
-// TakesOver implements inproc.Listener.
-func (l *Listener) TakesOver() bool { return l.passive && !l.peeks }
-
-// BufferBytes implements inproc.Listener.
-func (l *Listener) BufferBytes() int { return l.plan.Info.BufferBytes }
-
-// ServeInternal implements inproc.Listener.
-func (l *Listener) ServeInternal(d *inproc.Dial) error {
-	c := l.fromDial(d)
-	l.enter(c)
-	return l.serve(c)
-}
-
-// serve takes an entered connection through the listener's filters and into the chain that
-// matches it.
-func (l *Listener) serve(c *conn) error {
-	if err := l.inspect(c); err != nil {
+// serve takes an entered connection through the listener's filters and into the chain
+// that matches it. The chain is chosen from the version that there is then, unless
+// the connection was handed over to one.
+func (l *Listener) serve(c *conn, v *version) error {
+	if err := v.inspect(c); err != nil {
 		return err
 	}
-	chain := l.choose(&c.Info)
-	if chain == nil {
+	chain, err := l.enterChain(c, v)
+	switch {
+	case err == errNoChain:
 		return l.unmatched(c)
-	}
-	if err := l.admit(c, chain); err != nil {
+	case err != nil:
 		return l.turnAway(c, err, "")
-	}
-	if chain.handler == nil {
+	case chain.handler == nil:
 		return l.turnAway(c, errNoFilters, "no_filters")
 	}
 	if err := l.secure(c, chain); err != nil {
@@ -214,11 +143,24 @@ func (l *Listener) serve(c *conn) error {
 	return chain.handler.ServeConn(&c.Conn)
 }
 
-func (l *Listener) choose(i *filter.Info) *chain {
-	if n := l.matcher.Find(input(i)); n >= 0 {
-		return l.chains[n]
+// enterChain chooses the chain of a connection, once more if the chain was removed, and
+// has drained, meanwhile.
+func (l *Listener) enterChain(c *conn, v *version) (*chain, error) {
+	for last := (*version)(nil); ; last = v {
+		if now := l.now.Load(); c.Outer == nil || now.TakesOver() {
+			v = now
+		}
+		if v == last { // handed over to what can no longer take it
+			return nil, errClosing
+		}
+		chain := v.choose(&c.Info)
+		if chain == nil {
+			return nil, errNoChain
+		}
+		if err := l.admit(c, chain); err != errGone {
+			return chain, err
+		}
 	}
-	return l.others
 }
 
 func input(i *filter.Info) match.Input {
@@ -260,5 +202,5 @@ func (c *conn) drop() {
 	if c.dial == nil {
 		c.Stream.Close()
 	}
-	c.listener.leave(c)
+	c.listener().leave(c)
 }

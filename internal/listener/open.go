@@ -15,6 +15,7 @@ func (l *Listener) enter(c *conn) int {
 	c.closer = c
 	c.prev, c.next = &l.open, l.open.next
 	c.prev.next, c.next.prev = c, c
+	c.chain.open++
 	if !l.plan.Internal {
 		l.total.Add(1)
 	}
@@ -24,11 +25,18 @@ func (l *Listener) enter(c *conn) int {
 
 // admit gives a connection its chain and counts it, unless the listener is closing.
 func (l *Listener) admit(c *conn, chain *chain) error {
-	l.stats.opened(c)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.Info.Chain = &chain.plan.Info // under the lock for snapshot
-	if l.closing != "" {
+	if chain.closing != "" && l.closing == "" {
+		l.mu.Unlock()
+		return errGone
+	}
+	c.chain.open--
+	c.chain, c.Info.Chain = chain, &chain.plan.Info // under the lock for snapshot
+	chain.open++
+	closing := l.closing != ""
+	l.mu.Unlock()
+	l.stats.opened(c)
+	if closing {
 		return errClosing
 	}
 	return nil
@@ -46,7 +54,8 @@ func (l *Listener) leave(c *conn) {
 	if !l.plan.Internal {
 		l.total.Add(-1)
 	}
-	if l.count--; l.count == 0 {
+	c.chain.open--
+	if l.count--; l.count == 0 || c.chain.closing != "" && c.chain.open == 0 {
 		l.empty.Broadcast()
 	}
 }
@@ -82,8 +91,9 @@ func (l *Listener) Connections() []OpenConn {
 // An owned connection is one with what can end it.
 type owned struct {
 	*conn
-	by   filter.Closer
-	wire filter.Stream
+	by       filter.Closer
+	wire     filter.Stream
+	internal bool
 }
 
 // snapshot returns the connections that have a chain, for calls without the lock.
@@ -93,7 +103,7 @@ func (l *Listener) snapshot() []owned {
 	var all []owned
 	for c := l.open.next; c != &l.open; c = c.next {
 		if c.Info.Chain != nil {
-			all = append(all, owned{c, c.closer, c.wire()})
+			all = append(all, owned{c, c.closer, c.wire(), l.plan.Internal})
 		}
 	}
 	return all
@@ -103,7 +113,7 @@ func (l *Listener) snapshot() []owned {
 func (c owned) describe() OpenConn {
 	o := OpenConn{
 		ID: c.Info.ID, ChainID: c.Info.ChainID, Path: c.Info.Path(), Start: c.Info.Start,
-		Piped: c.listener.plan.Internal && c.Outer == nil,
+		Piped: c.internal && c.Outer == nil,
 	}
 	if x, ok := c.by.(interface {
 		Bytes() (received, sent uint64)

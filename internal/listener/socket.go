@@ -4,20 +4,46 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
-// bind takes the listener's addresses. On an error none is kept.
-func (l *Listener) bind() error {
+// A Socket is a bound socket and what it was made for.
+type Socket struct {
+	addr    net.Addr // as configured
+	options netconn.ListenOptions
+	socket  *netconn.Listener
+}
+
+// AnyPort reports whether the system chose the port.
+func (s Socket) AnyPort() bool {
+	ip, ok := s.addr.(filter.IPAddr)
+	return ok && ip.AddrPort.Port() == 0
+}
+
+// Sockets returns the listener's sockets, for one that takes its place.
+func (l *Listener) Sockets() []Socket {
+	var out []Socket
+	for i, s := range l.sockets {
+		addr, o := l.address(i)
+		out = append(out, Socket{addr, o, s})
+	}
+	return out
+}
+
+// bind takes the listener's addresses, with sockets that there are where they fit. On
+// an error none is kept.
+func (l *Listener) bind(there []Socket) error {
 	if l.plan.Internal || !l.plan.Bind {
 		return nil
 	}
+	there = slices.Clone(there)
 	for i := range l.plan.Addresses {
 		addr, o := l.address(i)
-		s, err := netconn.Bind(addr, o)
+		s, err := take(&there, addr, o)
 		if err != nil {
 			l.closeSockets()
 			return err
@@ -25,6 +51,17 @@ func (l *Listener) bind() error {
 		l.sockets = append(l.sockets, s)
 	}
 	return nil
+}
+
+// take returns a socket for an address: the first one of there that fits, or a new one.
+func take(there *[]Socket, addr net.Addr, o netconn.ListenOptions) (*netconn.Listener, error) {
+	at := slices.IndexFunc(*there, func(s Socket) bool { return s.addr == addr && netconn.Fits(s.options, o) })
+	if at < 0 {
+		return netconn.Bind(addr, o)
+	}
+	s := (*there)[at].socket
+	*there = slices.Delete(*there, at, at+1)
+	return s.Duplicate(o.Backlog)
 }
 
 func (l *Listener) address(i int) (net.Addr, netconn.ListenOptions) {
@@ -48,15 +85,41 @@ func keepAlive(k *plan.Keepalive) *netconn.KeepAlive {
 
 // Start lets connections in and accepts them.
 func (l *Listener) Start() error {
+	if err := l.Listen(); err != nil {
+		return err
+	}
+	l.Accept()
+	return nil
+}
+
+// Listen lets connections in; they wait until they are accepted.
+func (l *Listener) Listen() error {
 	for _, s := range l.sockets {
 		if err := s.Listen(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// Accept begins to accept connections; Listen was called before.
+func (l *Listener) Accept() {
 	for _, s := range l.sockets {
 		l.accepting.Go(func() { l.accept(s) })
 	}
-	return nil
+}
+
+// AcceptRest accepts what waits, without waiting for more: of a listener whose place
+// another one has taken, before it is stopped, and then of that one, for who was to be
+// woken for a connection may have been the listener that is no more.
+func (l *Listener) AcceptRest() {
+	for _, s := range l.sockets {
+		s.Rest(func(s *netconn.Socket) {
+			if c := l.take(s); c != nil {
+				c.setUp(nil)
+			}
+		})
+	}
 }
 
 // accept takes in the connections of one listening socket: in the goroutines of the
@@ -66,12 +129,10 @@ func (l *Listener) accept(s *netconn.Listener) {
 		l.env.Log.Warn("accepting pauses: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
 	}
 	err := netconn.ErrNoLoops
-	if w, ok := l.env.Pumps.(netconn.Watcher); ok && l.TakesOver() {
+	if w, ok := l.env.Pumps.(netconn.Watcher); ok && l.now.Load().TakesOver() {
 		err = s.ServeBy(w, func(s *netconn.Socket, t *netconn.Turn) {
 			if c := l.take(s); c != nil {
-				c.turn = t
-				c.begin()
-				c.turn = nil // whoever accepts c too late shall not end a turn of another one
+				c.setUp(t)
 			}
 		}, failed)
 		if err != nil && err != netconn.ErrNoLoops {
@@ -81,7 +142,7 @@ func (l *Listener) accept(s *netconn.Listener) {
 	if err != nil {
 		err = s.Serve(func(s *netconn.Socket) {
 			if c := l.take(s); c != nil {
-				go c.begin()
+				c.setUp(nil)
 			}
 		}, failed)
 	}
@@ -131,10 +192,6 @@ func (l *Listener) over(open int) filter.Counter {
 	}
 	return nil
 }
-
-// begin is the goroutine of an accepted connection until it is connected; a refusal
-// is nobody's to hear.
-func (c *conn) begin() { _ = c.listener.serve(c) }
 
 // Stop ends accepting: the addresses are given back. It reports whether there was
 // anything to end. Open connections live on.

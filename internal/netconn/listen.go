@@ -38,6 +38,7 @@ type Listener struct {
 	fd        int // -1 once it is closed
 	listening bool
 	closed    bool
+	shared    bool     // there is, or was, a duplicate
 	file      *os.File // owns fd; nil until Accept has to wait
 	raw       syscall.RawConn
 	stopWatch func()        // nil: no loop watches the descriptor

@@ -100,7 +100,7 @@ func (w *world) listen(name string, addr netip.AddrPort, c *tcpproxy.Config) net
 		w.t.Fatal(err)
 	}
 	if p.Internal {
-		w.network.Register(name, l)
+		w.network.Register(name, l.Internal())
 		return nil
 	}
 	if err := l.Start(); err != nil {

@@ -1,0 +1,57 @@
+package netconn
+
+import (
+	"net"
+	"os"
+	"reflect"
+
+	"golang.org/x/sys/unix"
+)
+
+// Duplicate returns another Listener on the same socket, and so on the same queue of
+// connections: whoever accepts first gets each. Listen applies its backlog to both. The
+// address is given back when both are closed; what waits in the queue outlives l.
+func (l *Listener) Duplicate(backlog int) (*Listener, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, net.ErrClosed
+	}
+	fd, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	l.shared = true
+	o := l.o
+	o.Backlog = backlog
+	return &Listener{
+		o: o, fd: fd, addr: l.addr, local: l.local, done: make(chan struct{}),
+		listening: l.listening && backlog == l.o.Backlog,
+	}, nil
+}
+
+// Fits reports whether a listener that asks for an address with options can go on with
+// the socket of one that asked for another: they differ in the backlog at most.
+func Fits(o, other ListenOptions) bool {
+	o.Backlog, other.Backlog = 0, 0
+	return reflect.DeepEqual(o, other)
+}
+
+// Rest accepts what waits in the queue and hands it on, without waiting for more. What
+// a socket with the same address has taken the place of is closed after that; a socket
+// that was duplicated is left to the duplicate.
+func (l *Listener) Rest(handle func(*Socket)) {
+	for {
+		l.mu.Lock()
+		ok := !l.closed && l.listening && !l.shared
+		l.mu.Unlock()
+		if !ok {
+			return
+		}
+		s, err := l.acceptNow()
+		if err != nil {
+			return
+		}
+		handle(s)
+	}
+}
