@@ -140,7 +140,7 @@ func (m *meeting) verify(s tls.ConnectionState) (err error) {
 	if m.server.plan.validation == nil {
 		return nil
 	}
-	m.validated, err = m.server.plan.validation.verify(s.PeerCertificates, x509.ExtKeyUsageClientAuth, nil)
+	m.validated, err = m.server.plan.validation.verify(s.PeerCertificates, x509.ExtKeyUsageClientAuth, askedNames{})
 	if err != nil {
 		met := describe(&s)
 		m.met = &met

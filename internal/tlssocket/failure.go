@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -42,7 +44,7 @@ const (
 )
 
 // alertNames are BoringSSL's names of the alerts that peers send.
-var alertNames = map[tls.AlertError]string{
+var alertNames = map[int]string{
 	10: "SSLV3_ALERT_UNEXPECTED_MESSAGE", 20: "SSLV3_ALERT_BAD_RECORD_MAC", 21: "TLSV1_ALERT_DECRYPTION_FAILED",
 	22: "TLSV1_ALERT_RECORD_OVERFLOW", 30: "SSLV3_ALERT_DECOMPRESSION_FAILURE", 40: "SSLV3_ALERT_HANDSHAKE_FAILURE",
 	41: "SSLV3_ALERT_NO_CERTIFICATE", 42: "SSLV3_ALERT_BAD_CERTIFICATE", 43: "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
@@ -80,15 +82,15 @@ var local = []struct {
 func explain(err error) *failure {
 	var (
 		f      *flaw
-		alert  tls.AlertError
+		alert  *net.OpError
 		record tls.RecordHeaderError
 		errno  syscall.Errno
 	)
 	switch {
 	case errors.As(err, &f):
 		return flawed(f)
-	case errors.As(err, &alert) && strings.Contains(err.Error(), "remote error"):
-		return coded(int(alert)+alerts, alertNames[alert], err)
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return alerted(alert, err)
 	case errors.As(err, &record):
 		return header(record, err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, filter.ErrCanceled):
@@ -104,6 +106,20 @@ func explain(err error) *failure {
 		}
 	}
 	return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + strings.TrimPrefix(err.Error(), "tls: ") + ":TLS_error_end"}
+}
+
+// alerted tells which alert the peer has sent: crypto/tls has a type of its own for them.
+func alerted(e *net.OpError, err error) *failure {
+	v := reflect.ValueOf(e.Err)
+	if v.Kind() != reflect.Uint8 {
+		return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + err.Error() + ":TLS_error_end"}
+	}
+	n := int(v.Uint())
+	name, ok := alertNames[n]
+	if !ok {
+		name = fmt.Sprintf("UNKNOWN_ALERT_%d", n)
+	}
+	return coded(alerts+n, name, err)
 }
 
 func coded(code int, reason string, err error) *failure {

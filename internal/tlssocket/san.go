@@ -21,7 +21,9 @@ func compileSAN(s *extension.Scope, m *tlsv3.SubjectAltNameMatcher) sanMatcher {
 	switch m.GetSanType() {
 	case tlsv3.SubjectAltNameMatcher_DNS:
 		if exact, ok := m.GetMatcher().GetMatchPattern().(*matcherv3.StringMatcher_Exact); ok {
-			return func(n *certtext.Names) bool { return anyOf(n.DNS, func(have string) bool { return covers(have, exact.Exact) }) }
+			return func(n *certtext.Names) bool {
+				return anyOf(n.DNS, func(have string) bool { return covers(have, exact.Exact) })
+			}
 		}
 		return func(n *certtext.Names) bool { return anyOf(n.DNS, match) }
 	case tlsv3.SubjectAltNameMatcher_URI:

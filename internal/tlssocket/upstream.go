@@ -3,7 +3,9 @@ package tlssocket
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -87,12 +89,13 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	case len(cfg.NextProtos) == 0:
 		cfg.NextProtos = o.Fallback
 	}
-	names := o.ServerSANs
-	if names == nil && t.plan.checkSNI && cfg.ServerName != "" {
-		names = []string{cfg.ServerName}
+	names := askedNames{list: o.ServerSANs}
+	if names.list == nil && t.plan.checkSNI && cfg.ServerName != "" {
+		names = askedNames{[]string{cfg.ServerName}, true}
 	}
-	validated := false
+	validated, heard := false, false
 	cfg.VerifyConnection = func(cs tls.ConnectionState) (err error) {
+		heard = true
 		if err := keyUsage(cs.PeerCertificates[0]); err != nil {
 			return err
 		}
@@ -111,6 +114,9 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	c := &Conn{wire: w, tls: tls.Client(w, cfg)}
 	if err := shake(c, deadline, cancel); err != nil {
 		f := explain(err)
+		if !heard && strings.Contains(f.reason, alertNames[40]) {
+			f.reason = strings.Replace(f.reason, alertNames[40], alertNames[40]+refusedHello, 1)
+		}
 		t.stats.failed(f)
 		return nil, f
 	}
@@ -120,6 +126,9 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	t.stats.shook(&c.info)
 	return c, nil
 }
+
+// refusedHello is what BoringSSL adds where a server's first word is an alert.
+var refusedHello = fmt.Sprintf("|%d:SSL routines:OPENSSL_internal:HANDSHAKE_FAILURE_ON_CLIENT_HELLO", libSSL|154)
 
 // serverName is what the host is asked for: an address is not sent (RFC 6066).
 func (t *client) serverName(o *filter.TransportOptions) string {

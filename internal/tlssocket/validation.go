@@ -179,14 +179,21 @@ const (
 func (f *flaw) Error() string { return f.detail }
 func (f *flaw) Unwrap() error { return f.err }
 
+// askedNames are the names that a connection asks of its peer beside the configured ones.
+// The zero value asks for none.
+type askedNames struct {
+	list  []string
+	bySNI bool // it is the name that the host was asked for
+}
+
 // verify looks at a peer's chain, which it knows from before if it was good. validated
 // says that it was asked for something and fulfils it.
-func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, names []string) (validated bool, err error) {
+func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, names askedNames) (validated bool, err error) {
 	if !v.asks() {
 		return false, nil
 	}
 	now := time.Now()
-	key := cacheKey(chain, names)
+	key := cacheKey(chain, names.list)
 	if v.cache.has(key, now) {
 		return true, nil
 	}
@@ -202,7 +209,7 @@ func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, n
 }
 
 // examine returns until when a good chain stays one.
-func (v *validation) examine(chain []*x509.Certificate, usage x509.ExtKeyUsage, names []string, now time.Time) (time.Time, error) {
+func (v *validation) examine(chain []*x509.Certificate, usage x509.ExtKeyUsage, names askedNames, now time.Time) (time.Time, error) {
 	until := now.Add(cacheTime)
 	if v.authorities != nil {
 		path, err := v.path(chain, usage, now)
@@ -241,15 +248,15 @@ func (v *validation) path(chain []*x509.Certificate, usage x509.ExtKeyUsage, now
 var errDepth = errors.New("certificate chain too long")
 
 // identify asks who the peer is.
-func (v *validation) identify(leaf *x509.Certificate, names []string) error {
+func (v *validation) identify(leaf *x509.Certificate, names askedNames) error {
 	var have *certtext.Names
-	if len(v.sans)+len(names) > 0 {
+	if len(v.sans)+len(names.list) > 0 {
 		have = certtext.NamesOf(leaf)
 	}
-	if len(names) > 0 && !named(names)(have) {
+	if len(names.list) > 0 && !names.bySNI && !named(names.list)(have) {
 		return &flaw{flawSAN, "verify cert failed: verify SAN list", nil}
 	}
-	if len(v.sans) > 0 && !oneOf(v.sans, have) {
+	if len(v.sans) > 0 && !oneOf(v.sans, have) || names.bySNI && !named(names.list)(have) {
 		return &flaw{flawSAN, "verify cert failed: SAN matcher, certificate SANs are [" + strings.Join(have.All(), ", ") + "]", nil}
 	}
 	if len(v.hashes)+len(v.spkis) > 0 &&
