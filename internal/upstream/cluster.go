@@ -38,6 +38,7 @@ type Cluster struct {
 
 	noMetadata filter.Counter // nil: no host passes any on
 
+	checks  sync.Once // has begun
 	secures map[*plan.Transport]filter.UpstreamTransport // made of those that change the bytes
 
 	byAddr func() map[string]*host // the hosts by their addresses as text
@@ -86,10 +87,17 @@ func (c *Cluster) init(s *Set) {
 	}
 	c.byAddr = sync.OnceValue(c.addresses)
 	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, p.BufferBytes, c.stats.scope, s.opts.Hangups) })
+	if passesOn(p) {
+		c.noMetadata = c.stats.scope.Counter("internal_upstream.no_metadata")
+	}
 	c.members = c.makeHosts()
 	c.watch()
 	c.balancer.Store(lb.New(c.policy(), c.current(), rand.Uint64()))
-	c.stats.limit(p, s.opts.Runtime)
+}
+
+// show makes the cluster the one that the statistics of its name tell of.
+func (c *Cluster) show() {
+	c.stats.limit(c.plan, c.set.opts.Runtime)
 	c.stats.member(c)
 }
 

@@ -54,8 +54,10 @@ func (c *Cluster) watchChecks() {
 	}
 }
 
-// check begins the active health checks.
-func (c *Cluster) check() {
+// check begins the active health checks; further calls do nothing.
+func (c *Cluster) check() { c.checks.Do(c.beginChecks) }
+
+func (c *Cluster) beginChecks() {
 	if c.checker == nil {
 		return
 	}

@@ -8,7 +8,6 @@ package upstream
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -48,7 +47,7 @@ type Set struct {
 
 	clusters atomic.Pointer[map[string]*Cluster]
 
-	mu    sync.Mutex // serialises Apply
+	mu    sync.Mutex // never held while calling out
 	order []*Cluster
 	stats setStats
 	begun bool // health checks have
@@ -75,67 +74,16 @@ func (s *Set) Cluster(name string) (filter.Cluster, bool) {
 	return c, ok
 }
 
-// Apply makes plans the clusters of the set, all at once. A cluster whose plan has
-// the hash it had stays as it is; another one of a known name takes the place and
-// goes on with the statistics; what is not in plans any more cannot be found from
-// now on. Open connections notice nothing, but that those of HTTP end when they have no
-// request any more.
+// Apply makes plans the clusters of the set, all at once, and waits for nothing; see
+// Prepare.
 func (s *Set) Apply(plans []*plan.Cluster) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := *s.clusters.Load()
-	next := make(map[string]*Cluster, len(plans))
-	order := make([]*Cluster, 0, len(plans))
-	for _, p := range plans {
-		if next[p.Name] != nil {
-			return fmt.Errorf("cluster manager: duplicate cluster '%s'", p.Name)
-		}
-		next[p.Name] = before[p.Name] // nil: to be made below, when nothing can fail
-		if c := before[p.Name]; c == nil || c.plan.Hash != p.Hash {
-			next[p.Name] = &Cluster{plan: p}
-		}
-		order = append(order, next[p.Name])
+	c, err := s.Prepare(plans)
+	if err != nil {
+		return err
 	}
-	for name, c := range next {
-		if c != before[name] {
-			s.build(c, before[name])
-		}
-	}
-	s.clusters.Store(&next)
-	s.order = order
-	for name, c := range before {
-		if next[name] == nil {
-			c.stats.close()
-			s.stats.removed.Add(1)
-		}
-		if next[name] != c {
-			c.drain()
-		}
-	}
-	for _, c := range order {
-		if s.begun && before[c.plan.Name] != c {
-			c.check()
-		}
-	}
-	s.stats.active.Add(int64(len(next) - len(before)))
+	c.Apply()
+	c.Finish()
 	return nil
-}
-
-// build makes c ready for use; old is what it takes the place of, or nil.
-func (s *Set) build(c, old *Cluster) {
-	switch {
-	case old == nil:
-		s.stats.added.Add(1)
-		c.stats = newStats(s.opts.Stats, c.plan)
-	case old.plan.StatName != c.plan.StatName:
-		s.stats.modified.Add(1)
-		old.stats.close()
-		c.stats = newStats(s.opts.Stats, c.plan)
-	default:
-		s.stats.modified.Add(1)
-		c.stats = old.stats
-	}
-	c.init(s)
 }
 
 // Start begins the health checks of the clusters there are and will be, and returns when

@@ -141,9 +141,6 @@ func (s *stats) member(c *Cluster) {
 	for i := range c.plan.Transports {
 		s.scope.Counter(c.plan.Transports[i].Name + ".total_match_count")
 	}
-	if passesOn(c.plan) {
-		c.noMetadata = s.scope.Counter("internal_upstream.no_metadata")
-	}
 	s.showTable(c)
 }
 
