@@ -47,7 +47,13 @@ type Scope struct {
 	report   *Report
 	registry *Registry
 	resolve  Resolver
-	secrets  map[string]proto.Message
+	secrets  *secrets
+}
+
+// secrets are the static ones, and which of them were asked for.
+type secrets struct {
+	byName map[string]proto.Message
+	asked  []string
 }
 
 // A Resolver unpacks an Any, and with it the TypedStructs.
@@ -66,10 +72,25 @@ func (s *Scope) At(path string) *Scope {
 }
 
 // SetSecrets gives the static secrets by name, for all scopes made from s.
-func (s *Scope) SetSecrets(byName map[string]proto.Message) { s.secrets = byName }
+func (s *Scope) SetSecrets(byName map[string]proto.Message) { s.secrets = &secrets{byName: byName} }
 
 // Secret returns a static secret; nil: there is none of this name.
-func (s *Scope) Secret(name string) proto.Message { return s.secrets[name] }
+func (s *Scope) Secret(name string) proto.Message {
+	if s.secrets == nil {
+		return nil
+	}
+	s.secrets.asked = append(s.secrets.asked, name)
+	return s.secrets.byName[name]
+}
+
+// SecretsAsked returns the names that Secret was asked for so far, by whatever is
+// compiled: what depends on one is another thing when the secret is.
+func (s *Scope) SecretsAsked() []string {
+	if s.secrets == nil {
+		return nil
+	}
+	return s.secrets.asked
+}
 
 // Path returns the field path of s.
 func (s *Scope) Path() string { return s.path }

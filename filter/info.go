@@ -73,6 +73,9 @@ type ListenerInfo struct {
 	// HighWatermarkTimeout is per_connection_buffer_high_watermark_timeout of the
 	// listener; 0: none.
 	HighWatermarkTimeout time.Duration
+	// ModifyOnly is drain_type MODIFY_ONLY: connections are not told to go elsewhere while
+	// health checks are made to fail.
+	ModifyOnly bool
 }
 
 // ChainInfo is what all connections of a filter chain share.

@@ -41,15 +41,17 @@ func chains(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
 }
 
 func chain(s *extension.Scope, c *listenerv3.FilterChain) *plan.Chain {
+	asked := len(s.SecretsAsked())
 	chainFields.Check(s, c)
 	p := &plan.Chain{
 		Transport: downstreamSocket(s.Field("transport_socket"), c.GetTransportSocket()),
-		Info:      filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()}, Hash: hash(c),
+		Info:      filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()},
 		ConnectTimeout: c.GetTransportSocketConnectTimeout().AsDuration(),
 	}
 	for i, f := range c.GetFilters() {
 		networkFilter(s.Field("filters").Index(i), f, i == len(c.GetFilters())-1, p)
 	}
+	p.Hash = withSecrets(s, hash(c), asked)
 	return p
 }
 

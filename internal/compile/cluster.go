@@ -39,6 +39,7 @@ func clusters(s *extension.Scope, in []*clusterv3.Cluster) []*plan.Cluster {
 }
 
 func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
+	asked := len(s.SecretsAsked())
 	clusterFields.Check(s, c)
 	checkLookup(s, c)
 	checkProtocolOptions(s.Field("typed_extension_protocol_options"), c)
@@ -46,7 +47,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		trackStatsFields.Check(s.Field("track_cluster_stats"), t)
 	}
 	p := &plan.Cluster{
-		Name: c.GetName(), StatName: cmp.Or(c.GetAltStatName(), c.GetName()), Hash: hash(c), Proto: c,
+		Name: c.GetName(), StatName: cmp.Or(c.GetAltStatName(), c.GetName()), Proto: c,
 		ConnectTimeout: defaultConnectTimeout,
 		BufferBytes:    int(valueOr(c.GetPerConnectionBufferLimitBytes(), defaultClusterBuffer)),
 		Metadata:       c.GetMetadata(),
@@ -70,6 +71,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		s.Field("close_connections_on_host_health_failure").Errorf("not supported yet: TCP connections to a host that becomes unhealthy go on")
 	}
 	p.HighWatermarkTimeout = highWatermarkTimeout(s, c, p.BufferBytes)
+	p.Hash = withSecrets(s, hash(c), asked)
 	return p
 }
 

@@ -78,12 +78,14 @@ func addressField(s *extension.Scope, n int) *extension.Scope {
 
 // listener compiles what can be told of one listener without the others.
 func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
+	asked := len(s.SecretsAsked())
 	p := &plan.Listener{
 		Info: filter.ListenerInfo{
 			Name: m.GetName(), Metadata: m.GetMetadata(), Direction: m.GetTrafficDirection(),
 			BufferBytes: defaultListenerBuffer,
+			ModifyOnly:  m.GetDrainType() == listenerv3.Listener_MODIFY_ONLY,
 		},
-		StatPrefix: m.GetStatPrefix(), Hash: hash(m), Proto: m, Bind: true,
+		StatPrefix: m.GetStatPrefix(), BaseHash: baseHash(m), Proto: m, Bind: true,
 		FiltersTimeout:    defaultFiltersTimeout,
 		ContinueOnTimeout: m.GetContinueOnListenerFiltersTimeout(),
 	}
@@ -111,6 +113,7 @@ func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 	p.Filters = listenerFilters(s.Field("listener_filters"), m.GetListenerFilters(), p.Internal)
 	p.AccessLogs = accesslog.Compile(s.Field("access_log"), m.GetAccessLog())
 	chains(s, m, p)
+	p.Hash = withSecrets(s, hash(m), asked)
 	return p
 }
 

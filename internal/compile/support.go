@@ -85,7 +85,7 @@ var listenerFields = extension.Fields{
 	Obeyed: []string{"name", "address", "additional_addresses", "stat_prefix", "filter_chains", "default_filter_chain",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "metadata", "deprecated_v1", "listener_filters", "listener_filters_timeout",
 		"continue_on_listener_filters_timeout", "traffic_direction", "connection_balance_config", "enable_reuse_port",
-		"access_log", "tcp_backlog_size", "internal_listener", "tcp_keepalive"},
+		"access_log", "tcp_backlog_size", "internal_listener", "tcp_keepalive", "drain_type"},
 	Ignored: map[string]string{
 		"reuse_port": "Envoy 1.40 accepts it without effect; enable_reuse_port decides",
 		"max_connections_to_accept_per_socket_event": "connections are accepted one at a time, and a busy listener does not keep others waiting",

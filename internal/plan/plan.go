@@ -49,12 +49,16 @@ type RuntimeLayer struct {
 type Listener struct {
 	Info       filter.ListenerInfo
 	StatPrefix string // "": from the address
-	Hash       uint64 // of the deterministic message: equal means unchanged
+	Hash       uint64 // of the deterministic message and its secrets: equal means unchanged
+	BaseHash   uint64 // of all that cannot be changed in place: equal means that only chains differ
 	Proto      *listenerv3.Listener
 
 	Internal  bool // reached by name only
 	Addresses []Address
 	Bind      bool // false: reached by hand-off only
+	// UseOriginalDst hands connections of which the original destination is restored to
+	// the listener that they were going to.
+	UseOriginalDst bool
 
 	Filters           []filter.ListenerFilterFactory
 	FiltersTimeout    time.Duration // 0: none
@@ -132,6 +136,8 @@ type Cluster struct {
 	HTTP                 HTTP
 	Outlier              *Outlier     // nil: no host is ejected
 	Check                *HealthCheck // nil: hosts are not asked
+	// IgnoreHealthOnRemoval lets hosts go at once that are gone, though they pass health checks.
+	IgnoreHealthOnRemoval bool
 }
 
 // BindConfig is the source of upstream connections.
