@@ -71,6 +71,7 @@ type App struct {
 	state     atomic.Int32
 	unhealthy atomic.Bool   // the admin said so
 	total     atomic.Int64  // open connections from sockets
+	table     listener.Table
 	stopping  chan struct{} // closed when the app begins to stop
 	stopped   chan struct{} // closed when nothing of it runs any more
 	once      sync.Once

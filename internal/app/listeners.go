@@ -23,7 +23,7 @@ type entry struct {
 
 // add builds a listener; it is not started yet.
 func (a *App) add(p *plan.Listener) (*entry, error) {
-	l, err := listener.New(p, a.env, listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total})
+	l, err := listener.New(p, a.env, listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Table: &a.table})
 	if err != nil {
 		a.server.createFailure.Add(1)
 		return nil, err

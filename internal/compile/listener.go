@@ -5,6 +5,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
@@ -56,7 +58,7 @@ func internalField(s *extension.Scope, m *listenerv3.Listener) *extension.Scope 
 func duplicateAddresses(s *extension.Scope, p *plan.Listener, taken map[plan.Address]int, index int) {
 	for i, a := range p.Addresses {
 		key := plan.Address{Addr: a.Addr, Path: a.Path}
-		if a.Path == "" && (!a.Addr.IsValid() || a.Addr.Port() == 0) {
+		if a.Path == "" && (!a.Addr.IsValid() || a.Addr.Port() == 0 && p.Bind) {
 			continue
 		}
 		if first, dup := taken[key]; dup && first != index {
@@ -110,7 +112,8 @@ func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 		p.Addresses = addresses(s, m)
 	}
 	balance(s, m)
-	p.Filters = listenerFilters(s.Field("listener_filters"), m.GetListenerFilters(), p.Internal)
+	p.Filters = listenerFilters(s.Field("listener_filters"), m.GetListenerFilters())
+	redirected(s, m, p)
 	p.AccessLogs = accesslog.Compile(s.Field("access_log"), m.GetAccessLog())
 	chains(s, m, p)
 	p.Hash = withSecrets(s, hash(m), asked)
@@ -169,7 +172,7 @@ func addresses(s *extension.Scope, m *listenerv3.Listener) []plan.Address {
 }
 
 // listenerFilters compiles listener filters; s is the place of their list.
-func listenerFilters(s *extension.Scope, list []*listenerv3.ListenerFilter, internal bool) []filter.ListenerFilterFactory {
+func listenerFilters(s *extension.Scope, list []*listenerv3.ListenerFilter) []filter.ListenerFilterFactory {
 	var out []filter.ListenerFilterFactory
 	for i, f := range list {
 		s := s.Index(i)
@@ -182,14 +185,33 @@ func listenerFilters(s *extension.Scope, list []*listenerv3.ListenerFilter, inte
 		if !ok || c == nil {
 			continue
 		}
-		if x, fussy := c.(interface{ OnSocket() error }); fussy && !internal {
-			if err := x.OnSocket(); err != nil {
-				at.Errorf("%v", err)
-			}
-		}
 		out = append(out, c)
 	}
 	return out
+}
+
+// redirected compiles how a listener takes part in the hand-off of redirected connections.
+// One that hands off has an original_dst filter behind the others.
+func redirected(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
+	if b := m.GetBindToPort(); b != nil {
+		p.Bind = b.GetValue()
+	}
+	if b := m.GetDeprecatedV1().GetBindToPort(); b != nil {
+		p.Bind = p.Bind && b.GetValue()
+	}
+	if !m.GetUseOriginalDst().GetValue() {
+		return
+	}
+	p.UseOriginalDst = !p.Internal
+	a, err := anypb.New(&originaldstv3.OriginalDst{})
+	s = s.Field("use_original_dst")
+	if err != nil {
+		s.Errorf("%v", err)
+		return
+	}
+	if f, ok := extension.Compile(s, extension.ListenerFilter, a); ok {
+		p.Filters = append(p.Filters, f)
+	}
 }
 
 // where names a listener by its address, as Envoy does.

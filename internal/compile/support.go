@@ -85,7 +85,7 @@ var listenerFields = extension.Fields{
 	Obeyed: []string{"name", "address", "additional_addresses", "stat_prefix", "filter_chains", "default_filter_chain",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "metadata", "deprecated_v1", "listener_filters", "listener_filters_timeout",
 		"continue_on_listener_filters_timeout", "traffic_direction", "connection_balance_config", "enable_reuse_port",
-		"access_log", "tcp_backlog_size", "internal_listener", "tcp_keepalive", "drain_type"},
+		"access_log", "tcp_backlog_size", "bind_to_port", "use_original_dst", "internal_listener", "tcp_keepalive", "drain_type"},
 	Ignored: map[string]string{
 		"reuse_port": "Envoy 1.40 accepts it without effect; enable_reuse_port decides",
 		"max_connections_to_accept_per_socket_event": "connections are accepted one at a time, and a busy listener does not keep others waiting",
@@ -93,7 +93,7 @@ var listenerFields = extension.Fields{
 		"bypass_overload_manager":                    "there are no overload actions",
 	},
 	Defaults: map[string]string{
-		"use_original_dst": "false", "transparent": "false", "freebind": "false", "bind_to_port": "true",
+		"transparent": "false", "freebind": "false",
 		"tcp_fast_open_queue_length": "0",
 	},
 }
@@ -111,8 +111,8 @@ var balanceFields = extension.Fields{
 }
 
 var deprecatedFields = extension.Fields{
-	Message:  &listenerv3.Listener_DeprecatedV1{},
-	Defaults: map[string]string{"bind_to_port": "true"},
+	Message: &listenerv3.Listener_DeprecatedV1{},
+	Obeyed:  []string{"bind_to_port"},
 }
 
 var chainFields = extension.Fields{

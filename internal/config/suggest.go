@@ -16,7 +16,6 @@ var gone = map[string]string{
 	"envoy.config.cluster.v3.Cluster.tls_context":        "removed from the API; use transport_socket",
 	"envoy.config.cluster.v3.Cluster.lb_type":            "never part of the API; use lb_policy",
 	"envoy.config.listener.v3.FilterChain.tls_context":   "removed from the API; use transport_socket",
-	"envoy.config.listener.v3.Listener.use_original_dst": "removed from the API; use the original_dst listener filter",
 	"envoy.config.bootstrap.v3.Bootstrap.runtime":        "removed from the API; use layered_runtime",
 	"config": "removed from the API; use typed_config with an \"@type\"",
 	"<<":     "YAML merge keys are not expanded, neither by Envoy",

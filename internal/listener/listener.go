@@ -33,6 +33,7 @@ type Listener struct {
 	sockets []*netconn.Listener
 	total   *atomic.Int64 // of Options
 	none    chain         // that of connections for which none is chosen yet
+	table   *Table        // of Options
 
 	limitKey string
 
@@ -61,7 +62,7 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	e := *env
 	e.Listener = &p.Info
 	e.Stats = env.Stats.Scope("") // closed with all that is made from it
-	l := &Listener{plan: p, env: &e, total: o.Total, limitKey: limitKey(p.Info.Name)}
+	l := &Listener{plan: p, env: &e, total: o.Total, table: o.Table, limitKey: limitKey(p.Info.Name)}
 	if l.total == nil {
 		l.total = new(atomic.Int64)
 	}
@@ -96,6 +97,9 @@ type Options struct {
 	Concurrency int // number of worker_N statistics; 0: 1
 	// Total counts the open connections from sockets of all listeners. nil: its own.
 	Total *atomic.Int64
+	// Table is where the listener is found, and finds others, by addresses that connections
+	// were going to; nil: nowhere.
+	Table *Table
 	// Sockets are of listeners that end: one that has what an address asks for goes on.
 	Sockets []Socket
 }
@@ -122,11 +126,18 @@ func (l *Listener) Info() *filter.ListenerInfo { return &l.plan.Info }
 func (l *Listener) Plan() *plan.Listener { return l.now.Load().plan }
 
 // serve takes an entered connection through the listener's filters and into the chain
-// that matches it. The chain is chosen from the version that there is then, unless
-// the connection was handed over to one.
+// that matches it, or through those of the listener that it was going to. The chain is
+// chosen from the version that there is then, unless the connection was handed over to
+// one.
 func (l *Listener) serve(c *conn, v *version) error {
 	if err := v.inspect(c); err != nil {
 		return err
+	}
+	if to := v.handOff(c); to != nil {
+		l, v = to, to.now.Load()
+		if err := v.inspect(c); err != nil {
+			return err
+		}
 	}
 	chain, err := l.enterChain(c, v)
 	switch {

@@ -104,6 +104,9 @@ func (l *Listener) Listen() error {
 
 // Accept begins to accept connections; Listen was called before.
 func (l *Listener) Accept() {
+	if l.table != nil && !l.plan.Internal {
+		l.table.add(l)
+	}
 	for _, s := range l.sockets {
 		l.accepting.Go(func() { l.accept(s) })
 	}
@@ -196,6 +199,9 @@ func (l *Listener) over(open int) filter.Counter {
 // Stop ends accepting: the addresses are given back. It reports whether there was
 // anything to end. Open connections live on.
 func (l *Listener) Stop() bool {
+	if l.table != nil {
+		l.table.remove(l)
+	}
 	l.mu.Lock()
 	was := !l.stopped && len(l.sockets) > 0
 	l.stopped = true
@@ -215,9 +221,16 @@ func (l *Listener) closeSockets() {
 	}
 }
 
-// Addrs returns the bound addresses with their real ports.
+// Addrs returns the bound addresses with their real ports, and those of a listener that
+// does not bind as they are configured.
 func (l *Listener) Addrs() []net.Addr {
 	var out []net.Addr
+	if !l.plan.Bind {
+		for i := range l.plan.Addresses {
+			addr, _ := l.address(i)
+			out = append(out, addr)
+		}
+	}
 	for _, s := range l.sockets {
 		out = append(out, s.Addr())
 	}

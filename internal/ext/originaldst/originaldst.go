@@ -2,12 +2,12 @@
 // had before it was redirected
 // (envoy.extensions.filters.listener.original_dst.v3.OriginalDst).
 //
-// On an internal connection they come with it, as metadata or filter state. Sockets,
-// where the kernel knows them, are not supported yet; see Factory.OnSocket.
+// On an internal connection they come with it, as metadata or filter state. Where a
+// socket's was going the kernel knows.
 package originaldst
 
 import (
-	"errors"
+	"net"
 
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -37,12 +37,6 @@ func Register(r *extension.Registry) {
 // A Factory is the compiled configuration and the filter in one.
 type Factory struct{}
 
-// OnSocket returns why the filter cannot be used on a listener that has a socket.
-// Who compiles listeners asks for it.
-func (Factory) OnSocket() error {
-	return errors.New("original_dst is not supported yet on listeners with a socket: it would have to ask the kernel")
-}
-
 // NewListenerFilter implements filter.ListenerFilterFactory.
 func (f Factory) NewListenerFilter(*filter.Env) (filter.ListenerFilter, error) { return f, nil }
 
@@ -50,8 +44,9 @@ func (f Factory) NewListenerFilter(*filter.Env) (filter.ListenerFilter, error) {
 func (Factory) Peeks() bool { return false }
 
 // Inspect implements filter.ListenerFilter.
-func (Factory) Inspect(info *filter.Info, _ filter.Peeker) error {
+func (Factory) Inspect(info *filter.Info, p filter.Peeker) error {
 	if _, internal := info.DirectLocal().(filter.InternalAddr); !internal {
+		socket(info, p.Stream())
 		return nil
 	}
 	if local, ok := local(info); ok {
@@ -61,6 +56,16 @@ func (Factory) Inspect(info *filter.Info, _ filter.Peeker) error {
 		info.RestoreRemote(filter.IPAddr{AddrPort: remote.AddrPort})
 	}
 	return nil
+}
+
+// socket restores the address also when it is the one that the connection has (Envoy): a
+// cluster by original destination goes by that.
+func socket(info *filter.Info, s filter.Stream) {
+	if s, ok := s.(interface{ OriginalDst() (net.Addr, bool) }); ok {
+		if to, ok := s.OriginalDst(); ok {
+			info.RestoreLocal(to)
+		}
+	}
 }
 
 // local finds the original destination. A string in the metadata decides, even one

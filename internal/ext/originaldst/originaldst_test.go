@@ -1,6 +1,9 @@
 package originaldst_test
 
 import (
+	"cmp"
+	"io"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -73,19 +76,39 @@ func TestInternal(t *testing.T) {
 	}
 }
 
-// TestSocket: filter state alone moves no connection that came by a socket.
+// TestSocket: the socket is asked, and filter state alone moves no connection that came
+// by one.
 func TestSocket(t *testing.T) {
 	here := filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:1")}
-	info := &filter.Info{Local: here, Remote: here}
-	o, _ := state.NewFactories()[state.OriginalLocalKey]("10.0.0.2:80")
-	info.State.Set(filter.Entry{Name: state.OriginalLocalKey, Object: o})
-	if err := (originaldst.Factory{}).Inspect(info, nil); err != nil {
-		t.Fatal(err)
+	for _, want := range []string{"", "127.0.0.1:1", "10.0.0.9:81"} {
+		info := &filter.Info{Local: here, Remote: here}
+		o, _ := state.NewFactories()[state.OriginalLocalKey]("10.0.0.2:80")
+		info.State.Set(filter.Entry{Name: state.OriginalLocalKey, Object: o})
+		if err := (originaldst.Factory{}).Inspect(info, accepted{redirected{to: want}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Local.String(); got != cmp.Or(want, here.String()) || info.LocalRestored() != (want != "") || info.DirectLocal() != here {
+			t.Errorf("%q: local is %v, restored %v, of %v", want, got, info.LocalRestored(), info.DirectLocal())
+		}
 	}
-	if info.Local != here || info.LocalRestored() {
-		t.Errorf("local became %v", info.Local)
+}
+
+// accepted is a connection as the filter sees it.
+type accepted struct{ stream filter.Stream }
+
+func (accepted) Peek(int) ([]byte, error) { return nil, io.EOF }
+func (accepted) Discard(int) error        { return nil }
+func (a accepted) Stream() filter.Stream  { return a.stream }
+
+// redirected is a socket that was going somewhere; "": nobody knows.
+type redirected struct {
+	filter.Stream
+	to string
+}
+
+func (r redirected) OriginalDst() (net.Addr, bool) {
+	if r.to == "" {
+		return nil, false
 	}
-	if (originaldst.Factory{}).OnSocket() == nil {
-		t.Error("OnSocket must tell that sockets are not supported")
-	}
+	return filter.IPAddr{AddrPort: netip.MustParseAddrPort(r.to)}, true
 }
