@@ -97,10 +97,7 @@ func (c *Config) request(s *extension.Scope, m *hcmv3.HttpConnectionManager) {
 		schemeOf:           compilePorts(s.Field("forward_proto_config"), m.GetForwardProtoConfig()),
 	}
 	c.origins(s, m)
-	if m.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_ALWAYS_FORWARD_ONLY {
-		c.Request.forwardCert = alwaysForwardCert
-	}
-	certFields.Check(s.Field("set_current_client_cert_details"), m.GetSetCurrentClientCertDetails())
+	c.Request.certs(s, m)
 	if t := m.GetSchemeHeaderTransformation(); t != nil {
 		schemeFields.Check(s.Field("scheme_header_transformation"), t)
 		c.Request.scheme = t.GetSchemeToOverwrite()

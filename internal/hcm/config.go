@@ -60,6 +60,7 @@ type requestOptions struct {
 
 	generateID, preserveExternalID bool
 	forwardCert                    certForwarding
+	certDetails                    certDetails // that forwardCert adds
 
 	normalizePath, mergeSlashes bool
 	escapedSlashes              escapedSlashes
@@ -85,14 +86,6 @@ const (
 	overwriteServer serverHeader = iota
 	appendServer
 	passServer
-)
-
-// certForwarding is forward_client_cert_details.
-type certForwarding uint8
-
-const (
-	sanitizeCert certForwarding = iota
-	alwaysForwardCert
 )
 
 // escapedSlashes is path_with_escaped_slashes_action.

@@ -39,6 +39,7 @@ type conn struct {
 	draining bool          // the codec has been told to end with the last request
 	reason   string        // why this side ends it; "": it does not
 	finished bool
+	cert     *string // what x-forwarded-client-cert says of the connection; nil: not asked for yet
 }
 
 // ServeConn implements filter.ConnHandler.
@@ -52,6 +53,10 @@ func (sv *service) ServeConn(fc *filter.Conn) error {
 	fc.Accept()
 	sv.stats.cxTotal.Add(1)
 	sv.stats.cxActive.Add(1)
+	if c.tls() != nil {
+		sv.stats.cxSSL.Add(1)
+		sv.stats.cxSSLActive.Add(1)
+	}
 	c.watch()
 	c.finish(c.serve())
 	return nil
@@ -111,6 +116,12 @@ func (c *conn) choose() (Codec, error) {
 	if kind := c.service.config.Codec; kind != Auto {
 		return kind, nil
 	}
+	if t := c.tls(); t != nil && t.Protocol != "" {
+		if t.Protocol == "h2" {
+			return HTTP2, nil
+		}
+		return HTTP1, nil
+	}
 	for n := 1; ; {
 		p, err := filter.PeekUntil(c.filter.Stream, n, time.Time{})
 		switch {
@@ -155,6 +166,9 @@ func (c *conn) finish(err error) {
 	}
 	st.destroyed(c.endedBy(err, reason), c.cut.Load() != notCut)
 	st.cxActive.Add(-1)
+	if c.tls() != nil {
+		st.cxSSLActive.Add(-1)
+	}
 	st.cxLength.Record(uint64(c.since().Milliseconds()))
 	c.filter.End()
 }

@@ -61,7 +61,7 @@ var (
 	}
 	certFields = extension.Fields{
 		Message: &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{},
-		Obeyed:  []string{"subject", "cert", "chain", "dns", "uri", "issuer", "format"},
+		Obeyed:  []string{"subject", "cert", "chain", "dns", "uri"},
 	}
 	logFields = extension.Fields{
 		Message: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{},

@@ -21,7 +21,7 @@ func look(h httpmsg.Header) (f found) {
 		switch name := h[i].Name; name {
 		case "te":
 			f.te = true
-		case "x-forwarded-client-cert":
+		case forwardedCert:
 			f.cert = true
 		case "referer":
 			f.referer = true
@@ -66,8 +66,8 @@ func (s *stream) sanitize() *httpmsg.Response {
 	if from.edge && from.addr.IsValid() {
 		h.Set("x-envoy-external-address", from.addr.WithZone("").String())
 	}
-	if f.cert && o.forwardCert != alwaysForwardCert {
-		h.Del("x-forwarded-client-cert") // there is no certificate on plain text
+	if f.cert || o.forwardCert != sanitizeCert {
+		s.clientCert(h, f.cert)
 	}
 	s.requestID(h, from.edge && !o.preserveExternalID)
 	if f.referer && !goodReferer(h.Get("referer")) {
@@ -101,7 +101,7 @@ const (
 func (s *stream) scheme(h *httpmsg.Header, has bool) *httpmsg.Response {
 	r, o := s.handed.Request, &s.conn.service.config.Request
 	untrusted := o.useRemoteAddress && o.trustedHops == 0
-	if o.useRemoteAddress && r.Scheme == "https" && r.Protocol != httpmsg.HTTP2 {
+	if o.useRemoteAddress && s.conn.tls() == nil && r.Scheme == "https" && r.Protocol != httpmsg.HTTP2 {
 		s.conn.closeAfter()
 		s.conn.service.stats.cxProtocolError.Add(1)
 		return s.Reply(filter.LocalReply{Status: 403, Details: "http1.https_url_on_plaintext_connection",
@@ -136,7 +136,10 @@ func (s *stream) transport() string {
 			return scheme
 		}
 	}
-	return "http" // there is no TLS yet
+	if s.conn.tls() != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // untrusted are headers that only internal clients may send.

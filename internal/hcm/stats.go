@@ -12,6 +12,8 @@ type stats struct {
 	cxProtocolError, cxDrainClose, cxIdle, cxDuration            filter.Counter
 	cxRequests, cxUpgrades, cxSoftDrain, cxDelayed               filter.Counter
 	received, sent                                               filter.Counter
+	cxSSL                                                        filter.Counter
+	cxSSLActive                                                  filter.Gauge
 	cxActive, cxUpgradesActive                                   filter.Gauge
 	cxLength                                                     filter.Histogram
 
@@ -47,7 +49,7 @@ func newStats(root filter.Scope, prefix string) *stats {
 	for _, name := range unmoved {
 		s.Counter(name)
 	}
-	for _, name := range []string{"downstream_cx_http3_active", "downstream_cx_ssl_active",
+	for _, name := range []string{"downstream_cx_http3_active",
 		"downstream_cx_rx_bytes_buffered", "downstream_cx_tx_bytes_buffered"} {
 		s.Gauge(name)
 	}
@@ -66,6 +68,7 @@ func newStats(root filter.Scope, prefix string) *stats {
 		cxDelayed:             s.Counter("downstream_cx_delayed_close_timeout"),
 		cxUpgrades:            s.Counter("downstream_cx_upgrades_total"),
 		received:              s.Counter("downstream_cx_rx_bytes_total"), sent: s.Counter("downstream_cx_tx_bytes_total"),
+		cxSSL: s.Counter("downstream_cx_ssl_total"), cxSSLActive: s.Gauge("downstream_cx_ssl_active"),
 		cxActive: s.Gauge("downstream_cx_active"), cxUpgradesActive: s.Gauge("downstream_cx_upgrades_active"),
 		cxLength: s.Histogram("downstream_cx_length_ms"),
 	}
@@ -111,7 +114,7 @@ func classes(s filter.Scope) (c [6]filter.Counter) {
 
 // unmoved are never counted here, but part of the set.
 var unmoved = []string{
-	"downstream_cx_ssl_total", "downstream_cx_http3_total", "downstream_cx_overload_disable_keepalive",
+	"downstream_cx_http3_total", "downstream_cx_overload_disable_keepalive",
 	"downstream_flow_control_paused_reading_total", "downstream_flow_control_resumed_reading_total",
 	"downstream_rq_http3_total", "downstream_rq_overload_close",
 	"rs_too_large", "tracing.client_enabled", "tracing.health_check",

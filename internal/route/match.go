@@ -81,7 +81,7 @@ func (m *match) begins(path string) bool {
 
 func (c *criteria) fit(q *Query) bool {
 	return c.fraction.Hit(q.Random, q.Runtime) && c.headers.Request(q.Request) && c.fitsPath(q.Request) &&
-		(!c.grpc || grpc(q.Request)) && c.fitsTLS() && c.fitsInfo(q.Info)
+		(!c.grpc || grpc(q.Request)) && c.fitsTLS(q.Info) && c.fitsInfo(q.Info)
 }
 
 func (c *criteria) fitsPath(r *httpmsg.Request) bool {
@@ -105,8 +105,26 @@ func grpc(r *httpmsg.Request) bool {
 }
 
 // fitsTLS judges the client's certificate: there is none without TLS.
-func (c *criteria) fitsTLS() bool {
-	return (c.presented == nil || !*c.presented) && (c.validated == nil || !*c.validated)
+func (c *criteria) fitsTLS(i *filter.Info) bool {
+	presented, validated := false, false
+	if c.presented == nil && c.validated == nil {
+		return true
+	}
+	if t := clientTLS(i); t != nil {
+		presented, validated = len(t.Peer) > 0, t.Validated
+	}
+	return (c.presented == nil || *c.presented == presented) && (c.validated == nil || *c.validated == validated)
+}
+
+// clientTLS is that of the request's connection; nil: it has none.
+func clientTLS(i *filter.Info) *filter.TLS {
+	if i == nil {
+		return nil
+	}
+	if h := i.HTTP(); h != nil && h.Conn != nil {
+		i = h.Conn
+	}
+	return i.Rest().DownTLS
 }
 
 func (c *criteria) fitsInfo(i *filter.Info) bool {

@@ -71,6 +71,13 @@
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
+//	cert [FLAG...] NAME              a certificate: $WORK/NAME.pem and NAME.key. Flags: -ca; -by NAME, who signs it;
+//	                                 -cn, -dns, -uri, -ip, -email; -rsa; -expired; -future; -for client|server; -encipher
+//	crl -by NAME NAME [CERT...]      $WORK/NAME.crl, what an authority has revoked
+//	tls [FLAG...] CLIENT NAME|ADDR   connects a client by TLS; with ! it must be refused. Flags: -sni, -alpn, -cert,
+//	                                 -ca, -min, -max, -cipher, -curve, -resume. What came of it is stdout
+//	https [FLAG...] CLIENT           makes a client of http one of TLS
+//	tlsbackend [FLAG...] NAME [STORY]  a backend behind TLS; with -http an origin
 //	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why
 //
 // An origin answers 200 with what it was asked, unless lines "do: ..." in the request's

@@ -168,6 +168,9 @@ func (s *session) cmdHTTP(ts *testscript.TestScript, neg bool, args []string) er
 		return errors.Join(err, errors.New(httpUsage))
 	}
 	t := s.httpClient(c.client, c.h2)
+	if secure(t) {
+		c.url = "https" + strings.TrimPrefix(c.url, "http")
+	}
 	s.exceptRaces(c)
 	var out string
 	switch {

@@ -40,6 +40,7 @@ var (
 	otherPort  = regexp.MustCompile(`\b(127\.0\.0\.\d+|\[::1\]):[0-9]{5}\b`)
 	timestamp  = regexp.MustCompile(`\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[0-9.]*Z?`)
 	aDuration  = regexp.MustCompile(`\b(ms|id)=[0-9]+\b`)
+	certHash   = regexp.MustCompile(`\bHash=[0-9a-f]{64}\b`)
 	manyBlanks = regexp.MustCompile(`[ \t]{2,}`)
 )
 
@@ -50,6 +51,7 @@ func (s *session) hide(text string) string {
 	text = s.ports.hide(text)
 	text = otherPort.ReplaceAllString(text, "$1:PORT")
 	text = timestamp.ReplaceAllString(text, "TIME")
+	text = certHash.ReplaceAllString(text, "Hash=HASH")
 	return aDuration.ReplaceAllString(text, "$1=N")
 }
 

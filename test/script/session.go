@@ -64,6 +64,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"crl":        (*session).cmdCRL,
 		"tls":        (*session).cmdTLS,
 		"tlsbackend": (*session).cmdTLSBackend,
+		"https":      (*session).cmdHTTPS,
 	}
 	out := make(map[string]func(*testscript.TestScript, bool, []string))
 	for name, c := range all {

@@ -252,3 +252,25 @@ func (l *protocolListener) Accept() (net.Conn, error) {
 }
 
 var _ http.Handler = (*origin)(nil)
+
+// cmdHTTPS makes a client of the command http one of TLS: it speaks what ALPN chooses.
+func (s *session) cmdHTTPS(_ *testscript.TestScript, neg bool, args []string) error {
+	f := newTLSFlags()
+	if err := f.Parse(args); err != nil || f.NArg() != 1 || neg {
+		return errors.New("usage: https [-sni NAME] [-alpn LIST] [-cert NAME] [-ca NAME] CLIENT")
+	}
+	cfg, err := f.config(s)
+	if err != nil {
+		return err
+	}
+	h2 := slices.Contains(cfg.NextProtos, "h2")
+	var p http.Protocols
+	p.SetHTTP1(!h2)
+	p.SetHTTP2(h2)
+	t := &http.Transport{Protocols: &p, DisableCompression: true, MaxIdleConnsPerHost: 100, TLSClientConfig: cfg}
+	s.https[fmt.Sprint(f.Arg(0), false)] = t
+	return nil
+}
+
+// secure reports whether a client of the command http is one of TLS.
+func secure(t *http.Transport) bool { return t.TLSClientConfig != nil }
