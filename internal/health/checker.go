@@ -22,6 +22,9 @@ type Checker struct {
 	end   context.CancelFunc
 	tasks sync.WaitGroup
 
+	mu     sync.Mutex
+	closed bool
+
 	left    atomic.Int64  // hosts that have no result yet
 	checked chan struct{} // closed when there is none left
 }
@@ -56,9 +59,10 @@ func New(o Options) *Checker {
 }
 
 // Watch adds a host, which counts as unhealthy until it is found well. It is checked from
-// Start on.
+// Start or Begin on, until Close.
 func (c *Checker) Watch(t Target) *Host {
 	h := &Host{checker: c, target: t, fresh: true}
+	h.ctx, h.end = context.WithCancel(c.ctx)
 	h.failed.Store(true)
 	h.pending.Store(c.opts.Plan.ExcludeNew)
 	return h
@@ -71,8 +75,23 @@ func (c *Checker) Start(hosts []*Host) {
 		close(c.checked)
 	}
 	for _, h := range hosts {
-		c.tasks.Go(h.run)
+		c.begin(h, sync.OnceFunc(c.oneChecked))
 	}
+}
+
+// Begin begins to check a host that came after Start.
+func (c *Checker) Begin(h *Host) { c.begin(h, func() {}) }
+
+// begin checks a host from now on; checked is called when that has happened for the first
+// time, or cannot happen any more.
+func (c *Checker) begin(h *Host, checked func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		checked()
+		return
+	}
+	c.tasks.Go(func() { h.run(checked) })
 }
 
 // Checked is closed when each host has been checked once after Start, or the checker was
@@ -88,18 +107,21 @@ func (c *Checker) oneChecked() {
 
 // Close ends all checks.
 func (c *Checker) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.end()
 	c.tasks.Wait()
 }
 
-// sleep reports false when the checker is closed.
-func (c *Checker) sleep(d time.Duration) bool {
+// sleep reports false when the host is checked no more.
+func (h *Host) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-c.ctx.Done():
+	case <-h.ctx.Done():
 		return false
 	}
 }

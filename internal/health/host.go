@@ -12,6 +12,8 @@ import (
 type Host struct {
 	checker *Checker
 	target  Target
+	ctx     context.Context // ends with the checks of this host
+	end     context.CancelFunc
 
 	failed, degraded atomic.Bool
 	pending          atomic.Bool // not checked yet, and not to count before
@@ -55,28 +57,31 @@ type asker interface {
 	close()
 }
 
-// run checks the host until the checker ends.
-func (h *Host) run() {
+// Close ends the checks of the host, without waiting for one that is under way: its result
+// counts no more.
+func (h *Host) Close() { h.end() }
+
+// run checks the host until it or the checker is closed; first may be called more than once.
+func (h *Host) run(first func()) {
 	c := h.checker
-	first := sync.OnceFunc(c.oneChecked)
 	defer first()
 	defer h.leave()
 	a := h.asker()
 	defer a.close()
-	if j := c.opts.Plan.InitialJitter; j > 0 && !c.sleep(rand.N(j)) {
+	if j := c.opts.Plan.InitialJitter; j > 0 && !h.sleep(rand.N(j)) {
 		return
 	}
 	for {
 		c.stats.attempt.Add(1)
-		ctx, cancel := context.WithTimeout(c.ctx, c.opts.Plan.Timeout)
+		ctx, cancel := context.WithTimeout(h.ctx, c.opts.Plan.Timeout)
 		v := a.ask(ctx)
 		cancel()
-		if c.ctx.Err() != nil {
+		if h.ctx.Err() != nil {
 			return
 		}
 		wait := h.settle(v)
 		first()
-		if !c.sleep(wait) {
+		if !h.sleep(wait) {
 			return
 		}
 	}

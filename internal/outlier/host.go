@@ -18,6 +18,7 @@ type Host struct {
 
 	// Guarded by the detector's lock.
 	since   time.Time // of the ejection
+	gone    bool      // it is watched no more
 	backoff int       // how many times the base time an ejection takes
 	jitter  time.Duration
 }
@@ -132,7 +133,7 @@ func (h *Host) outlier(kind plan.OutlierKind, n *atomic.Uint32) {
 	d := h.detector
 	d.mu.Lock()
 	changed := false
-	if !d.closed && !h.ejected.Load() {
+	if !d.closed && !h.gone && !h.ejected.Load() {
 		changed = d.found(h, kind, time.Now())
 		n.Store(0)
 	}

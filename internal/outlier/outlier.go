@@ -6,6 +6,7 @@ package outlier
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,12 +19,12 @@ import (
 type Detector struct {
 	opts  Options
 	stats *stats
-	hosts []*Host
 	rows  atomic.Pointer[thresholds]
 	stop  chan struct{}
 	ended sync.WaitGroup
 
 	mu      sync.Mutex
+	hosts   []*Host
 	closed  bool
 	limits  limits
 	ejected int
@@ -43,10 +44,32 @@ func New(o Options, hosts int) *Detector {
 	d := &Detector{opts: o, stats: newStats(o.Stats.Scope("outlier_detection.")), stop: make(chan struct{})}
 	d.limit()
 	for range hosts {
-		d.hosts = append(d.hosts, &Host{detector: d})
+		d.Add()
 	}
 	d.ended.Go(d.run)
 	return d
+}
+
+// Add returns what watches one more host.
+func (d *Detector) Add() *Host {
+	h := &Host{detector: d}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hosts = append(d.hosts, h)
+	return h
+}
+
+// Close ends the watch over a host that is no more. What is reported of it changes nothing
+// from now on.
+func (h *Host) Close() {
+	d := h.detector
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hosts = slices.DeleteFunc(d.hosts, func(o *Host) bool { return o == h })
+	h.gone = true
+	if h.ejected.Load() && !d.closed {
+		d.unject(h)
+	}
 }
 
 // Host returns what watches one host; i counts from 0.

@@ -186,7 +186,7 @@ func checked(ctx context.Context, all []*Cluster) error {
 // dialsOnly reports whether the internal listeners that the cluster's hosts lead to are
 // all there.
 func (c *Cluster) dialsOnly(there func(listener string) bool) bool {
-	for _, h := range c.hosts {
+	for _, h := range c.roster.Load().hosts {
 		if in, ok := h.Addr.(filter.InternalAddr); ok && !there(in.Listener) {
 			return false
 		}

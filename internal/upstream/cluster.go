@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -24,25 +23,23 @@ type Cluster struct {
 	plan     *plan.Cluster
 	info     filter.ClusterInfo
 	stats    *stats
-	balancer atomic.Pointer[lb.Balancer]
-	hosts    []*host           // in the order of the configuration
-	members  lb.Hosts          // with the hosts' health as it is configured
+	roster   atomic.Pointer[roster]
 	detector *outlier.Detector // nil: no host is ejected
 	checker  *health.Checker   // nil: hosts are not asked
-	healing  sync.Mutex        // one change of health after the other
-	byHost   map[*filter.Host]*host
 	socket   netconn.DialOptions
+
+	changing sync.Mutex // one change of hosts or their health after the other
+	checking bool       // health checks have begun; guarded by changing
+	ended    bool       // the cluster is no more; guarded by changing
 
 	maintenance string // key in the runtime
 	updated     time.Time
 
 	noMetadata filter.Counter // nil: no host passes any on
 
-	checks  sync.Once // has begun
 	secures map[*plan.Transport]filter.UpstreamTransport // made of those that change the bytes
 
-	byAddr func() map[string]*host // the hosts by their addresses as text
-	codecs func() codecs           // made with the first HTTP connection
+	codecs func() codecs // made with the first HTTP connection
 }
 
 var _ filter.HTTPCluster = (*Cluster)(nil)
@@ -50,18 +47,23 @@ var _ filter.HTTPCluster = (*Cluster)(nil)
 // A host is an endpoint and how to reach it.
 type host struct {
 	filter.Host
-	cluster   *Cluster
-	endpoint  *plan.Endpoint
-	transport *plan.Transport
-	pass      passthrough
-	secure    filter.UpstreamTransport // nil: the bytes stay as they are
-	internal  bool                     // one of its addresses is
-	more      []net.Addr               // the addresses after the first, in the order they are tried
-	slots     slots
-	pools     pools
-	outlier   *outlier.Host // nil: there is no detection
-	check     *health.Host  // nil: it is not asked
-	ill       bool          // guarded by cluster.healing
+	cluster          *Cluster
+	endpoint         atomic.Pointer[plan.Endpoint]
+	transport        *plan.Transport
+	localityMetadata *corev3.Metadata
+	pass             passthrough
+	secure           filter.UpstreamTransport // nil: the bytes stay as they are
+	internal         bool                     // one of its addresses is
+	more             []net.Addr               // the addresses after the first, in the order they are tried
+	slots            slots
+	pools            pools
+	outlier          *outlier.Host // nil: there is no detection
+	check            *health.Host  // nil: it is not asked
+
+	// Guarded by cluster.changing.
+	ill     bool
+	leaving bool  // it is gone, and stays while it passes its health checks
+	heir    *host // what took its place, and its health with it; nil: nothing
 
 	requests requests
 }
@@ -78,27 +80,25 @@ func (c *Cluster) init(s *Set) {
 		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,
 		MaxStreamDuration: p.HTTP.MaxStreamDuration, Policies: p.HTTP.Policies,
 		Hashing: p.LB.Policy == plan.RingHash || p.LB.Policy == plan.Maglev}
-	c.byHost = make(map[*filter.Host]*host)
 	if p.Bind != nil {
 		c.socket.Source, c.socket.FreeBind = filter.IPAddr{AddrPort: p.Bind.Source}, p.Bind.FreeBind
 	}
 	if k := p.Keepalive; k != nil {
 		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
 	}
-	c.byAddr = sync.OnceValue(c.addresses)
 	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, p.BufferBytes, c.stats.scope, s.opts.Hangups) })
 	if passesOn(p) {
 		c.noMetadata = c.stats.scope.Counter("internal_upstream.no_metadata")
 	}
-	c.members = c.makeHosts()
 	c.watch()
-	c.balancer.Store(lb.New(c.policy(), c.current(), rand.Uint64()))
+	c.roster.Store(&roster{balancer: lb.New(c.policy(), lb.Hosts{}, 0), assignment: &plan.Assignment{}})
+	c.Update(p.Assignment)
 }
 
 // show makes the cluster the one that the statistics of its name tell of.
 func (c *Cluster) show() {
 	c.stats.limit(c.plan, c.set.opts.Runtime)
-	c.stats.member(c)
+	c.stats.show(c)
 }
 
 // policy is the plan's, with the runtime's panic threshold over it (Envoy).
@@ -113,29 +113,10 @@ func (c *Cluster) policy() plan.LB {
 	return p
 }
 
-// makeHosts makes the hosts and returns them as the balancer wants them.
-func (c *Cluster) makeHosts() lb.Hosts {
-	a := &c.plan.Assignment
-	out := lb.Hosts{Overprovision: a.OverprovisionFactor, WeighHealth: a.WeightedHealth}
-	for i := range a.Localities {
-		l := &a.Localities[i]
-		m := lb.Locality{
-			Region: l.Locality.GetRegion(), Zone: l.Locality.GetZone(), SubZone: l.Locality.GetSubZone(),
-			Priority: l.Priority, Weight: l.Weight,
-		}
-		for j := range l.Endpoints {
-			h := c.newHost(l, &l.Endpoints[j])
-			m.Endpoints = append(m.Endpoints, lb.Endpoint{
-				Host: &h.Host, Weight: h.endpoint.Weight, Health: configured(h.endpoint.Health), Key: c.hashKey(h),
-			})
-		}
-		out.Localities = append(out.Localities, m)
-	}
-	return out
-}
-
+// newHost makes a host, of which nobody takes care yet.
 func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
-	h := &host{cluster: c, endpoint: e}
+	h := &host{cluster: c, localityMetadata: l.Metadata}
+	h.endpoint.Store(e)
 	h.Cluster, h.Addr, h.Additional = c.plan.Name, e.Addr, e.Additional
 	h.Hostname, h.Metadata, h.Locality, h.Priority = e.Hostname, e.Metadata, l.Locality, l.Priority
 	if len(e.Additional) > 0 {
@@ -153,8 +134,6 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 		return ok
 	})
 	h.slots.limit = c.plan.Breakers[0].PerHostMaxConnections
-	c.hosts = append(c.hosts, h)
-	c.byHost[&h.Host] = h
 	return h
 }
 
@@ -187,7 +166,7 @@ func (c *Cluster) Name() string { return c.plan.Name }
 
 // Members implements filter.Membership.
 func (c *Cluster) Members() (available, total int) {
-	m := c.balancer.Load().Membership()
+	m := c.roster.Load().balancer.Membership()
 	return m.Healthy + m.Degraded, m.Total
 }
 
@@ -201,7 +180,7 @@ func (c *Cluster) Plan() *plan.Cluster { return c.plan }
 // with the requests that they have.
 func (c *Cluster) drain() {
 	c.unwatch()
-	for _, h := range c.hosts {
+	for _, h := range c.roster.Load().hosts {
 		h.pools.drain()
 	}
 }

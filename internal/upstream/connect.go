@@ -64,11 +64,12 @@ var attempts = sync.Pool{New: func() any { return new(attempt) }}
 // pick chooses a host; nil: none may be used.
 func (c *Cluster) pick(q lb.Request) *host {
 	q.Random = rand.Uint64()
-	chosen, panics := c.balancer.Load().Pick(q)
+	r := c.roster.Load()
+	chosen, panics := r.balancer.Pick(q)
 	if panics {
 		c.stats.panics.Add(1)
 	}
-	h := c.byHost[chosen]
+	h := r.byHost[chosen]
 	if h == nil {
 		c.stats.noneHealthy.Add(1)
 	}

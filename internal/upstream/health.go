@@ -2,7 +2,7 @@ package upstream
 
 import (
 	"errors"
-	"math/rand/v2"
+	"slices"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -11,23 +11,48 @@ import (
 	"github.com/ginnel/ginnel/internal/outlier"
 )
 
-// watch begins to look after the hosts' health; the checks begin with check.
+// watch makes what looks after the hosts' health; the checks begin with check.
 func (c *Cluster) watch() {
-	c.watchChecks()
-	p := c.plan.Outlier
-	if p == nil {
-		return
+	if p := c.plan.Outlier; p != nil {
+		c.detector = outlier.New(outlier.Options{Plan: *p, Stats: c.stats.scope, Runtime: c.set.opts.Runtime, Changed: c.healed}, 0)
 	}
-	c.detector = outlier.New(outlier.Options{
-		Plan: *p, Stats: c.stats.scope, Runtime: c.set.opts.Runtime, Changed: c.healed,
-	}, len(c.hosts))
-	for i, h := range c.hosts {
-		h.outlier = c.detector.Host(i)
+	if p := c.plan.Check; p != nil {
+		codecs := c.codecs()
+		c.checker = health.New(health.Options{
+			Plan: p, Cluster: c.plan.Name, Stats: c.stats.scope, Used: c.stats.used.Load, Changed: c.healed,
+			HTTP1: codecs.http1, HTTP2: codecs.http2,
+		})
 	}
+}
+
+// care lets a new host be looked after, which old was before, if it is not nil.
+func (c *Cluster) care(h, old *host) {
+	if old != nil {
+		old.heir = h
+		h.outlier, h.ill = old.outlier, old.ill
+		if old.transport == h.transport && !h.pass.on && sameCheck(old, h) {
+			h.check = old.check
+		}
+	}
+	if h.outlier == nil && c.detector != nil {
+		h.outlier = c.detector.Add()
+	}
+	e := &h.endpoint.Load().Check
+	if h.check == nil && c.checker != nil && !e.Disabled {
+		h.check = c.checker.Watch(health.Target{Dial: newProbe(h).dial, Hostname: e.Hostname, Passed: h.passed})
+	}
+}
+
+// sameCheck reports whether two hosts of one address are asked in the same way.
+func sameCheck(a, b *host) bool {
+	return a.endpoint.Load().Check == b.endpoint.Load().Check && slices.Equal(a.Additional, b.Additional)
 }
 
 // unwatch ends what watch began.
 func (c *Cluster) unwatch() {
+	c.changing.Lock()
+	c.ended = true
+	c.changing.Unlock()
 	if c.checker != nil {
 		c.checker.Close()
 	}
@@ -36,33 +61,16 @@ func (c *Cluster) unwatch() {
 	}
 }
 
-// watchChecks makes the active health checks, if there are any.
-func (c *Cluster) watchChecks() {
-	p := c.plan.Check
-	if p == nil {
-		return
-	}
-	codecs := c.codecs()
-	c.checker = health.New(health.Options{
-		Plan: p, Cluster: c.plan.Name, Stats: c.stats.scope, Used: c.stats.used.Load, Changed: c.healed,
-		HTTP1: codecs.http1, HTTP2: codecs.http2,
-	})
-	for _, h := range c.hosts {
-		if e := &h.endpoint.Check; !e.Disabled {
-			h.check = c.checker.Watch(health.Target{Dial: newProbe(h).dial, Hostname: e.Hostname, Passed: h.passed})
-		}
-	}
-}
-
 // check begins the active health checks; further calls do nothing.
-func (c *Cluster) check() { c.checks.Do(c.beginChecks) }
-
-func (c *Cluster) beginChecks() {
-	if c.checker == nil {
+func (c *Cluster) check() {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if c.checker == nil || c.checking || c.ended {
 		return
 	}
+	c.checking = true
 	var hosts []*health.Host
-	for _, h := range c.hosts {
+	for _, h := range c.roster.Load().hosts {
 		if h.check != nil {
 			hosts = append(hosts, h.check)
 		}
@@ -77,22 +85,6 @@ func (h *host) passed() {
 	}
 }
 
-// current returns the members with their health as it is now.
-func (c *Cluster) current() lb.Hosts {
-	out := c.members
-	out.Localities = make([]lb.Locality, len(c.members.Localities))
-	for i, l := range c.members.Localities {
-		endpoints := make([]lb.Endpoint, len(l.Endpoints))
-		for j, e := range l.Endpoints {
-			e.Health = c.byHost[e.Host].health(e.Health)
-			endpoints[j] = e
-		}
-		l.Endpoints = endpoints
-		out.Localities[i] = l
-	}
-	return out
-}
-
 // health is how far the host may be used, which is configured for something else.
 func (h *host) health(configured lb.Health) lb.Health {
 	switch {
@@ -104,23 +96,6 @@ func (h *host) health(configured lb.Health) lb.Health {
 		return lb.Degraded
 	}
 	return configured
-}
-
-// healed lets the cluster choose by the health that its hosts have now. Connections to
-// those that became unhealthy are not kept: others may do better (Envoy).
-func (c *Cluster) healed() {
-	c.healing.Lock()
-	defer c.healing.Unlock()
-	c.balancer.Store(lb.New(c.policy(), c.current(), rand.Uint64()))
-	c.stats.healed(c)
-	for _, h := range c.hosts {
-		health := h.health(lb.Healthy)
-		ill := health == lb.Unhealthy || health == lb.Excluded
-		if ill && !h.ill {
-			h.pools.renew()
-		}
-		h.ill = ill
-	}
 }
 
 // noStream is told why there was no stream for a request.

@@ -3,7 +3,6 @@ package upstream
 import (
 	"iter"
 	"maps"
-	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -23,10 +22,11 @@ func (c *Cluster) named(i *filter.Info, try int) *host {
 }
 
 func (c *Cluster) searched(i *filter.Info, try int) *host {
+	r := c.roster.Load()
 	for _, s := range c.plan.LB.Override.Sources {
 		for list := range overrides(&s, i) {
 			for addr := range strings.SplitSeq(list, ",") {
-				h := c.byAddr()[strings.TrimSpace(addr)]
+				h := r.byAddr()[strings.TrimSpace(addr)]
 				if h == nil {
 					continue
 				}
@@ -78,14 +78,5 @@ func with(s *structpb.Struct, path []string, v *structpb.Value) *structpb.Struct
 		v = structpb.NewStructValue(with(s.GetFields()[path[0]].GetStructValue(), path[1:], v))
 	}
 	out.Fields[path[0]] = v
-	return out
-}
-
-// addresses are the hosts by their addresses as text; of two of one address the first.
-func (c *Cluster) addresses() map[string]*host {
-	out := make(map[string]*host, len(c.hosts))
-	for _, h := range slices.Backward(c.hosts) {
-		out[h.Addr.String()] = h
-	}
 	return out
 }

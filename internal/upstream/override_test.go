@@ -23,7 +23,7 @@ func TestOverrideHost(t *testing.T) {
 	}
 	s, _ := run(t, Options{}, p)
 	c := s.get(t, "c").(*Cluster)
-	a, b, bad := c.hosts[0], c.hosts[1], c.hosts[2]
+	a, b, bad := c.roster.Load().hosts[0], c.roster.Load().hosts[1], c.roster.Load().hosts[2]
 	name := func(h *host) string { return h.Addr.String() }
 	for what, x := range map[string]struct {
 		headers  []string

@@ -15,9 +15,9 @@ type probe struct {
 }
 
 func newProbe(h *host) *probe {
-	p := &host{cluster: h.cluster, endpoint: h.endpoint, transport: h.transport, pass: h.pass, more: h.more}
+	p := &host{cluster: h.cluster, transport: h.transport, pass: h.pass, more: h.more}
 	p.Host.Addr = h.Addr
-	e := &h.endpoint.Check
+	e := &h.endpoint.Load().Check
 	if e.Addr != nil {
 		p.Host.Addr, p.more = e.Addr, nil
 	}

@@ -129,18 +129,33 @@ func (s *stats) matched(name string) {
 	s.scope.Counter(name + ".total_match_count").Add(1)
 }
 
-// member shows the members of a version of the cluster, and makes the statistics
-// that depend on what is configured.
-func (s *stats) member(c *Cluster) {
+// show shows this version of the cluster from now on, and makes the statistics that depend
+// on what is configured.
+func (s *stats) show(c *Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of = c
 	s.showMembers(c)
-	s.scope.Counter("membership_change").Add(priorities(c.hosts))
+	s.scope.Counter("membership_change").Add(priorities(c.roster.Load().hosts))
 	s.scope.Counter("default.total_match_count")
 	for i := range c.plan.Transports {
 		s.scope.Counter(c.plan.Transports[i].Name + ".total_match_count")
 	}
+	s.showTable(c)
+}
+
+// changed shows the members after hosts came and went.
+func (s *stats) changed(c *Cluster, different bool, added, gone []*host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of != c { // not yet, or no more
+		return
+	}
+	s.scope.Counter("membership_change").Add(priorities(added, gone))
+	if !different {
+		s.scope.Counter("update_no_rebuild").Add(1)
+	}
+	s.showMembers(c)
 	s.showTable(c)
 }
 
@@ -155,7 +170,7 @@ func (s *stats) healed(c *Cluster) {
 }
 
 func (s *stats) showMembers(c *Cluster) {
-	m, was := c.balancer.Load().Membership(), s.members
+	m, was := c.roster.Load().balancer.Membership(), s.members
 	for name, d := range map[string]int{
 		"total": m.Total - was.Total, "healthy": m.Healthy - was.Healthy,
 		"degraded": m.Degraded - was.Degraded, "excluded": m.Excluded - was.Excluded,
@@ -165,10 +180,13 @@ func (s *stats) showMembers(c *Cluster) {
 	s.members = m
 }
 
-func priorities(hosts []*host) uint64 {
+// priorities is the number of those that some hosts have.
+func priorities(hosts ...[]*host) uint64 {
 	seen := make(map[uint32]bool)
-	for _, h := range hosts {
-		seen[h.Priority] = true
+	for _, list := range hosts {
+		for _, h := range list {
+			seen[h.Priority] = true
+		}
 	}
 	return uint64(len(seen))
 }
@@ -189,7 +207,7 @@ func passesOn(p *plan.Cluster) bool {
 }
 
 func (s *stats) showTable(c *Cluster) {
-	t, ok := c.balancer.Load().Table()
+	t, ok := c.roster.Load().balancer.Table()
 	if !ok {
 		return
 	}

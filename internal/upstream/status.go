@@ -51,10 +51,12 @@ func (s *Set) Status() []ClusterStatus {
 }
 
 func (c *Cluster) status() ClusterStatus {
-	st := ClusterStatus{Plan: c.plan, Updated: c.updated, Hosts: make([]HostStatus, len(c.hosts))}
-	for i, h := range c.hosts {
+	hosts := c.roster.Load().hosts
+	st := ClusterStatus{Plan: c.plan, Updated: c.updated, Hosts: make([]HostStatus, len(hosts))}
+	for i, h := range hosts {
+		e := h.endpoint.Load()
 		st.Hosts[i] = HostStatus{
-			Host: &h.Host, Weight: max(h.endpoint.Weight, 1), Health: h.endpoint.Health,
+			Host: &h.Host, Weight: max(e.Weight, 1), Health: e.Health,
 			RequestsActive: h.Requests.Load(), RequestsPending: h.requests.pending.Load(), RequestsTotal: h.requests.total.Load(),
 			RequestsSucceeded: h.requests.succeeded.Load(), RequestsFailed: h.requests.failed.Load(), RequestsTimedOut: h.requests.timedOut.Load(),
 			SuccessRate: -1, LocalSuccessRate: -1,
