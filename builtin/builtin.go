@@ -14,6 +14,8 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/healthcheck"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
+	"github.com/ginnel/ginnel/internal/ext/originalsrc"
+	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
@@ -38,6 +40,8 @@ func Registry() *extension.Registry {
 	grpcstats.Register(r)
 	headermutation.Register(r)
 	originaldst.Register(r)
+	originalsrc.Register(r)
+	proxyprotocol.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)
 	tcpproxy.Register(r)

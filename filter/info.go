@@ -47,6 +47,8 @@ type Extra struct {
 
 	DownReason, UpReason string // local close reasons; "" when the peer closed
 
+	Source *Source // of connections to hosts; nil: as their clusters say
+
 	DownFailure string // transport failure reason of the downstream side; "" prints -
 	DownTLS     *TLS   // nil: there is no TLS
 	UpTLS       *TLS   // nil: there is no TLS, or not yet
@@ -60,6 +62,13 @@ type Extra struct {
 	raised []Flags // in the order of Info.Raise; nil: that of their bits
 
 	onData func(*Conn) error // of Conn.OnData; nil: nothing waits
+}
+
+// A Source is where sockets to hosts seem to come from: the client's own address
+// (original_src).
+type Source struct {
+	Addr net.Addr // IPAddr, its port 0; it need not be this machine's
+	Mark uint32   // SO_MARK of the sockets; 0: none
 }
 
 // ListenerInfo is what all connections of a listener share.

@@ -146,6 +146,7 @@ func (s *stream) inherit(r *httpmsg.Request, start time.Time) {
 	i.Extra, s.extra.HTTP = &s.extra, &s.http
 	if x := from.Extra; x != nil {
 		s.extra.DirectLocal, s.extra.DirectRemote, s.extra.Inspected = x.DirectLocal, x.DirectRemote, x.Inspected
+		s.extra.Source = x.Source
 	}
 	s.http.Conn, s.http.Protocol, s.http.Request = from, r.Protocol, r
 	if r.Protocol == 0 { // the codec did not get so far

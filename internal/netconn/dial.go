@@ -17,6 +17,7 @@ type DialOptions struct {
 	KeepAlive   *KeepAlive // nil: off
 	Transparent bool       // Source need not be ours
 	FreeBind    bool
+	Mark        uint32   // SO_MARK; 0: none
 	Options     []Option // those of PreBind and Bound
 	// Blocks, if not nil, is called before Dial first blocks its goroutine, be it for a
 	// moment that does not count as waiting yet.
@@ -110,6 +111,9 @@ func prepareIP(fd, fam int, o *DialOptions) error {
 	}
 	if o.FreeBind && err == nil {
 		err = setFreeBind(fd, fam)
+	}
+	if o.Mark != 0 && err == nil {
+		err = setMark(fd, o.Mark)
 	}
 	return err
 }

@@ -100,6 +100,8 @@ func setFastOpen(fd, queue int) error {
 	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, min(queue, 1))
 }
 
+func setMark(int, uint32) error { return unix.ENOPROTOOPT }
+
 func latePort(int) {}
 
 // wasConnected cannot be told here: a connection that was reset at once may show as

@@ -63,4 +63,6 @@ func setFastOpen(fd, queue int) error {
 	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_FASTOPEN, queue)
 }
 
+func setMark(fd int, mark uint32) error { return setInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)) }
+
 func latePort(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) }

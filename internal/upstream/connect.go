@@ -28,7 +28,7 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 	a := attempts.Get().(*attempt)
 	*a = attempt{r: r, dialling: dialling{
 		host: h, asker: r.Hop, info: r.Info, route: r.Route, shared: r.Info.State.Shared(),
-		stream: r.Stream, outer: r.Outer, dialler: a,
+		stream: r.Stream, outer: r.Outer, dialler: a, source: r.Info.Rest().Source,
 	}}
 	a.note()
 	if err := a.reserve(); err != nil {

@@ -33,6 +33,7 @@ type dialling struct {
 	uncounted bool // of a health check: it is nobody's connection, and no request's
 	cancel    <-chan struct{}
 	shared    []filter.Entry           // the filter state that goes with the connection
+	source    *filter.Source           // of a socket; nil: as the cluster says
 	asks      *filter.TransportOptions // of the transport; nil: nothing
 
 	dial *inproc.Dial // in use
@@ -114,6 +115,8 @@ func (a *dialling) dialSocket(to net.Addr, waiting func() <-chan struct{}, block
 	o := a.host.cluster.socket
 	if _, ok := filter.IP(to); !ok { // source address and keep-alive are for IP alone (Envoy)
 		o = netconn.DialOptions{}
+	} else if s := a.source; s != nil {
+		o.Source, o.Mark, o.Transparent = s.Addr, s.Mark, true
 	}
 	o.Blocks = blocks
 	s, err := a.host.cluster.set.opts.dial(to, a.deadline, waiting, o)

@@ -34,6 +34,9 @@ func judge(err error, to, source net.Addr, expired bool) outcome {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return outcome{err: filter.ErrConnectTimeout, local: true, timeout: !expired, canceled: expired}
 	case errors.As(err, &sys) && sys.Syscall == "bind":
+		if op := (*net.OpError)(nil); errors.As(err, &op) && op.Source != nil {
+			source = op.Source // that of the connection
+		}
 		return failed(err, fmt.Sprintf("failed to bind to %v: %s", source, netconn.Text(err)), true)
 	}
 	if h := (*handshakeError)(nil); errors.As(err, &h) {

@@ -58,6 +58,7 @@ type origin struct {
 	info   *filter.Info // of the downstream connection, or a copy
 	route  *corev3.Metadata
 	shared []filter.Entry
+	source *filter.Source
 }
 
 func newOrigin(o *order) *origin {
@@ -68,7 +69,7 @@ func newOrigin(o *order) *origin {
 			Metadata: maps.Clone(i.Metadata),
 		}
 	}
-	return &origin{c, o.r.Route, o.shared}
+	return &origin{c, o.r.Route, o.shared, i.Rest().Source}
 }
 
 // A call is a dialling for a pool.
@@ -91,7 +92,7 @@ func (m *member) connect(o *origin) {
 	p := m.pool
 	c := &call{dialling{
 		host: p.host, asker: m, info: o.info, route: o.route, shared: o.shared,
-		begun: m.born, waited: true, cancel: m.cancel,
+		begun: m.born, waited: true, cancel: m.cancel, source: o.source,
 	}}
 	c.dialler = c
 	s, to, err := c.dialAll()

@@ -33,6 +33,7 @@ type poolKey struct {
 	// hops: else a chain that leads in a circle would multiplex on one of them for ever.
 	depth      uint16
 	downstream uint64 // id of the only downstream connection served; 0: any
+	source     filter.Source
 }
 
 // get returns the pool for an order, made if there is none.
@@ -61,7 +62,7 @@ func (s *pools) get(o *order) (*pool, error) {
 // protocol and priority; nil: it has more.
 func (s *pools) plainFor(o *order, p httpmsg.Protocol) *atomic.Pointer[pool] {
 	h := s.host
-	if o.shared != nil || h.internal || h.pass.sources != nil || h.cluster.plan.HTTP.PerDownstream {
+	if o.shared != nil || h.internal || h.pass.sources != nil || h.cluster.plan.HTTP.PerDownstream || o.r.Info.Rest().Source != nil {
 		return nil
 	}
 	at := &s.plain[0]
@@ -80,6 +81,9 @@ func (s *pools) key(o *order, p httpmsg.Protocol) poolKey {
 	options := ""
 	if h.pass.sources != nil { // what the request passes on is part of who it is
 		options = identity(h.pass.metadata(o.r.Info, o.r.Route))
+	}
+	if s := o.r.Info.Rest().Source; s != nil && !h.internal {
+		k.source = *s
 	}
 	k.PoolKey = NewPoolKey(nil, options, o.shared)
 	if h.internal {
