@@ -54,6 +54,9 @@ type TLS struct {
 	Validated bool
 	Resumed   bool
 	Took      time.Duration // from the beginning of the connection to the end of the handshake
+	// Broken returns why the connection failed after the handshake, as a failure reason; "":
+	// it did not. nil: nobody looks.
+	Broken func() string
 }
 
 // Secure is a Stream under TLS.

@@ -28,7 +28,8 @@ func (l *Listener) secure(c *conn, chain *chain) error {
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			l.stats.transportTimeout.Add(1)
-			c.Info.More().DownReason = "transport_socket_timeout"
+			x := c.Info.More()
+			x.DownReason, x.Termination = "transport_socket_timeout", "transport socket timeout was reached"
 		}
 		return l.insecure(c, err)
 	}

@@ -14,7 +14,12 @@ import (
 func withTLS(all map[string]commandSpec) map[string]commandSpec {
 	maps.Copy(all, map[string]commandSpec{
 		"DOWNSTREAM_TRANSPORT_FAILURE_REASON": {bare, textOf(func(m moment) string {
-			return strings.ReplaceAll(connection(m).Rest().DownFailure, " ", "_")
+			i := connection(m).Rest()
+			why := i.DownFailure
+			if t := i.DownTLS; why == "" && t != nil && t.Broken != nil {
+				why = t.Broken()
+			}
+			return strings.ReplaceAll(why, " ", "_")
 		})},
 		"DOWNSTREAM_HANDSHAKE_DURATION": {bare, millis(func(m moment) (time.Duration, bool) {
 			t := downTLS(m)

@@ -26,6 +26,7 @@ type Conn struct {
 	tls  *tls.Conn
 	info filter.TLS
 
+	broken  atomic.Pointer[string] // why reading has failed; nil: it has not
 	writing sync.Mutex
 	looked  atomic.Bool // peeked holds something
 	peeking sync.Mutex
@@ -91,7 +92,24 @@ func (c *Conn) read(p []byte) (int, error) {
 	if n > 0 {
 		return n, nil // an error comes again
 	}
-	return 0, ended(err)
+	return 0, c.failed(ended(err))
+}
+
+// failed notes an error of reading that is not an end, nor a deadline.
+func (c *Conn) failed(err error) error {
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		if why := explain(err).reason; why != "" {
+			c.broken.Store(&why)
+		}
+	}
+	return err
+}
+
+func (c *Conn) brokenBy() string {
+	if why := c.broken.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 // ended says what an error of reading means.

@@ -161,6 +161,7 @@ func keyUsage(c *x509.Certificate) error {
 func (m *meeting) settle(c *Conn, info *filter.Info) {
 	s := c.tls.ConnectionState()
 	c.info = describe(&s)
+	c.info.Broken = c.brokenBy
 	c.info.Validated, c.info.Took = m.validated, time.Since(info.Start)
 	if m.local != nil {
 		c.info.Local = m.local.Leaf

@@ -68,10 +68,11 @@ var local = []struct {
 	{"client didn't provide a certificate", 192, "PEER_DID_NOT_RETURN_A_CERTIFICATE:peer did not provide required client certificate"},
 	{"client offered only unsupported versions", 240, "UNSUPPORTED_PROTOCOL"},
 	{"server selected unsupported protocol version", 240, "UNSUPPORTED_PROTOCOL"},
-	{"no cipher suite supported by both", 193, "NO_SHARED_CIPHER"},
+	{"no cipher suite supported by both", 184, "NO_SHARED_CIPHER"},
 	{"no key exchanges supported by both", 266, "NO_SHARED_GROUP"},
 	{"peer doesn't support any of the certificate's signature algorithms", 253, "NO_COMMON_SIGNATURE_ALGORITHMS"},
 	{"no supported signature algorithm", 253, "NO_COMMON_SIGNATURE_ALGORITHMS"},
+	{"handshake message of length", 150, "EXCESSIVE_MESSAGE_SIZE"},
 	{"bad record MAC", 139, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"},
 	{"oversized record", 136, "DATA_LENGTH_TOO_LONG"},
 	{"unexpected message", 225, "UNEXPECTED_MESSAGE"},
@@ -151,7 +152,7 @@ func header(r tls.RecordHeaderError, err error) *failure {
 	case strings.HasPrefix(h, "GET "), strings.HasPrefix(h, "POST "), strings.HasPrefix(h, "HEAD "), strings.HasPrefix(h, "PUT "):
 		return coded(156, "HTTP_REQUEST", err)
 	case strings.HasPrefix(h, "CONNE"):
-		return coded(157, "HTTPS_PROXY_REQUEST", err)
+		return coded(155, "HTTPS_PROXY_REQUEST", err)
 	}
 	return coded(247, "WRONG_VERSION_NUMBER", err)
 }

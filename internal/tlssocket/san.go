@@ -14,6 +14,11 @@ import (
 // A sanMatcher asks a certificate for a subject alternative name.
 type sanMatcher func(*certtext.Names) bool
 
+// CompileSAN compiles a matcher of the subject alternative names of a certificate.
+func CompileSAN(s *extension.Scope, m *tlsv3.SubjectAltNameMatcher) func(*certtext.Names) bool {
+	return compileSAN(s, m)
+}
+
 func compileSAN(s *extension.Scope, m *tlsv3.SubjectAltNameMatcher) sanMatcher {
 	sanFields.Check(s, m)
 	at := s.Field("matcher")

@@ -119,7 +119,7 @@ func (s *session) cmdTLS(ts *testscript.TestScript, neg bool, args []string) err
 	said := refusal(err)
 	if err == nil {
 		said = tlsText(c.ConnectionState())
-		s.clients[name].conn = &secureConn{c, raw}
+		s.clients[name].conn = &secureConn{Conn: c, raw: raw}
 	}
 	fmt.Fprintln(ts.Stdout(), said)
 	s.answer("tls "+strings.Join(args, " "), said)
@@ -154,21 +154,34 @@ func tlsText(cs tls.ConnectionState) string {
 // A secureConn is a TLS connection whose socket can be reset.
 type secureConn struct {
 	*tls.Conn
-	raw net.Conn
+	raw    net.Conn
+	resets bool
 }
 
-// SetLinger is that of the socket, for a reset.
+// SetLinger is that of the socket: the next Close is a reset.
 func (c *secureConn) SetLinger(sec int) error {
-	if l, ok := c.raw.(interface{ SetLinger(int) error }); ok {
-		_ = l.SetLinger(sec)
+	l, ok := c.raw.(interface{ SetLinger(int) error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	c.resets = true
+	return l.SetLinger(sec)
+}
+
+// Close sends close_notify, but for a reset.
+func (c *secureConn) Close() error {
+	if c.resets {
 		return c.raw.Close()
 	}
-	return nil
+	return c.Conn.Close()
 }
 
-// Read hides that a socket ended without close_notify.
+// Read hides that a socket ended without close_notify, and tells of an end by itself.
 func (c *secureConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n > 0 {
+		return n, nil
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = io.EOF
 	}
@@ -225,7 +238,7 @@ func (l *secureListener) Accept() (net.Conn, error) {
 		c := tls.Server(raw, l.config)
 		if c.Handshake() == nil {
 			raw.SetDeadline(time.Time{})
-			return &secureConn{c, raw}, nil
+			return &secureConn{Conn: c, raw: raw}, nil
 		}
 		c.Close()
 	}
