@@ -15,6 +15,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 
@@ -33,6 +34,9 @@ type Proxy struct {
 	Extensions *extension.Registry    // nil: all that ginnel has (package builtin)
 	Logger     *slog.Logger           // nil: nothing is logged
 	MaxHops    int                    // internal hops that one chain of connections may pass, at most 65535; 0: 16
+	// DrainTime is how long connections live on whose listener or filter chain Apply has
+	// removed or replaced; 0: 10 minutes, as Envoy; negative: they are closed at once.
+	DrainTime time.Duration
 
 	// For tests: never hand a stream over; never move bytes in event loops.
 	forcePipes, goroutinePumps bool
@@ -55,16 +59,22 @@ func ReadBootstrap(file string) (*bootstrapv3.Bootstrap, error) {
 // Validate compiles the configuration and binds nothing. The error names every fault
 // with its field path.
 func (p *Proxy) Validate() error {
-	_, err := p.compile()
+	_, err := p.compile(p.Bootstrap)
 	return err
 }
 
-func (p *Proxy) compile() (*load.Result, error) {
+func (p *Proxy) drainTime() time.Duration {
+	if p.DrainTime == 0 {
+		return 10 * time.Minute
+	}
+	return max(p.DrainTime, 0)
+}
+
+func (p *Proxy) compile(b *bootstrapv3.Bootstrap) (*load.Result, error) {
 	reg := p.Extensions
 	if reg == nil {
 		reg = builtin.Registry()
 	}
-	b := p.Bootstrap
 	if b == nil {
 		b = &bootstrapv3.Bootstrap{}
 	}
@@ -83,11 +93,11 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if p.app != nil {
 		return errors.New("ginnel: the proxy has been started before")
 	}
-	r, err := p.compile()
+	r, err := p.compile(p.Bootstrap)
 	if err != nil {
 		return err
 	}
-	a, err := app.New(r.Plan, app.Options{Log: p.Logger, MaxHops: p.MaxHops, ForcePipes: p.forcePipes, GoroutinePumps: p.goroutinePumps})
+	a, err := app.New(r.Plan, app.Options{DrainTime: p.drainTime(), Log: p.Logger, MaxHops: p.MaxHops, ForcePipes: p.forcePipes, GoroutinePumps: p.goroutinePumps})
 	if err != nil {
 		return err
 	}
@@ -98,6 +108,26 @@ func (p *Proxy) Start(ctx context.Context) error {
 	p.app = a
 	a.OnStop(context.AfterFunc(ctx, a.Close))
 	return nil
+}
+
+// Apply makes b the configuration of the running proxy; Bootstrap stays what Start began
+// with. It must not be changed afterwards. Clusters, listeners and filter chains that are
+// the same as before are not touched, nor are the names of HandleConn and Listen.
+// Everything new is built first: addresses are bound, hosts whose health is checked are
+// checked; ctx bounds the time for that. Then all of it takes effect, or, with an error,
+// nothing. Connections of what was removed or replaced drain for DrainTime.
+//
+// What is not in static_resources or dynamic_resources cannot change: the error names it.
+func (p *Proxy) Apply(ctx context.Context, b *bootstrapv3.Bootstrap) error {
+	a, err := p.running()
+	if err != nil {
+		return err
+	}
+	r, err := p.compile(b)
+	if err != nil {
+		return err
+	}
+	return a.Apply(ctx, r.Plan)
 }
 
 // Run starts the proxy and returns when it has stopped.

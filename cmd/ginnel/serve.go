@@ -70,7 +70,7 @@ func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*app.App, error) {
 		return nil, err
 	}
 	a, err := app.New(r.Plan, app.Options{
-		Concurrency: int(f.Concurrency), DrainTime: f.DrainTime,
+		Concurrency: int(f.Concurrency), DrainTime: f.DrainTime, DrainAtOnce: f.DrainStrategy == "immediate",
 		LogFlushEvery: f.FileFlushInterval, LogFlushBytes: int(f.FileFlushMinKB) << 10,
 		MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes, GoroutinePumps: f.GoroutinePumps,
 		AdminAddrFile: f.AdminAddressPath, StatsTags: f.StatsTags,

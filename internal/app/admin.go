@@ -7,12 +7,10 @@ import (
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/admin"
 	"github.com/ginnel/ginnel/internal/inproc"
-	"github.com/ginnel/ginnel/internal/listener"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/upstream"
@@ -20,7 +18,7 @@ import (
 
 // bindAdmin takes the admin server's address.
 func (a *App) bindAdmin() error {
-	p := a.plan.Admin
+	p := a.plan.Load().Admin
 	if p == nil {
 		return nil
 	}
@@ -97,7 +95,7 @@ func (s shown) State() adminv3.ServerInfo_State { return adminv3.ServerInfo_Stat
 func (s shown) Started() time.Time { return s.started }
 
 // Plan implements admin.Proxy.
-func (s shown) Plan() *plan.Server { return s.plan }
+func (s shown) Plan() *plan.Server { return s.plan.Load() }
 
 // Inproc implements admin.Proxy.
 func (s shown) Inproc() inproc.Stats { return s.network.Stats() }
@@ -105,9 +103,9 @@ func (s shown) Inproc() inproc.Stats { return s.network.Stats() }
 // Listeners implements admin.Proxy.
 func (s shown) Listeners() []admin.Listener {
 	var out []admin.Listener
-	for _, l := range s.App.Listeners() {
-		p := l.Plan()
-		a := admin.Listener{Name: p.Info.Name, Addrs: l.Addrs(), Proto: p.Proto, Updated: s.started}
+	for _, l := range s.App.listed() {
+		p := l.listener.Plan()
+		a := admin.Listener{Name: p.Info.Name, Addrs: l.listener.Addrs(), Proto: p.Proto, Updated: l.updated}
 		if p.Internal {
 			a.Addrs = []net.Addr{filter.InternalAddr{Listener: p.Info.Name}}
 		}
@@ -150,11 +148,11 @@ func shownHost(h upstream.HostStatus) admin.Host {
 func (s shown) Connections() []admin.InprocConn {
 	s.pumps.Settle()
 	var out []admin.InprocConn
-	for _, l := range s.App.Listeners() {
-		if !l.Plan().Internal {
+	for _, e := range s.all() {
+		if !e.listener.Plan().Internal {
 			continue
 		}
-		for _, c := range l.Connections() {
+		for _, c := range e.listener.Connections() {
 			out = append(out, admin.InprocConn(c))
 		}
 	}
@@ -169,38 +167,19 @@ func (s shown) ModifyRuntime(values map[string]string) error { return s.runtime.
 
 // Drain implements admin.Proxy.
 func (s shown) Drain(o admin.DrainOptions) {
-	which := func(l *listener.Listener) bool {
-		return !o.InboundOnly || l.Info().Direction == corev3.TrafficDirection_INBOUND
+	which := everything
+	if o.InboundOnly {
+		which = inbound
 	}
 	switch {
 	case o.SkipExit:
-		s.drainConns(which, s.opts.DrainTime)
+		s.drainConns(which, s.spread())
 	case o.Graceful:
-		s.drainConns(which, s.opts.DrainTime)
-		s.drainLater(which)
+		s.drainConns(which, s.spread())
+		s.stopLater(which)
 	default:
 		s.StopListeners(which)
 	}
-}
-
-// drainLater stops listeners after the drain time. Asked again meanwhile it does
-// nothing (Envoy).
-func (a *App) drainLater(which func(*listener.Listener) bool) {
-	a.handling.Lock()
-	defer a.handling.Unlock()
-	if a.ended() || a.drains {
-		return
-	}
-	a.drains = true
-	a.tasks.Go(func() {
-		after := time.NewTimer(a.opts.DrainTime)
-		defer after.Stop()
-		select {
-		case <-after.C:
-			a.StopListeners(which)
-		case <-a.stopping:
-		}
-	})
 }
 
 // Quit implements admin.Proxy.

@@ -28,7 +28,8 @@ import (
 // Options of a proxy that do not come from its configuration.
 type Options struct {
 	Concurrency    int           // worker_N statistics, server.concurrency and event loops; 0: GOMAXPROCS
-	DrainTime      time.Duration // how long connections of a removed listener live on
+	DrainTime      time.Duration // how long connections of a removed listener or filter chain live on
+	DrainAtOnce    bool          // connections are asked to end at once, not spread over the drain time
 	LogFlushEvery  time.Duration // access logs; 0: 10 s
 	LogFlushBytes  int           // access logs; 0: 64 KiB
 	MaxHops        int           // internal hops of one chain, at most inproc.MostHops; 0: inproc.DefaultMaxHops
@@ -45,7 +46,7 @@ type Options struct {
 // An App is a running proxy.
 type App struct {
 	opts    Options
-	plan    *plan.Server
+	plan    atomic.Pointer[plan.Server] // that was applied last
 	log     *slog.Logger
 	started time.Time
 
@@ -64,13 +65,16 @@ type App struct {
 
 	adminSocket *netconn.Listener // nil: none
 
+	applying  sync.Mutex // held for the whole of a change; taken before handling
 	mu        sync.Mutex
-	listeners []*entry   // in the order of the configuration
-	handling  sync.Mutex // names of the Go program, the graceful drain and the end, one after the other
-	drains    bool       // guarded by handling
+	listeners []*entry        // in the order of the configuration, then those of the Go program
+	draining  map[*entry]bool // what was removed or replaced and has connections
+	handling  sync.Mutex      // names of the Go program, changes, the graceful drain and the end, one after the other; taken before mu
+	stops     []scopeOfDrain  // of listeners that were stopped for good; guarded by handling
+	drains    bool            // guarded by handling
 	state     atomic.Int32
-	unhealthy atomic.Bool   // the admin said so
-	total     atomic.Int64  // open connections from sockets
+	unhealthy atomic.Bool  // the admin said so
+	total     atomic.Int64 // open connections from sockets
 	table     listener.Table
 	stopping  chan struct{} // closed when the app begins to stop
 	stopped   chan struct{} // closed when nothing of it runs any more
@@ -93,9 +97,10 @@ func New(p *plan.Server, o Options) (*App, error) {
 		return nil, fmt.Errorf("limit of %d internal hops: %d is the most", o.MaxHops, inproc.MostHops)
 	}
 	a := &App{
-		opts: o, plan: p, log: o.Log, started: time.Now(),
+		opts: o, log: o.Log, started: time.Now(), draining: make(map[*entry]bool),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),
 	}
+	a.plan.Store(p)
 	a.state.Store(int32(PreInitializing))
 	if err := a.build(); err != nil {
 		a.Close()
@@ -106,7 +111,8 @@ func New(p *plan.Server, o Options) (*App, error) {
 
 // build makes the parts in the order in which they need each other.
 func (a *App) build() error {
-	store, err := newStore(a.plan, a.opts.StatsTags)
+	p := a.plan.Load()
+	store, err := newStore(p, a.opts.StatsTags)
 	if err != nil {
 		return err
 	}
@@ -116,23 +122,23 @@ func (a *App) build() error {
 	a.pumps = &pump.Group{Loops: a.loops()}
 	a.store.OnRead(a.pumps.Settle)
 	a.network = inproc.New(inproc.Options{
-		BufferBytes: a.plan.InternalBufferBytes,
+		BufferBytes: p.InternalBufferBytes,
 		MaxHops:     a.opts.MaxHops, ForcePipes: a.opts.ForcePipes,
 		Refused: a.refused,
 	})
-	a.runtime = newRuntime(a.plan.Runtime)
+	a.runtime = newRuntime(p.Runtime)
 	a.hosts = upstream.NewSet(upstream.Options{Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
 	a.store.OnRead(a.hosts.Settle)
-	if err := a.hosts.Apply(a.plan.Clusters); err != nil {
+	if err := a.hosts.Apply(p.Clusters); err != nil {
 		return err
 	}
 	a.env = &filter.Env{
 		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps, Hangups: &a.hangups,
-		Log: a.log, Node: a.plan.Node, Runtime: a.runtime, LogFiles: a.logs,
+		Log: a.log, Node: p.Node, Runtime: a.runtime, LogFiles: a.logs,
 		HealthFailed: a.unhealthy.Load, Background: a.beside.run,
 	}
-	for _, p := range a.plan.Listeners {
-		if _, err := a.add(p); err != nil {
+	for _, l := range p.Listeners {
+		if _, err := a.add(l); err != nil {
 			return err
 		}
 	}
@@ -199,12 +205,11 @@ func (a *App) Done() <-chan struct{} { return a.stopped }
 // then it closes what is left.
 func (a *App) Shutdown(ctx context.Context) error {
 	a.state.Store(int32(Draining))
-	all := func(*listener.Listener) bool { return true }
-	a.StopListeners(all)
-	a.drainConns(all, 0)
+	a.StopListeners(everything)
+	a.drainConns(everything, 0)
 	idle := make(chan struct{})
 	go func() {
-		for _, e := range a.snapshot() {
+		for _, e := range a.all() {
 			e.listener.Wait()
 		}
 		close(idle)
@@ -226,6 +231,8 @@ func (a *App) Close() {
 		a.handling.Lock()
 		close(a.stopping)
 		a.handling.Unlock()
+		a.applying.Lock() // a change that is under way gives up, or comes to its end
+		defer a.applying.Unlock()
 		a.closeAll()
 		a.tasks.Wait()
 		a.mu.Lock()
@@ -254,17 +261,18 @@ func endReason(l *listener.Listener) string {
 
 func (a *App) closeAll() {
 	a.stopAdmin()
-	for _, e := range a.snapshot() {
+	all := a.all()
+	for _, e := range all {
 		a.unlist(e)
 		e.listener.Stop()
 	}
-	for _, e := range a.snapshot() {
+	for _, e := range all {
 		e.listener.Doom(endReason(e.listener)) // all of them, before one hop's end is another's
 	}
-	for _, e := range a.snapshot() {
+	for _, e := range all {
 		e.listener.CloseConns(endReason(e.listener))
 	}
-	for _, e := range a.snapshot() {
+	for _, e := range all {
 		e.listener.Wait()
 	}
 	if a.pumps != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,21 +20,28 @@ import (
 type entry struct {
 	listener     *listener.Listener
 	registration *inproc.Registration // nil: a socket listener, or not started
+	updated      time.Time
+	program      bool // of the Go program, not of the configuration
 }
 
 // add builds a listener; it is not started yet.
 func (a *App) add(p *plan.Listener) (*entry, error) {
-	l, err := listener.New(p, a.env, listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Table: &a.table})
+	l, err := listener.New(p, a.env, a.listenerOptions(nil))
 	if err != nil {
 		a.server.createFailure.Add(1)
 		return nil, err
 	}
 	a.server.added.Add(1)
-	e := &entry{listener: l}
+	e := &entry{listener: l, updated: a.started}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listeners = append(a.listeners, e)
 	return e, nil
+}
+
+// listenerOptions are those of a listener that may go on with sockets.
+func (a *App) listenerOptions(there []listener.Socket) listener.Options {
+	return listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Table: &a.table, Sockets: there}
 }
 
 // start makes the listener reachable. The caller holds a.mu.
@@ -62,6 +70,24 @@ func (a *App) snapshot() []*entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.listeners)
+}
+
+// listed returns the listeners as they are now.
+func (a *App) listed() []entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]entry, len(a.listeners))
+	for i, e := range a.listeners {
+		out[i] = *e
+	}
+	return out
+}
+
+// all returns the listeners and those that drain.
+func (a *App) all() []*entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append(slices.Clone(a.listeners), slices.Collect(maps.Keys(a.draining))...)
 }
 
 // Listeners returns the listeners in the order of the configuration.
@@ -96,6 +122,7 @@ func (a *App) Handle(name string, h filter.ConnHandler) (remove func(), err erro
 	if err != nil {
 		return nil, err
 	}
+	e.program, e.updated = true, time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := e.start(a); err != nil {
@@ -127,26 +154,6 @@ func (a *App) remove(e *entry) {
 		e.listener.Release()
 		a.server.removed.Add(1)
 		a.server.active.Add(-1)
-	}
-}
-
-// StopListeners makes the listeners that which chooses stop accepting. Internal ones
-// go on (Envoy: they accept until the end of the drain).
-func (a *App) StopListeners(which func(*listener.Listener) bool) {
-	for _, e := range a.snapshot() {
-		if !e.listener.Plan().Internal && which(e.listener) && e.listener.Stop() {
-			a.server.stopped.Add(1)
-		}
-	}
-}
-
-// drainConns asks connections of the listeners that which chooses to end in order, each
-// at some moment within a time. TCP proxies do not (Envoy).
-func (a *App) drainConns(which func(*listener.Listener) bool, within time.Duration) {
-	for _, e := range a.snapshot() {
-		if which(e.listener) {
-			e.listener.Drain(within)
-		}
 	}
 }
 

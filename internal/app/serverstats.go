@@ -10,7 +10,9 @@ import (
 // serverStats is server. and listener_manager. under Envoy's names.
 type serverStats struct {
 	added, removed, stopped, createSuccess, createFailure filter.Counter
-	active, workersStarted                                filter.Gauge
+	modified, inPlace                                     filter.Counter
+	active, warming, draining, chainsDraining             filter.Gauge
+	workersStarted                                        filter.Gauge
 	hopLimit                                              filter.Counter
 	initialization                                        filter.Histogram
 
@@ -27,7 +29,10 @@ func newServerStats(a *App) *serverStats {
 		added: m.Counter("listener_added"), removed: m.Counter("listener_removed"),
 		stopped:       m.Counter("listener_stopped"),
 		createSuccess: m.Counter("listener_create_success"), createFailure: m.Counter("listener_create_failure"),
-		active: m.Gauge("total_listeners_active"), workersStarted: m.Gauge("workers_started"),
+		modified: m.Counter("listener_modified"), inPlace: m.Counter("listener_in_place_updated"),
+		warming: m.Gauge("total_listeners_warming"), draining: m.Gauge("total_listeners_draining"),
+		chainsDraining: m.Gauge("total_filter_chains_draining"),
+		active:         m.Gauge("total_listeners_active"), workersStarted: m.Gauge("workers_started"),
 		hopLimit:       a.root.Scope("inproc.").Counter("hop_limit_exceeded"),
 		initialization: scope{s}.Histogram("initialization_time_ms"),
 		state:          s.Gauge("state"), liveness: s.Gauge("live"), uptime: s.Gauge("uptime"),
@@ -39,12 +44,7 @@ func newServerStats(a *App) *serverStats {
 			{Name: "/memory/classes/heap/released:bytes"},
 		},
 	}
-	for _, name := range []string{"listener_modified", "listener_in_place_updated"} {
-		m.Counter(name)
-	}
-	for _, name := range []string{"total_filter_chains_draining", "total_listeners_draining", "total_listeners_warming", "workers_pinned"} {
-		m.Gauge(name)
-	}
+	m.Gauge("workers_pinned")
 	for _, name := range []string{"debug_assertion_failures", "dropped_stat_flushes", "dynamic_unknown_fields",
 		"envoy_bug_failures", "static_unknown_fields", "wip_protos"} {
 		s.Counter(name)

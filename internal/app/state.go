@@ -35,7 +35,7 @@ func (a *App) FailHealth(fail bool) { a.unhealthy.Store(fail) }
 
 // flushStats ends the statistics' interval again and again.
 func (a *App) flushStats() {
-	every := a.plan.FlushStatsEvery
+	every := a.plan.Load().FlushStatsEvery
 	if every <= 0 {
 		every = 5 * time.Second
 	}

@@ -55,20 +55,26 @@ func (x *Leaving) Drain(within time.Duration) {
 	}
 }
 
+// Wait returns when no connection is left, but for such as were about to choose a chain
+// when it was removed. Drain was called before.
+func (x *Leaving) Wait() {
+	l := x.listener
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range x.chains {
+		for c.open > 0 {
+			l.empty.Wait()
+		}
+	}
+}
+
 // Close ends the connections that are left, for a reason, and waits until they have
 // ended; then nothing is left of the chains.
 func (x *Leaving) Close(reason string) {
 	for _, c := range x.mark(func(c *chain) { c.closing = reason }) {
 		c.CloseLocal(reason)
 	}
-	l := x.listener
-	l.mu.Lock()
-	for _, c := range x.chains {
-		for c.open > 0 {
-			l.empty.Wait()
-		}
-	}
-	l.mu.Unlock()
+	x.Wait()
 	for _, c := range x.chains {
 		release(c.env)
 	}

@@ -44,6 +44,7 @@ type Listener struct {
 	count   int
 	empty   sync.Cond // no connection is open, or none of a chain that ends
 	stopped bool      // nothing is accepted any more
+	heir    *Listener // serves what is accepted after that; nil: there is none
 	closing string    // why open connections, and those to come, are ended; "": they are not
 	drains  bool      // connections, and those to come, are asked to end in their own time
 }

@@ -55,7 +55,7 @@ func (l *Listener) leave(c *conn) {
 		l.total.Add(-1)
 	}
 	c.chain.open--
-	if l.count--; l.count == 0 || c.chain.closing != "" && c.chain.open == 0 {
+	if l.count--; l.count == 0 || c.chain.open == 0 && (c.chain.drains || c.chain.closing != "") {
 		l.empty.Broadcast()
 	}
 }

@@ -154,25 +154,28 @@ func (l *Listener) accept(s *netconn.Listener) {
 	}
 }
 
-// take enters an accepted connection; nil if there is no room for it, or if the
-// listener was stopped after all.
+// take enters an accepted connection; nil if there is no room for it. If the listener
+// was stopped after all, it is its heir's, who may have none.
 func (l *Listener) take(s *netconn.Socket) *conn {
 	c := l.fromSocket(s)
 	full := l.over(l.enter(c))
+	if stopped, heir := l.isStopped(); stopped && heir != nil {
+		l.leave(c)
+		return heir.take(s)
+	} else if full == nil && !stopped {
+		return c
+	}
 	if full != nil {
 		full.Add(1)
 	}
-	if full != nil || l.isStopped() {
-		c.drop()
-		return nil
-	}
-	return c
+	c.drop()
+	return nil
 }
 
-func (l *Listener) isStopped() bool {
+func (l *Listener) isStopped() (bool, *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stopped
+	return l.stopped, l.heir
 }
 
 // limitKey is the runtime key of Envoy's connection limit of a listener, totalKey of
@@ -198,13 +201,17 @@ func (l *Listener) over(open int) filter.Counter {
 
 // Stop ends accepting: the addresses are given back. It reports whether there was
 // anything to end. Open connections live on.
-func (l *Listener) Stop() bool {
+func (l *Listener) Stop() bool { return l.StopFor(nil) }
+
+// StopFor is Stop where another listener has taken the place: what is just being accepted
+// is served by that one.
+func (l *Listener) StopFor(heir *Listener) bool {
 	if l.table != nil {
 		l.table.remove(l)
 	}
 	l.mu.Lock()
 	was := !l.stopped && len(l.sockets) > 0
-	l.stopped = true
+	l.stopped, l.heir = true, heir
 	l.mu.Unlock()
 	l.closeSockets()
 	l.accepting.Wait()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/ginnel/ginnel/filter"
@@ -38,8 +39,8 @@ type Listener struct {
 	fd        int // -1 once it is closed
 	listening bool
 	closed    bool
-	shared    bool     // there is, or was, a duplicate
-	file      *os.File // owns fd; nil until Accept has to wait
+	sharers   *atomic.Int32 // listeners on the same socket that are open; nil: this one
+	file      *os.File      // owns fd; nil until Accept has to wait
 	raw       syscall.RawConn
 	stopWatch func()        // nil: no loop watches the descriptor
 	done      chan struct{} // closed by Close
@@ -257,6 +258,9 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.closed = true
+	if l.sharers != nil {
+		l.sharers.Add(-1)
+	}
 	close(l.done)
 	l.endWatch()
 	l.inUse.Lock()

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,11 +22,15 @@ func (l *Listener) Duplicate(backlog int) (*Listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	l.shared = true
+	if l.sharers == nil {
+		l.sharers = new(atomic.Int32)
+		l.sharers.Store(1)
+	}
+	l.sharers.Add(1)
 	o := l.o
 	o.Backlog = backlog
 	return &Listener{
-		o: o, fd: fd, addr: l.addr, local: l.local, done: make(chan struct{}),
+		o: o, fd: fd, addr: l.addr, local: l.local, done: make(chan struct{}), sharers: l.sharers,
 		listening: l.listening && backlog == l.o.Backlog,
 	}, nil
 }
@@ -38,12 +43,12 @@ func Fits(o, other ListenOptions) bool {
 }
 
 // Rest accepts what waits in the queue and hands it on, without waiting for more. What
-// a socket with the same address has taken the place of is closed after that; a socket
-// that was duplicated is left to the duplicate.
+// a socket with the same address has taken the place of is closed after that. A queue
+// that others share is left to them.
 func (l *Listener) Rest(handle func(*Socket)) {
 	for {
 		l.mu.Lock()
-		ok := !l.closed && l.listening && !l.shared
+		ok := !l.closed && l.listening && (l.sharers == nil || l.sharers.Load() == 1)
 		l.mu.Unlock()
 		if !ok {
 			return
