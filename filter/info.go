@@ -98,7 +98,11 @@ type Inspected struct {
 	TransportProtocol    string // "" is raw_buffer
 	ServerName           string
 	ApplicationProtocols []string
+	Fingerprints         *Fingerprints // nil: nobody asked for them
 }
+
+// Fingerprints tell which program a TLS client is.
+type Fingerprints struct{ JA3, JA4 string }
 
 // CloseType is what %..._DETECTED_CLOSE_TYPE% prints.
 type CloseType uint8

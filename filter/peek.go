@@ -2,7 +2,6 @@ package filter
 
 import (
 	"errors"
-	"io"
 	"time"
 )
 
@@ -14,6 +13,12 @@ var errCannotPeek = errors.New("filter: this stream cannot be looked into")
 // os.ErrDeadlineExceeded at the deadline (zero: none). The stream is left without a
 // read deadline.
 func PeekUntil(s Stream, n int, deadline time.Time) ([]byte, error) {
+	return PeekInto(s, nil, n, deadline)
+}
+
+// PeekInto is PeekUntil into buf, which is replaced where it has no room for n bytes.
+// io.ErrShortBuffer: s itself has no room for more than what is returned.
+func PeekInto(s Stream, buf []byte, n int, deadline time.Time) ([]byte, error) {
 	p, ok := s.(interface {
 		Peek(p []byte, seen int) (n int, err error)
 	})
@@ -26,12 +31,13 @@ func PeekUntil(s Stream, n int, deadline time.Time) ([]byte, error) {
 		}
 		defer s.SetReadDeadline(time.Time{})
 	}
-	buf := make([]byte, max(n, 512))
-	for seen := 0; ; {
-		got, err := p.Peek(buf, seen)
-		if got >= n || err != nil && !errors.Is(err, io.ErrShortBuffer) {
-			return buf[:got], err
-		}
-		seen = got
+	n = max(n, 1)
+	if cap(buf) < n {
+		buf = make([]byte, max(n, 2*cap(buf), 512))
 	}
+	got, err := p.Peek(buf[:cap(buf)], n-1)
+	if got >= n {
+		err = nil
+	}
+	return buf[:got], err
 }

@@ -11,6 +11,7 @@ import (
 type peeker struct {
 	conn     *conn
 	deadline time.Time // of all filters together; zero: none
+	buf      []byte    // what the last Peek returned
 }
 
 func (l *Listener) peeker(c *conn) filter.Peeker {
@@ -25,7 +26,9 @@ func (l *Listener) peeker(c *conn) filter.Peeker {
 // from now on.
 func (p *peeker) Peek(n int) ([]byte, error) {
 	p.conn.Accept()
-	return filter.PeekUntil(p.conn.Stream, n, p.deadline)
+	var err error
+	p.buf, err = filter.PeekInto(p.conn.Stream, p.buf, n, p.deadline)
+	return p.buf, err
 }
 
 // Discard implements filter.Peeker. The bytes have arrived, so reading them from the

@@ -35,8 +35,12 @@ func (s *Socket) Peek(p []byte, seen int) (n int, err error) {
 
 func peek(fd int, p []byte, seen int) (n int, err error, done bool) {
 	ended := pollFD(fd, 0) // before the bytes: none can come after the end was seen
-	if ended.Failed && arrived(fd) == 0 {
+	have := arrived(fd)
+	switch {
+	case ended.Failed && have == 0:
 		return 0, unix.ECONNRESET, true // and the error is left for Read
+	case !ended.Failed && !ended.FIN && 0 <= have && have <= seen:
+		return 0, nil, false // not copied until it is what is waited for
 	}
 	for n, _, err = unix.Recvfrom(fd, p, unix.MSG_PEEK); err == unix.EINTR; {
 		n, _, err = unix.Recvfrom(fd, p, unix.MSG_PEEK)

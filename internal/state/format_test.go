@@ -207,7 +207,7 @@ func TestText(t *testing.T) {
 		{"%RESPONSE_CODE_DETAILS%", "a_b_c"},
 		{"%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", "a b\tc"},
 		{"%CONNECTION_TERMINATION_DETAILS%", "rbac denied"},
-		{"%REQUESTED_SERVER_NAME%", "Bad_Name___.example"},
+		{"%REQUESTED_SERVER_NAME%", "invalid:Bad_Name___.example"},
 		{"%UPSTREAM_HOSTS_ATTEMPTED%", "[::1]:80,envoy://l/"},
 		{"%UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%", "::1,envoy://l/"},
 		{"%UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT%", "[::1],name"},

@@ -318,10 +318,10 @@ func hostOf(form string) func(moment) string {
 	}
 }
 
-// sanitized replaces what no host name has, for the name came from a client.
+// sanitized replaces what no host name has, and says so, for the name came from a client.
 func sanitized(s string) string {
 	bad := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 	}
 	if !strings.ContainsFunc(s, bad) {
 		return s
@@ -332,5 +332,5 @@ func sanitized(s string) string {
 			out[i] = '_'
 		}
 	}
-	return string(out)
+	return "invalid:" + string(out)
 }

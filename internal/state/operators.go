@@ -158,7 +158,6 @@ var commands = withTLS(map[string]commandSpec{
 
 	// not known, or not of crypto/tls
 	"DOWNSTREAM_LOCAL_OTHERNAME_SAN": {bare, nothing}, "DOWNSTREAM_PEER_OTHERNAME_SAN": {bare, nothing},
-	"TLS_JA3_FINGERPRINT": {bare, nothing}, "TLS_JA4_FINGERPRINT": {bare, nothing},
 })
 
 // text makes an operator that always has a value.

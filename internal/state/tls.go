@@ -28,6 +28,8 @@ func withTLS(all map[string]commandSpec) map[string]commandSpec {
 			}
 			return t.Took, true
 		})},
+		"TLS_JA3_FINGERPRINT":  {bare, fingerprint(func(f *filter.Fingerprints) string { return f.JA3 })},
+		"TLS_JA4_FINGERPRINT":  {bare, fingerprint(func(f *filter.Fingerprints) string { return f.JA4 })},
 		"UPSTREAM_SERVER_NAME": {bare, tlsText(upTLS, func(t *filter.TLS) string { return t.ServerName })},
 
 		"DOWNSTREAM_PEER_ISSUER":                 {bare, ofPeer(downTLS, func(c *x509.Certificate) string { return certtext.Name(c.RawIssuer) })},
@@ -74,6 +76,15 @@ func connection(m moment) *filter.Info {
 		return h.Conn
 	}
 	return m.Info
+}
+
+func fingerprint(of func(*filter.Fingerprints) string) builder {
+	return textOf(func(m moment) string {
+		if f := connection(m).Rest().Inspected.Fingerprints; f != nil {
+			return of(f)
+		}
+		return ""
+	})
 }
 
 func downTLS(m moment) *filter.TLS { return connection(m).Rest().DownTLS }
