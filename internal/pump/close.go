@@ -35,22 +35,27 @@ func (p *pair) close() {
 // deliver makes an orderly end of e possible: a socket that is closed while its peer
 // goes on sending is reset, and what was not acknowledged is lost.
 func (p *pair) deliver(e *end) {
-	if e.sock == nil || e.sock.Unix() {
+	s := e.socket()
+	if s == nil || s.Unix() {
 		return
 	}
-	if e.eof { // its peer can send no more
+	if e.eof && e.below == nil { // its peer can send no more
 		return
 	}
-	_ = e.sock.CloseWrite()
-	p.await(e, func() bool { return delivered(e.sock) })
+	if x, ok := e.stream.(interface{ Finish() }); ok { // its last word goes before the FIN
+		x.Finish()
+	}
+	_ = s.CloseWrite()
+	p.await(e, func() bool { return delivered(s) })
 }
 
 // drain waits until the bytes before a reset have left.
 func (p *pair) drain(e *end) {
-	if e.sock == nil || e.sock.Unix() {
+	s := e.socket()
+	if s == nil || s.Unix() {
 		return
 	}
-	p.await(e, func() bool { return drained(e.sock, e.eof && e.shut) })
+	p.await(e, func() bool { return drained(s, e.eof && e.shut) })
 }
 
 // await looks again and again until done, as long as the bytes that e has not sent
@@ -63,7 +68,7 @@ func (p *pair) await(e *end, done func() bool) {
 		p.beginFlush()
 	}
 	cut := p.awaitCut()
-	l := newLinger(e.sock)
+	l := newLinger(e.socket())
 	wait := time.NewTimer(l.pause)
 	defer wait.Stop()
 	for {
@@ -72,7 +77,7 @@ func (p *pair) await(e *end, done func() bool) {
 			return
 		case <-wait.C:
 		}
-		if done() || l.stuck(e.sock, p.group.flushTimeout()) {
+		if done() || l.stuck(e.socket(), p.group.flushTimeout()) {
 			return
 		}
 		wait.Reset(l.pause)

@@ -14,12 +14,13 @@ import (
 )
 
 // An end is one of the two streams. At most one of sock and pipe is set; a stream of
-// another kind is read and written as a net.Conn.
+// another kind, as TLS is, is read and written as a net.Conn.
 type end struct {
 	stream filter.Stream
 	sock   *netconn.Socket
 	raw    syscall.RawConn // of sock
 	pipe   *pipe.Conn
+	below  *netconn.Socket // under a stream of another kind, for what only a socket knows; nil: none
 
 	// Guarded by pair.mu.
 	fate fate
@@ -57,6 +58,8 @@ func newEnd(s filter.Stream) end {
 		if raw, err := s.SyscallConn(); err == nil { // else closed, as Read will tell
 			e.sock, e.raw = s, raw
 		}
+	case filter.Layer:
+		e.below, _ = s.Below().(*netconn.Socket)
 	}
 	if e.sock == nil { // with a socket what set-up left behind is harmless
 		_ = s.SetDeadline(time.Time{})
@@ -111,19 +114,28 @@ func endOf(s *netconn.Socket, e netconn.Events) error {
 	return errGone
 }
 
+// socket is what lies at the bottom of e; nil: another kind of stream.
+func (e *end) socket() *netconn.Socket {
+	if e.sock != nil {
+		return e.sock
+	}
+	return e.below
+}
+
 // aborted asks, without reading, whether the peer has reset the connection.
 func (e *end) aborted() bool {
-	return e.sock != nil && e.sock.Poll().Failed || e.pipe != nil && e.pipe.PeerReset()
+	s := e.socket()
+	return s != nil && s.Poll().Failed || e.pipe != nil && e.pipe.PeerReset()
 }
 
 // left asks, without reading, whether the peer has gone. If our own FIN was sent, its
 // FIN says that it has.
 func (e *end) left(shut bool) bool {
-	switch {
+	switch s := e.socket(); {
 	case e.pipe != nil:
 		return e.pipe.PeerClosed()
-	case e.sock != nil:
-		ev := e.sock.Poll()
+	case s != nil:
+		ev := s.Poll()
 		return ev.Dead || ev.FIN && shut
 	}
 	return false

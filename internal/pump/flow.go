@@ -3,6 +3,7 @@ package pump
 import (
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -38,6 +39,11 @@ func (f *flow) init(p *pair, from filter.Direction, src, dst *end) {
 	}
 	if dst.sock != nil {
 		f.tryWrite = f.writeNow
+	}
+	if w, ok := dst.stream.(interface {
+		OnFull(full func(), late func() error)
+	}); ok {
+		w.OnFull(f.pause, f.look)
 	}
 }
 
@@ -130,13 +136,21 @@ func (f *flow) lurk() {
 	case f.src.pipe != nil:
 		f.src.pipe.OnPeerGone(f.peerGone)
 	case f.src.sock != nil:
-		err := f.src.raw.Read(func(fd uintptr) bool {
-			e := netconn.Poll(fd)
-			return e.Dead || e.Failed
-		})
-		if err == nil {
-			f.peerGone(false)
+		f.lurkAt(f.src.raw)
+	case f.src.below != nil:
+		if raw, err := f.src.below.SyscallConn(); err == nil {
+			f.lurkAt(raw)
 		}
+	}
+}
+
+func (f *flow) lurkAt(raw syscall.RawConn) {
+	err := raw.Read(func(fd uintptr) bool {
+		e := netconn.Poll(fd)
+		return e.Dead || e.Failed
+	})
+	if err == nil {
+		f.peerGone(false)
 	}
 }
 

@@ -189,6 +189,15 @@ func (c *Conn) Peek(p []byte, seen int) (n int, err error) {
 	return n, ended(err)
 }
 
+// OnFull has full called when the socket below takes no more, and late at a write deadline:
+// the write goes on if that returns nil. It is for who waits for room and has other things
+// to look after, and is set before the first Write.
+func (c *Conn) OnFull(full func(), late func() error) {
+	c.wire.mu.Lock()
+	defer c.wire.mu.Unlock()
+	c.wire.full, c.wire.late = full, late
+}
+
 // CloseWrite sends close_notify behind what was written.
 func (c *Conn) CloseWrite() error {
 	c.writing.Lock()
@@ -196,24 +205,25 @@ func (c *Conn) CloseWrite() error {
 	return c.tls.CloseWrite()
 }
 
-// Close sends close_notify, unless the peer leaves no room for it, and closes the stream
-// below.
-func (c *Conn) Close() error {
-	if c.writing.TryLock() { // else a write is under way, which this ends
+// Finish is CloseWrite without waiting: without room close_notify is left out.
+func (c *Conn) Finish() {
+	if c.writing.TryLock() { // else a write is under way, and records would be cut
 		c.wire.last()
 		_ = c.tls.CloseWrite()
 		c.writing.Unlock()
 	}
+}
+
+// Close sends close_notify, unless the peer leaves no room for it, and closes the stream
+// below.
+func (c *Conn) Close() error {
+	c.Finish()
 	return c.wire.Stream.Close()
 }
 
 // CloseFor implements filter.Farewell.
 func (c *Conn) CloseFor(why error) error {
-	if c.writing.TryLock() {
-		c.wire.last()
-		_ = c.tls.CloseWrite()
-		c.writing.Unlock()
-	}
+	c.Finish()
 	return filter.CloseFor(c.wire.Stream, why)
 }
 

@@ -1,8 +1,11 @@
 package tlssocket
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,12 +29,16 @@ type wire struct {
 	class uint8
 	stays bool // a read takes what is ahead and does not wait
 
+	closing atomic.Bool // what is written now must not wait
+
 	mu        sync.Mutex
 	gathering bool
-	closing   bool // what is written now must not wait
 	out       *block
 	filled    []byte // of out
 	err       error  // of a write that failed: records are missing since
+
+	full func()       // see Conn.OnFull
+	late func() error // see Conn.OnFull
 }
 
 // blockBytes are what a read asks for: more while reads come back full.
@@ -127,7 +134,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	switch {
 	case w.err != nil:
 		return 0, w.err
-	case w.closing:
+	case w.closing.Load():
 		return w.writeNow(p)
 	case !w.gathering:
 		return w.write(p)
@@ -150,11 +157,52 @@ func (w *wire) Write(p []byte) (int, error) {
 
 // write keeps the error: what follows a record that was cut off can be read by nobody.
 func (w *wire) write(p []byte) (int, error) {
-	n, err := w.Stream.Write(p)
+	var n int
+	var err error
+	if w.raw != nil && w.full != nil {
+		n, err = w.writeWatched(p)
+	} else {
+		n, err = w.Stream.Write(p)
+	}
 	if err != nil {
 		w.err = err
 	}
 	return n, err
+}
+
+// writeWatched tells when there is no room, and asks at a deadline whether to go on.
+func (w *wire) writeWatched(p []byte) (n int, err error) {
+	for {
+		var failed error
+		err = w.raw.Write(func(fd uintptr) bool {
+			for n < len(p) {
+				k, err := netconn.WriteNow(fd, p[n:])
+				switch {
+				case k > 0:
+					n += k
+				case err == unix.EAGAIN:
+					w.full()
+					return false
+				default:
+					failed = os.NewSyscallError("write", err)
+					return true
+				}
+			}
+			return true
+		})
+		switch {
+		case err == nil:
+			return n, failed
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		}
+		if w.closing.Load() {
+			return n, err
+		}
+		if err = w.late(); err != nil {
+			return n, err
+		}
+	}
 }
 
 func (w *wire) flush() error {
@@ -184,11 +232,10 @@ func (w *wire) scatter() error {
 	return err
 }
 
-// last makes writes from now on do without waiting.
+// last makes writes from now on do without waiting, and ends one that waits.
 func (w *wire) last() {
-	w.mu.Lock()
-	w.closing = true
-	w.mu.Unlock()
+	w.closing.Store(true)
+	_ = w.Stream.SetWriteDeadline(time.Unix(1, 0))
 }
 
 // writeNow writes what there is room for.
@@ -196,6 +243,9 @@ func (w *wire) writeNow(p []byte) (n int, err error) {
 	if w.raw == nil {
 		if room, ok := w.Stream.(interface{ Writable() bool }); ok && !room.Writable() {
 			return 0, unix.EAGAIN
+		}
+		if err := w.Stream.SetWriteDeadline(time.Time{}); err != nil {
+			return 0, err
 		}
 		return w.Stream.Write(p)
 	}
