@@ -1,0 +1,163 @@
+// Package filewatch tells when a file has become another one: it was written, or another
+// file, or a symbolic link on the way to it, was moved into its place.
+package filewatch
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Options of a watch. File is required.
+type Options struct {
+	File string
+	// Dir is looked at in place of the file: the file counts as another one when anything
+	// is moved into this folder (Envoy's watched_directory). "": it is not.
+	Dir string
+	// Moved tells only of a file that takes another one's place, not of one that is
+	// written where it stands, as Envoy: what is being written may be read by halves.
+	Moved bool
+	// Settle is how long a file must not have changed before it is told; 0: 100 ms.
+	Settle time.Duration
+	// Again is how often to look without having been told of anything, for file systems
+	// that tell nothing; 0: 5 s.
+	Again time.Duration
+}
+
+// Watch calls changed after each change from the call of Watch on, until ctx ends. Changes
+// in quick succession are one. started, unless nil, is called once changes are noticed.
+func Watch(ctx context.Context, o Options, started, changed func()) {
+	if o.Settle == 0 {
+		o.Settle = 100 * time.Millisecond
+	}
+	if o.Again == 0 {
+		o.Again = 5 * time.Second
+	}
+	w := &watch{o: o, seen: look(o.File)}
+	if o.Dir != "" {
+		w.dir = look(o.Dir)
+	}
+	events, stop := w.begin()
+	defer stop()
+	if started != nil {
+		started()
+	}
+	w.run(ctx, events, changed)
+}
+
+// A watch is one file that is watched.
+type watch struct {
+	o       Options
+	seen    state             // of the file when it was told last
+	dir     state             // of Options.Dir likewise
+	watcher *fsnotify.Watcher // nil: nothing is told
+}
+
+// begin has the folders watched on the way to the file.
+func (w *watch) begin() (events <-chan fsnotify.Event, stop func()) {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, func() {} // what is looked at again and again remains
+	}
+	w.watcher = watcher
+	w.follow()
+	return watcher.Events, func() { watcher.Close() }
+}
+
+// follow watches the folders of the file and of the links that lead to it, which may have
+// changed. What cannot be watched is looked at again and again.
+func (w *watch) follow() {
+	if w.watcher == nil {
+		return
+	}
+	if w.o.Dir != "" {
+		_ = w.watcher.Add(w.o.Dir)
+	}
+	path := w.o.File
+	for range 40 { // as many links as the kernel follows
+		_ = w.watcher.Add(filepath.Dir(path))
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	if real, err := filepath.EvalSymlinks(w.o.File); err == nil {
+		_ = w.watcher.Add(filepath.Dir(real))
+	}
+}
+
+func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed func()) {
+	again := time.NewTicker(w.o.Again)
+	defer again.Stop()
+	var settled <-chan time.Time // nil: nothing has changed
+	var last, lastDir state      // when it was looked at last
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-events:
+			if !ok {
+				events = nil
+			}
+		case <-again.C:
+		case <-settled:
+			settled = nil
+			if now, dir := look(w.o.File), w.lookAtDir(); now.same(last) && dir.same(lastDir) {
+				w.seen, w.dir = now, dir
+				changed()
+				w.follow()
+				continue
+			}
+		}
+		if now, dir := look(w.o.File), w.lookAtDir(); settled == nil && w.differs(now, dir) {
+			last, lastDir = now, dir
+			settled = time.After(w.o.Settle)
+		}
+	}
+}
+
+func (w *watch) lookAtDir() state {
+	if w.o.Dir == "" {
+		return state{}
+	}
+	return look(w.o.Dir)
+}
+
+// differs reports whether there is something to tell.
+func (w *watch) differs(file, dir state) bool {
+	switch {
+	case w.o.Dir != "":
+		return !dir.same(w.dir)
+	case file.info == nil: // it has gone, and another one may come
+		return false
+	case w.o.Moved:
+		return w.seen.info == nil || !os.SameFile(file.info, w.seen.info)
+	}
+	return !file.same(w.seen)
+}
+
+// A state is a file at some moment.
+type state struct{ info fs.FileInfo } // nil: there is none
+
+func look(path string) state {
+	info, err := os.Stat(path)
+	if err != nil {
+		return state{}
+	}
+	return state{info}
+}
+
+func (s state) same(as state) bool {
+	if s.info == nil || as.info == nil {
+		return s.info == nil && as.info == nil
+	}
+	return os.SameFile(s.info, as.info) && s.info.Size() == as.info.Size() && s.info.ModTime().Equal(as.info.ModTime())
+}
