@@ -18,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/internal/cli"
 	"github.com/ginnel/ginnel/internal/config"
 	"github.com/ginnel/ginnel/internal/load"
+	"github.com/ginnel/ginnel/internal/plan"
 )
 
 // serve runs the proxy until a signal or the admin ends it.
@@ -47,8 +48,10 @@ func serve(f *cli.Flags) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	stop := watch(a, f, logger)
 	logger.Info("starting main dispatch loop")
 	code := waitForEnd(a, signals, f, log, logger)
+	stop()
 	logger.Info("exiting")
 	return code
 }
@@ -75,6 +78,11 @@ func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*app.App, error) {
 		MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes, GoroutinePumps: f.GoroutinePumps,
 		AdminAddrFile: f.AdminAddressPath, StatsTags: f.StatsTags,
 		Log: logger, Levels: log, Version: versionText(), Flags: f,
+		Compile: func(bootstrap []byte) (*plan.Server, error) {
+			src := source(f)
+			src.Path, src.Data = "body", bootstrap
+			return compiled(src, logger)
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ type command struct {
 	params  []param
 	mutates bool // needs POST
 	anyHost bool // see Server.ServeHTTP
+	body    bool // takes its body itself: it is no form
 	serve   http.HandlerFunc
 }
 
@@ -43,6 +44,7 @@ func (s *Server) table() []command {
 		get("/clusters", "upstream cluster status", s.clusters,
 			param{name: "filter", help: "Regular expression (Google re2) for filtering clusters by name"},
 			param{name: "format", help: "File format to use", choices: formats}),
+		{path: "/config", help: "apply another configuration: the body is a bootstrap as YAML or JSON. On an error nothing has changed", mutates: true, body: true, serve: s.configure},
 		get("/config_dump", "dump current configs", s.configDump,
 			param{name: "resource", help: "The resource to dump"},
 			param{name: "mask", help: "The mask to apply. When both resource and mask are specified, the mask is applied to every element in the desired repeated field so that only a subset of fields are returned. The mask is parsed as a Protobuf::FieldMask"},

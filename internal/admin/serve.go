@@ -44,7 +44,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.mutates && !s.mayMutate(w, r) {
 		return
 	}
-	if !parse(w, r) {
+	if !c.body && !parse(w, r) {
 		return
 	}
 	extend(w)

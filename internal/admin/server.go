@@ -21,6 +21,10 @@ type Options struct {
 	Version string       // of /server_info
 	Flags   *cli.Flags   // for /server_info; nil: defaults
 	Log     *slog.Logger // nil: discard
+	// Configure applies a bootstrap, which is YAML or JSON: all of it, or on an error
+	// nothing. The error is a *ConfigError if the bootstrap itself is wrong. nil: the
+	// configuration cannot change.
+	Configure func(ctx context.Context, bootstrap []byte) error
 }
 
 // Levels are the log levels of the proxy's components.

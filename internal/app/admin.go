@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -31,13 +33,35 @@ func (a *App) bindAdmin() error {
 		return fmt.Errorf("admin: %w", err)
 	}
 	a.adminSocket = l
-	a.admin = admin.New(admin.Options{
+	o := admin.Options{
 		Proxy: shown{a}, Stats: a.store, Levels: a.opts.Levels,
 		Version: a.opts.Version, Flags: a.opts.Flags, Log: a.log,
-	})
+	}
+	if a.opts.Compile != nil {
+		o.Configure = a.configure
+	}
+	a.admin = admin.New(o)
 	if file := a.opts.AdminAddrFile; file != "" {
 		return os.WriteFile(file, []byte(l.Addr().String()), 0o644)
 	}
+	return nil
+}
+
+// configure applies what the admin was given.
+func (a *App) configure(ctx context.Context, bootstrap []byte) error {
+	p, err := a.opts.Compile(bootstrap)
+	if err != nil {
+		return &admin.ConfigError{Err: err}
+	}
+	err = a.Apply(ctx, p)
+	if fixed := (*FixedError)(nil); errors.As(err, &fixed) {
+		return &admin.ConfigError{Err: err}
+	}
+	if err != nil {
+		a.log.Error("the configuration of POST /config was not applied: "+err.Error(), "logger", "main")
+		return err
+	}
+	a.log.Info("applied the configuration of POST /config", "logger", "main")
 	return nil
 }
 

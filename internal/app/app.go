@@ -41,6 +41,8 @@ type Options struct {
 	Levels         admin.Levels  // nil: log levels cannot be changed
 	Version        string        // for /server_info
 	Flags          *cli.Flags    // for /server_info; nil: defaults
+	// Compile reads a bootstrap for /config of the admin server. nil: it takes none.
+	Compile func(bootstrap []byte) (*plan.Server, error)
 }
 
 // An App is a running proxy.

@@ -35,6 +35,7 @@ type Flags struct {
 
 	// Ours.
 	DrainOnSIGTERM  time.Duration // 0: end at once
+	Watch           bool          // apply ConfigPath again when it changes
 	MaxInternalHops uint16        // 0: the default
 	ForcePipes      bool
 	GoroutinePumps  bool // --force-goroutine-pumps
@@ -114,6 +115,7 @@ var flags = []flag{
 	{"hot-restart-version", "", "", "Hot restart compatibility version", set(func(f *Flags) *bool { return &f.HotRestartVersion })},
 
 	{"drain-on-sigterm", "", "seconds", "(ginnel) On SIGTERM stop accepting and wait that long for connections to end; a second signal ends it; a third one does not wait for anything", duration(time.Second, func(f *Flags) *time.Duration { return &f.DrainOnSIGTERM })},
+	{"watch", "", "", "(ginnel) Apply the file of --config-path again whenever it has changed; what is wrong with it is logged and changes nothing", set(func(f *Flags) *bool { return &f.Watch })},
 	{"max-internal-hops", "", "uint16_t", "(ginnel) Internal hops that one chain of connections may pass; 16 by default", number(func(f *Flags) *uint16 { return &f.MaxInternalHops })},
 	{"force-pipes", "", "", "(ginnel, for tests) Never hand a connection over to an internal listener: always use a pipe", set(func(f *Flags) *bool { return &f.ForcePipes })},
 	{"force-goroutine-pumps", "", "", "(ginnel, for tests) Never move the bytes of a connection in an event loop: always in goroutines", set(func(f *Flags) *bool { return &f.GoroutinePumps })},
@@ -208,6 +210,8 @@ func (f *Flags) check() error {
 		return &ParseError{"", fmt.Sprintf("error: unknown IP address version '%s'", f.LocalAddressIPVersion)}
 	case f.DrainStrategy != "gradual" && f.DrainStrategy != "immediate":
 		return &ParseError{"", fmt.Sprintf("error: unknown drain-strategy '%s'", f.DrainStrategy)}
+	case f.Watch && f.ConfigPath == "":
+		return &ParseError{"", "error: --watch needs --config-path"}
 	}
 	for _, t := range f.StatsTags {
 		if name, value, ok := strings.Cut(t, ":"); !ok || name == "" || value == "" {
