@@ -16,6 +16,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/originalsrc"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
+	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
@@ -42,6 +43,7 @@ func Registry() *extension.Registry {
 	originaldst.Register(r)
 	originalsrc.Register(r)
 	proxyprotocol.Register(r)
+	rbac.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)
 	tcpproxy.Register(r)

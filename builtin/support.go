@@ -25,6 +25,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/originalsrc"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
+	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/httpmatch"
@@ -42,7 +43,7 @@ import (
 func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
-		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(),
+		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(),
 		hcm.Support(), httpmatch.Support(), matcher.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"net"
+	"sync"
 	"time"
 )
 
@@ -72,6 +73,8 @@ type ConnHost interface {
 	Own(*Conn, Closer) bool
 	// Closing returns why the listener wants its connections ended; "": it does not.
 	Closing(*Conn) string
+	// Replace puts s, which lies upon the connection's stream, in place of that.
+	Replace(c *Conn, s Stream)
 }
 
 // A Closer ends what serves a connection, for a local reason.
@@ -120,8 +123,22 @@ func (c *Conn) Accepted() bool { return c.Info.state&accepted != 0 }
 func (c *Conn) End() {
 	if c.Info.state&ended == 0 {
 		c.Info.state |= ended
+		if f := c.Info.Rest().onEnd; f != nil {
+			f()
+		}
 		c.host.Ended(c)
 	}
+}
+
+// OnEnd has f called when the connection ends, before its listener settles it. The last
+// one is called first. f must not block.
+func (c *Conn) OnEnd(f func()) {
+	x := c.Info.More()
+	if after := x.onEnd; after != nil {
+		x.onEnd = func() { f(); after() }
+		return
+	}
+	x.onEnd = f
 }
 
 // Own lets the listener end the connection through x; see ConnHost.Own.
@@ -153,10 +170,22 @@ func (c *Conn) FirstData() error {
 	if !c.AwaitsData() {
 		return nil
 	}
+	if l := c.guard(); l != nil {
+		l.Lock()
+		defer l.Unlock()
+	}
 	f := c.Info.Extra.onData
 	c.Info.Extra.onData = nil
 	return f(c)
 }
+
+// Guard names the lock that who serves the connection holds while it reads Info, as for
+// periodic entries: functions that wait for the first bytes run under it. It is for
+// connections of which AwaitsData says that there are such.
+func (c *Conn) Guard(l sync.Locker) { c.Info.More().guard = l }
+
+// guard returns the lock of Guard; nil: there is none.
+func (c *Conn) guard() sync.Locker { return c.Info.Rest().guard }
 
 // AwaitsData reports whether functions of OnData have not run yet.
 func (c *Conn) AwaitsData() bool { return c.Info.Rest().onData != nil }

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"net"
+	"sync"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -62,6 +63,8 @@ type Extra struct {
 	raised []Flags // in the order of Info.Raise; nil: that of their bits
 
 	onData func(*Conn) error // of Conn.OnData; nil: nothing waits
+	guard  sync.Locker       // of Conn.Guard; nil: nobody else reads
+	onEnd  func()            // of Conn.OnEnd; nil: nothing
 }
 
 // A Source is where sockets to hosts seem to come from: the client's own address

@@ -80,11 +80,12 @@ func (s scope) Close()                                 {}
 // host is the listener behind a connection.
 type host struct{ ended chan struct{} }
 
-func (h *host) Accepted(*filter.Conn)                {}
-func (h *host) Blocks(*filter.Conn)                  {}
-func (h *host) Ended(*filter.Conn)                   { close(h.ended) }
-func (h *host) Own(*filter.Conn, filter.Closer) bool { return true }
-func (h *host) Closing(*filter.Conn) string          { return "" }
+func (h *host) Accepted(*filter.Conn)                   {}
+func (h *host) Blocks(*filter.Conn)                     {}
+func (h *host) Ended(*filter.Conn)                      { close(h.ended) }
+func (h *host) Own(*filter.Conn, filter.Closer) bool    { return true }
+func (h *host) Closing(*filter.Conn) string             { return "" }
+func (h *host) Replace(c *filter.Conn, s filter.Stream) { c.Stream = s }
 
 // noStream is a stream that only ends.
 type noStream struct{ net.Conn }

@@ -181,14 +181,21 @@ type CIDR interface {
 func Prefixes[T CIDR](s *extension.Scope, list []T) []netip.Prefix {
 	var out []netip.Prefix
 	for i, r := range list {
-		a, err := netip.ParseAddr(r.GetAddressPrefix())
-		if err != nil {
-			s.Index(i).Field("address_prefix").Errorf("malformed IP address: %s", r.GetAddressPrefix())
-			continue
+		if p, ok := Prefix(s.Index(i), r); ok {
+			out = append(out, p)
 		}
-		a = a.Unmap()
-		bits := min(int(r.GetPrefixLen().GetValue()), a.BitLen()) // Envoy: cut to what there is
-		out = append(out, netip.PrefixFrom(a, bits).Masked())
 	}
 	return out
+}
+
+// Prefix compiles an address range.
+func Prefix[T CIDR](s *extension.Scope, r T) (netip.Prefix, bool) {
+	a, err := netip.ParseAddr(r.GetAddressPrefix())
+	if err != nil {
+		s.Field("address_prefix").Errorf("malformed IP address: %s", r.GetAddressPrefix())
+		return netip.Prefix{}, false
+	}
+	a = a.Unmap()
+	bits := min(int(r.GetPrefixLen().GetValue()), a.BitLen()) // Envoy: cut to what there is
+	return netip.PrefixFrom(a, bits).Masked(), true
 }

@@ -125,6 +125,14 @@ func (c *conn) Closing(*filter.Conn) string {
 	return c.closing()
 }
 
+// Replace implements filter.ConnHost.
+func (c *conn) Replace(_ *filter.Conn, s filter.Stream) {
+	l := c.listener()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.Stream = s
+}
+
 // Ended implements filter.ConnHost.
 func (c *conn) Ended(*filter.Conn) {
 	l := c.listener()

@@ -1,12 +1,16 @@
 package matcher
 
 import (
+	"crypto/x509"
 	"net"
+	"strings"
 
 	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
+	sslv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/ssl/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/certtext"
 	"github.com/ginnel/ginnel/internal/match"
 	"github.com/ginnel/ginnel/internal/state"
 )
@@ -37,6 +41,28 @@ func AddNetwork[D any](in *Inputs[D], info func(D) *filter.Info) {
 		return read(dynamicMetadata(s, m))
 	})
 }
+
+// AddTLS adds the inputs of the certificate of a connection's peer. They read nothing
+// before the TLS of the filter chain.
+func AddTLS[D any](in *Inputs[D], info func(D) *filter.Info) {
+	peer := func(f func(*x509.Certificate) string) Input[D] {
+		return func(d D) Value {
+			if t := info(d).Rest().DownTLS; t != nil && len(t.Peer) > 0 {
+				if text := f(t.Peer[0]); text != "" {
+					return Text(text)
+				}
+			}
+			return Value{}
+		}
+	}
+	Add(in, func(*extension.Scope, *sslv3.UriSanInput) Input[D] { return peer(uris) })
+	Add(in, func(*extension.Scope, *sslv3.DnsSanInput) Input[D] { return peer(dnsNames) })
+	Add(in, func(*extension.Scope, *sslv3.SubjectInput) Input[D] { return peer(subject) })
+}
+
+func uris(c *x509.Certificate) string     { return strings.Join(certtext.NamesOf(c).URI, ",") }
+func dnsNames(c *x509.Certificate) string { return strings.Join(certtext.NamesOf(c).DNS, ",") }
+func subject(c *x509.Certificate) string  { return certtext.Name(c.RawSubject) }
 
 func ipOf(of func(*filter.Info) net.Addr) func(*filter.Info) Value {
 	return func(i *filter.Info) Value {

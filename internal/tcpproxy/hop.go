@@ -35,6 +35,9 @@ func (p *Proxy) newHop(c *filter.Conn) *hop {
 	h := &hop{proxy: p, conn: c}
 	c.Info.UpClose = filter.CloseNormal
 	c.Info.Shown = c.Info.Shown || len(p.logs) > 0
+	if c.AwaitsData() {
+		c.Guard(&h.mu) // of periodic entries
+	}
 	every := p.config.LogEvery
 	if every <= 0 && p.config.MaxDuration <= 0 {
 		return h
@@ -253,11 +256,7 @@ func (h *hop) pump() {
 	c := h.conn
 	var first func() error
 	if c.AwaitsData() {
-		first = func() error {
-			h.mu.Lock() // of periodic entries
-			defer h.mu.Unlock()
-			return c.FirstData()
-		}
+		first = c.FirstData
 	}
 	h.proxy.env.Pumps.Start(c.Stream, h.up.Stream(), h, first)
 }
