@@ -41,7 +41,8 @@ func clusters(s *extension.Scope, in []*clusterv3.Cluster) []*plan.Cluster {
 func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	asked := len(s.SecretsAsked())
 	clusterFields.Check(s, c)
-	checkLookup(s, c)
+	t := typeOfCluster(s, c)
+	t.checkPolicy(s, c)
 	checkProtocolOptions(s.Field("typed_extension_protocol_options"), c)
 	if t := c.GetTrackClusterStats(); t != nil {
 		trackStatsFields.Check(s.Field("track_cluster_stats"), t)
@@ -51,14 +52,15 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		ConnectTimeout: defaultConnectTimeout,
 		BufferBytes:    int(valueOr(c.GetPerConnectionBufferLimitBytes(), defaultClusterBuffer)),
 		Metadata:       c.GetMetadata(),
-		Assignment:     assignment(s.Field("load_assignment"), c.GetLoadAssignment(), c.GetType()),
+		Assignment:     assignment(s.Field("load_assignment"), c.GetLoadAssignment(), t.lookup),
 		LB:             balancing(s, c),
 		Breakers:       breakers(s.Field("circuit_breakers"), c.GetCircuitBreakers()),
 		Transport:      upstreamTransport(s.Field("transport_socket"), c.GetTransportSocket()),
 		Transports:     transportMatches(s.Field("transport_socket_matches"), c.GetTransportSocketMatches()),
 		Bind:           upstreamBind(s.Field("upstream_bind_config"), c.GetUpstreamBindConfig()),
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
-		Lookup:         c.GetType().String(),
+		Lookup:         t.lookup.String(),
+		OriginalDst:    originalDst(s, c, t),
 		HTTP:           httpOptions(s, c),
 		Check:          healthCheck(s.Field("health_checks"), c),
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
@@ -70,6 +72,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	if c.GetCloseConnectionsOnHostHealthFailure() && (p.Check != nil || p.Outlier != nil) {
 		s.Field("close_connections_on_host_health_failure").Errorf("not supported yet: TCP connections to a host that becomes unhealthy go on")
 	}
+	p.IgnoreHealthOnRemoval = c.GetIgnoreHealthOnHostRemoval()
 	p.HighWatermarkTimeout = highWatermarkTimeout(s, c, p.BufferBytes)
 	p.Hash = withSecrets(s, hash(c), asked)
 	return p
@@ -86,13 +89,6 @@ func highWatermarkTimeout(s *extension.Scope, m interface {
 		return 0
 	}
 	return t
-}
-
-// checkLookup reports how hosts are found when it is not by reading them here.
-func checkLookup(s *extension.Scope, c *clusterv3.Cluster) {
-	if t := c.GetType(); t != clusterv3.Cluster_STATIC {
-		s.Field("type").Errorf("%s clusters are not supported yet, only STATIC ones", t)
-	}
 }
 
 func checkProtocolOptions(s *extension.Scope, c *clusterv3.Cluster) {

@@ -22,14 +22,14 @@ const (
 	serverOnly = "for the server's side of HTTP; Envoy does not use it towards hosts either"
 	tlsOnly    = "for TLS towards hosts, and TLS sockets are refused"
 	dnsOnly    = "for clusters that look names up, which STATIC ones do not"
-	checksOnly = "the hosts of a STATIC cluster do not go one by one"
 	zoneOnly   = "zone-aware routing needs a local cluster, and without one Envoy ignores this too"
 )
 
 var clusterFields = extension.Fields{
 	Message: &clusterv3.Cluster{},
 	Obeyed: []string{
-		"name", "alt_stat_name", "type", "connect_timeout", "metadata", "load_assignment",
+		"name", "alt_stat_name", "type", "cluster_type", "original_dst_lb_config", "cleanup_interval", "ignore_health_on_host_removal",
+		"connect_timeout", "metadata", "load_assignment",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "circuit_breakers", "upstream_bind_config",
 		"upstream_connection_options", "transport_socket", "transport_socket_matches",
 		"lb_policy", "ring_hash_lb_config", "maglev_lb_config", "least_request_lb_config",
@@ -52,12 +52,19 @@ var clusterFields = extension.Fields{
 		"typed_dns_resolver_config": dnsOnly,
 		"wait_for_warm_on_init":     dnsOnly,
 
-		"cleanup_interval":              "for ORIGINAL_DST clusters alone",
-		"ignore_health_on_host_removal": checksOnly,
-
 		"lrs_server":                  "Envoy does not read it either",
 		"lrs_report_endpoint_metrics": "for load reports, and cluster_manager.load_stats_config is refused",
 	},
+}
+
+var customTypeFields = extension.Fields{
+	Message: &clusterv3.Cluster_CustomClusterType{},
+	Obeyed:  []string{"name", "typed_config"},
+}
+
+var originalDstFields = extension.Fields{
+	Message: &clusterv3.Cluster_OriginalDstLbConfig{},
+	Obeyed:  []string{"use_http_header", "http_header_name", "upstream_port_override", "metadata_key"},
 }
 
 // protocolOptions are the types of typed_extension_protocol_options that may be
@@ -236,7 +243,7 @@ func clusterSupport() []*extension.Fields {
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
-		&clusterFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
+		&clusterFields, &customTypeFields, &originalDstFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
 		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,

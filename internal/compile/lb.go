@@ -71,8 +71,7 @@ func enumPolicy(s *extension.Scope, c *clusterv3.Cluster, lb *plan.LB) {
 	case clusterv3.Cluster_MAGLEV:
 		field, policy = "maglev_lb_config", plan.Maglev
 	case clusterv3.Cluster_CLUSTER_PROVIDED:
-		s.Field("lb_policy").Errorf("cluster manager: cluster provided LB specified but cluster '%s' did not provide one: "+
-			"a %s cluster needs another policy", c.GetName(), c.GetType())
+		policy = plan.Provided // checkPolicy has said where there is none
 	case clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG:
 		s.Field("lb_policy").Errorf("cluster: field load_balancing_policy need to be set")
 	}

@@ -132,7 +132,8 @@ type Cluster struct {
 	Transports           []TransportMatch
 	Bind                 *BindConfig
 	Keepalive            *Keepalive
-	Lookup               string // cluster type as Envoy names it: "STATIC"
+	Lookup               string       // cluster type as Envoy names it: "STATIC"
+	OriginalDst          *OriginalDst // nil: its hosts are those of Assignment
 	HTTP                 HTTP
 	Outlier              *Outlier     // nil: no host is ejected
 	Check                *HealthCheck // nil: hosts are not asked
@@ -233,6 +234,7 @@ const (
 	Random
 	RingHash
 	Maglev
+	Provided // by the cluster
 )
 
 // A Breaker is a circuit breaker's thresholds.

@@ -26,6 +26,7 @@ type Cluster struct {
 	roster   atomic.Pointer[roster]
 	detector *outlier.Detector // nil: no host is ejected
 	checker  *health.Checker   // nil: hosts are not asked
+	origin   *originals        // nil: the hosts are those of the roster
 	socket   netconn.DialOptions
 
 	changing sync.Mutex // one change of hosts or their health after the other
@@ -93,6 +94,9 @@ func (c *Cluster) init(s *Set) {
 	c.watch()
 	c.roster.Store(&roster{balancer: lb.New(c.policy(), lb.Hosts{}, 0), assignment: &plan.Assignment{}})
 	c.Update(p.Assignment)
+	if p.OriginalDst != nil {
+		c.origin = &originals{cluster: c, plan: p.OriginalDst}
+	}
 }
 
 // show makes the cluster the one that the statistics of its name tell of.
@@ -166,8 +170,23 @@ func (c *Cluster) Name() string { return c.plan.Name }
 
 // Members implements filter.Membership.
 func (c *Cluster) Members() (available, total int) {
-	m := c.roster.Load().balancer.Membership()
+	m := c.membership()
 	return m.Healthy + m.Degraded, m.Total
+}
+
+func (c *Cluster) membership() lb.Membership {
+	if c.origin != nil {
+		return c.origin.membership()
+	}
+	return c.roster.Load().balancer.Membership()
+}
+
+// all returns the hosts there are.
+func (c *Cluster) all() []*host {
+	if c.origin != nil {
+		return c.origin.all()
+	}
+	return c.roster.Load().hosts
 }
 
 // AttemptsExceeded implements filter.Cluster.
@@ -180,7 +199,7 @@ func (c *Cluster) Plan() *plan.Cluster { return c.plan }
 // with the requests that they have.
 func (c *Cluster) drain() {
 	c.unwatch()
-	for _, h := range c.roster.Load().hosts {
+	for _, h := range c.all() {
 		h.pools.drain()
 	}
 }

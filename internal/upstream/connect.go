@@ -19,7 +19,7 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 	}
 	h := c.named(r.Info, int(r.Info.UpAttempts))
 	if h == nil {
-		h = c.pick(lb.Request{Hash: r.Hash})
+		h = c.pick(r.Info, lb.Request{Hash: r.Hash})
 	}
 	if h == nil {
 		return filter.ErrNoHost
@@ -62,7 +62,14 @@ func (a *attempt) free() {
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
 
 // pick chooses a host; nil: none may be used.
-func (c *Cluster) pick(q lb.Request) *host {
+func (c *Cluster) pick(i *filter.Info, q lb.Request) *host {
+	if c.origin != nil {
+		h := c.origin.choose(i)
+		if h == nil {
+			c.stats.noneHealthy.Add(1)
+		}
+		return h
+	}
 	q.Random = rand.Uint64()
 	r := c.roster.Load()
 	chosen, panics := r.balancer.Pick(q)

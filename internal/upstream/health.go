@@ -53,6 +53,9 @@ func (c *Cluster) unwatch() {
 	c.changing.Lock()
 	c.ended = true
 	c.changing.Unlock()
+	if c.origin != nil {
+		c.origin.close()
+	}
 	if c.checker != nil {
 		c.checker.Close()
 	}
@@ -76,6 +79,15 @@ func (c *Cluster) check() {
 		}
 	}
 	c.checker.Start(hosts)
+}
+
+// begin checks a host that is new, once checks have begun.
+func (c *Cluster) begin(h *health.Host) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if c.checking {
+		c.checker.Begin(h)
+	}
 }
 
 // passed is told that the host has passed an active health check.

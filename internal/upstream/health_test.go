@@ -162,14 +162,14 @@ func TestActiveChecks(t *testing.T) {
 		}
 		s, c := run(t, Options{Network: w}, p)
 		x := s.get(t, "c").(*Cluster)
-		if x.pick(lb.Request{}) != nil {
+		if x.pick(nil, lb.Request{}) != nil {
 			t.Error("chosen before it was checked")
 		}
 		s.Start(t.Context())
 		chosen := func() (names string) {
 			seen := make(map[string]bool)
 			for range 4 {
-				if h := x.pick(lb.Request{}); h != nil {
+				if h := x.pick(nil, lb.Request{}); h != nil {
 					seen[h.Addr.(filter.InternalAddr).Listener] = true
 				}
 			}

@@ -76,9 +76,9 @@ func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
 		return h
 	}
 	q := lb.Request{Hash: r.Hash, Tried: r.Tried, Every: r.TriedEvery}
-	h := c.pick(q)
+	h := c.pick(r.Info, q)
 	for n := 0; n < r.AvoidTries && h != nil && r.Avoid != nil && r.Avoid(&h.Host); n++ {
-		h = c.pick(q)
+		h = c.pick(r.Info, q)
 	}
 	return h
 }

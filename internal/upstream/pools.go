@@ -164,7 +164,7 @@ func (c *Cluster) evict(wants *pool) {
 	if limit := wants.host.slots.limit; limit > 0 && wants.host.Active.Load() >= uint64(limit) {
 		return // other hosts would give up theirs for nothing
 	}
-	for _, h := range c.roster.Load().hosts {
+	for _, h := range c.all() {
 		if h != wants.host && h.pools.evict(wants) {
 			return
 		}

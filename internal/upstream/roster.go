@@ -217,7 +217,7 @@ func (c *Cluster) healed() {
 		c.roster.Store(&next)
 		c.stats.healed(c)
 	}
-	for _, h := range c.roster.Load().hosts {
+	for _, h := range c.all() {
 		health := h.health(lb.Healthy)
 		ill := health == lb.Unhealthy || health == lb.Excluded
 		if ill && !h.ill {

@@ -81,7 +81,7 @@ func TestUpdate(t *testing.T) {
 	if heir == before[1] || heir.outlier != before[1].outlier || !heir.outlier.Ejected() {
 		t.Error("the health of a host went with its name")
 	}
-	if h := c.pick(lb.Request{}); h == nil || h.Addr != a {
+	if h := c.pick(nil, lb.Request{}); h == nil || h.Addr != a {
 		t.Errorf("chosen: %v", h)
 	}
 	hop.conn.Closed(true)

@@ -159,6 +159,16 @@ func (s *stats) changed(c *Cluster, different bool, added, gone []*host) {
 	s.showTable(c)
 }
 
+// counted shows how many hosts there are of a cluster that makes them itself.
+func (s *stats) counted(c *Cluster) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == c {
+		s.scope.Counter("membership_change").Add(1)
+		s.showMembers(c)
+	}
+}
+
 // healed shows the members after their health has changed, unless c is of the past.
 func (s *stats) healed(c *Cluster) {
 	s.mu.Lock()
@@ -170,7 +180,7 @@ func (s *stats) healed(c *Cluster) {
 }
 
 func (s *stats) showMembers(c *Cluster) {
-	m, was := c.roster.Load().balancer.Membership(), s.members
+	m, was := c.membership(), s.members
 	for name, d := range map[string]int{
 		"total": m.Total - was.Total, "healthy": m.Healthy - was.Healthy,
 		"degraded": m.Degraded - was.Degraded, "excluded": m.Excluded - was.Excluded,

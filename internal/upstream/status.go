@@ -51,7 +51,7 @@ func (s *Set) Status() []ClusterStatus {
 }
 
 func (c *Cluster) status() ClusterStatus {
-	hosts := c.roster.Load().hosts
+	hosts := c.all()
 	st := ClusterStatus{Plan: c.plan, Updated: c.updated, Hosts: make([]HostStatus, len(hosts))}
 	for i, h := range hosts {
 		e := h.endpoint.Load()

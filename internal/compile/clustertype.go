@@ -1,0 +1,103 @@
+package compile
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// A clusterType is how the hosts of a cluster are found.
+type clusterType struct {
+	lookup clusterv3.Cluster_DiscoveryType
+	known  bool // false: it is reported
+}
+
+// typeOfCluster reads the type of a cluster: an enum, or an extension by its name.
+func typeOfCluster(s *extension.Scope, c *clusterv3.Cluster) clusterType {
+	custom := c.GetClusterType()
+	if custom == nil {
+		t := c.GetType()
+		known := slices.Contains([]clusterv3.Cluster_DiscoveryType{clusterv3.Cluster_STATIC, clusterv3.Cluster_ORIGINAL_DST}, t)
+		if !known {
+			s.Field("type").Errorf("%s clusters are not supported yet, only STATIC and ORIGINAL_DST ones", t)
+		}
+		return clusterType{t, known}
+	}
+	at := s.Field("cluster_type")
+	customTypeFields.Check(at, custom)
+	names := map[string]clusterv3.Cluster_DiscoveryType{
+		"envoy.cluster.static":       clusterv3.Cluster_STATIC,
+		"envoy.cluster.original_dst": clusterv3.Cluster_ORIGINAL_DST,
+	}
+	t, ok := names[custom.GetName()]
+	switch {
+	case custom.GetTypedConfig() != nil:
+		at.Field("typed_config").Errorf("%s clusters are not supported yet", custom.GetTypedConfig().MessageName())
+	case !ok:
+		at.Field("name").Errorf("Didn't find a registered cluster factory implementation for name: '%s'", custom.GetName())
+	default:
+		return clusterType{t, true}
+	}
+	return clusterType{}
+}
+
+// provides reports whether a cluster of the type chooses its hosts itself.
+func (t clusterType) provides() bool { return t.lookup == clusterv3.Cluster_ORIGINAL_DST }
+
+// checkPolicy reports a policy that does not go with the type.
+func (t clusterType) checkPolicy(s *extension.Scope, c *clusterv3.Cluster) {
+	provided := c.GetLbPolicy() == clusterv3.Cluster_CLUSTER_PROVIDED
+	switch {
+	case !t.known:
+	case t.lookup == clusterv3.Cluster_ORIGINAL_DST && !provided:
+		s.Field("lb_policy").Errorf("cluster: LB policy %s is not valid for Cluster type ORIGINAL_DST. "+
+			"Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'", c.GetLbPolicy())
+	case !t.provides() && provided && c.GetLoadBalancingPolicy() == nil:
+		s.Field("lb_policy").Errorf("cluster manager: cluster provided LB specified but cluster '%s' did not provide one: "+
+			"a %s cluster needs another policy", c.GetName(), t.lookup)
+	}
+}
+
+// Envoy's default.
+const defaultCleanup = 5 * time.Second
+
+// originalDst returns nil for a cluster of another type.
+func originalDst(s *extension.Scope, c *clusterv3.Cluster, t clusterType) *plan.OriginalDst {
+	m := c.GetOriginalDstLbConfig()
+	if m != nil {
+		originalDstFields.Check(s.Field("original_dst_lb_config"), m)
+	}
+	if t.lookup != clusterv3.Cluster_ORIGINAL_DST || !t.known {
+		if m != nil {
+			s.Field("original_dst_lb_config").Warnf("not used: the cluster is not of type ORIGINAL_DST")
+		}
+		return nil
+	}
+	if c.GetLoadAssignment() != nil {
+		s.Field("load_assignment").Errorf("ORIGINAL_DST clusters must have no load assignment configured")
+	}
+	o := &plan.OriginalDst{Cleanup: max(durationOr(c.GetCleanupInterval(), defaultCleanup), time.Millisecond)}
+	at := s.Field("original_dst_lb_config")
+	if m.GetUseHttpHeader() {
+		if o.Header = strings.ToLower(m.GetHttpHeaderName()); o.Header == "" {
+			o.Header = "x-envoy-original-dst-host"
+		}
+	} else if m.GetHttpHeaderName() != "" {
+		at.Field("http_header_name").Errorf("ORIGINAL_DST cluster: invalid config http_header_name=%s and use_http_header is false. "+
+			"Set use_http_header to true if http_header_name is desired.", m.GetHttpHeaderName())
+	}
+	if v := m.GetUpstreamPortOverride(); v != nil {
+		p := uint16(v.GetValue())
+		o.Port = &p
+	}
+	if k := m.GetMetadataKey(); k != nil {
+		key := metadataKey(k)
+		o.Metadata = &key
+	}
+	return o
+}
