@@ -78,6 +78,7 @@ type App struct {
 	unhealthy atomic.Bool  // the admin said so
 	total     atomic.Int64 // open connections from sockets
 	table     listener.Table
+	limit     listener.Limit
 	stopping  chan struct{} // closed when the app begins to stop
 	stopped   chan struct{} // closed when nothing of it runs any more
 	once      sync.Once
@@ -139,6 +140,7 @@ func (a *App) build() error {
 		Log: a.log, Node: p.Node, Runtime: a.runtime, LogFiles: a.logs,
 		HealthFailed: a.unhealthy.Load, Background: a.beside.run,
 	}
+	a.limit.Most = p.MaxConnections
 	for _, l := range p.Listeners {
 		if _, err := a.add(l); err != nil {
 			return err

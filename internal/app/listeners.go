@@ -41,7 +41,7 @@ func (a *App) add(p *plan.Listener) (*entry, error) {
 
 // listenerOptions are those of a listener that may go on with sockets.
 func (a *App) listenerOptions(there []listener.Socket) listener.Options {
-	return listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Table: &a.table, Sockets: there}
+	return listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Limit: &a.limit, Table: &a.table, Sockets: there}
 }
 
 // start makes the listener reachable. The caller holds a.mu.

@@ -21,32 +21,49 @@ import (
 
 // elsewhere looks into messages that are accepted only as far as they ask for
 // nothing.
-func elsewhere(s *extension.Scope, b *bootstrapv3.Bootstrap) {
+func elsewhere(s *extension.Scope, b *bootstrapv3.Bootstrap, p *plan.Server) {
 	if m := b.GetDynamicResources(); m != nil {
 		dynamicFields.Check(s.Field("dynamic_resources"), m)
 	}
 	if m := b.GetClusterManager(); m != nil {
-		managerFields.Check(s.Field("cluster_manager"), m)
+		at := s.Field("cluster_manager")
+		managerFields.Check(at, m)
+		p.Bind = upstreamBind(at.Field("upstream_bind_config"), m.GetUpstreamBindConfig(), "Bootstrap")
 	}
 	if m := b.GetOverloadManager(); m != nil {
 		overloadFields.Check(s.Field("overload_manager"), m)
-		monitors(s.Field("overload_manager.resource_monitors"), m.GetResourceMonitors())
+		p.MaxConnections = monitors(s.Field("overload_manager.resource_monitors"), m.GetResourceMonitors())
 	}
 }
 
-// monitors refuses the resource monitor that limits something without an action.
-func monitors(s *extension.Scope, list []*overloadv3.ResourceMonitor) {
+// connectionsMonitor is the name by which Envoy finds the one monitor that limits
+// something without an action.
+const connectionsMonitor = "envoy.resource_monitors.global_downstream_max_connections"
+
+// monitors returns the most downstream connections that there may be; 0: any number.
+// Nothing follows from other resource monitors, for there are no actions.
+func monitors(s *extension.Scope, list []*overloadv3.ResourceMonitor) (limit uint64) {
+	seen := make(map[string]bool)
 	for i, r := range list {
-		at := s.Index(i).Field("typed_config")
-		if !typed(s.Index(i), r.GetName(), r.GetTypedConfig()) {
+		s := s.Index(i)
+		if seen[r.GetName()] {
+			s.Field("name").Errorf("Duplicate resource monitor %s", r.GetName())
+		}
+		seen[r.GetName()] = true
+		if !typed(s, r.GetName(), r.GetTypedConfig()) {
 			continue
 		}
-		if m, ok := at.Unpack(r.GetTypedConfig()); ok {
-			if _, limits := m.(*downstreamv3.DownstreamConnectionsConfig); limits {
-				at.Errorf("not supported yet: a limit of all downstream connections")
+		at := s.Field("typed_config")
+		m, ok := at.Unpack(r.GetTypedConfig())
+		if c, limits := m.(*downstreamv3.DownstreamConnectionsConfig); ok && limits {
+			connectionsMonitorFields.Check(at, c)
+			limit = uint64(max(c.GetMaxActiveDownstreamConnections(), 0))
+			if r.GetName() != connectionsMonitor {
+				s.Field("name").Strictf("Envoy 1.40 finds this monitor by the name %s alone", connectionsMonitor)
 			}
 		}
 	}
+	return limit
 }
 
 // defaultBufferKb is what a pipe holds per direction unless buffer_size_kb says

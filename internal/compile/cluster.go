@@ -3,11 +3,9 @@ package compile
 import (
 	"cmp"
 	"math"
-	"net/netip"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -57,7 +55,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Breakers:       breakers(s.Field("circuit_breakers"), c.GetCircuitBreakers()),
 		Transport:      upstreamTransport(s.Field("transport_socket"), c.GetTransportSocket()),
 		Transports:     transportMatches(s.Field("transport_socket_matches"), c.GetTransportSocketMatches()),
-		Bind:           upstreamBind(s.Field("upstream_bind_config"), c.GetUpstreamBindConfig()),
+		Bind:           upstreamBind(s.Field("upstream_bind_config"), c.GetUpstreamBindConfig(), "Cluster "+c.GetName()),
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
 		Lookup:         t.lookup.String(),
 		OriginalDst:    originalDst(s, c, t),
@@ -169,27 +167,6 @@ func threshold(s *extension.Scope, b *plan.Breaker, t *clusterv3.CircuitBreakers
 		if p := m.GetBudgetPercent(); p != nil {
 			b.RetryBudget.Percent = p.GetValue()
 		}
-	}
-}
-
-// upstreamBind returns nil when the system chooses the source.
-func upstreamBind(s *extension.Scope, m *corev3.BindConfig) *plan.BindConfig {
-	if m == nil {
-		return nil
-	}
-	bindFields.Check(s, m)
-	sa := m.GetSourceAddress()
-	if sa == nil {
-		return nil
-	}
-	at := s.Field("source_address")
-	ip, _ := parseIP(at.Field("address"), sa.GetAddress())
-	resolved(at, sa)
-	if sa.GetNetworkNamespaceFilepath() != "" {
-		at.Field("network_namespace_filepath").Errorf("not supported yet: connections are made in ginnel's own network namespace")
-	}
-	return &plan.BindConfig{
-		Source: netip.AddrPortFrom(ip, uint16(sa.GetPortValue())), FreeBind: m.GetFreebind().GetValue(),
 	}
 }
 

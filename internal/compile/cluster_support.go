@@ -2,7 +2,6 @@ package compile
 
 import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
@@ -76,11 +75,6 @@ var protocolOptions = map[string]string{
 var trackStatsFields = extension.Fields{
 	Message: &clusterv3.TrackClusterStats{},
 	Ignored: map[string]string{"timeout_budgets": moreStats, "request_response_sizes": moreStats},
-}
-
-var bindFields = extension.Fields{
-	Message: &corev3.BindConfig{},
-	Obeyed:  []string{"source_address", "freebind"},
 }
 
 var connectionOptionsFields = extension.Fields{
@@ -243,7 +237,7 @@ func clusterSupport() []*extension.Fields {
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
-		&clusterFields, &customTypeFields, &originalDstFields, &trackStatsFields, &bindFields, &connectionOptionsFields,
+		&clusterFields, &customTypeFields, &originalDstFields, &trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
 		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,

@@ -71,10 +71,6 @@ func TestClusterFields(t *testing.T) {
 			return c.HighWatermarkTimeout == 0
 		},
 		"metadata: {filter_metadata: {a: {}}}":   func(c *plan.Cluster) any { return c.Metadata.GetFilterMetadata()["a"] != nil },
-		"upstream_bind_config: {freebind: true}": func(c *plan.Cluster) any { return c.Bind == nil },
-		`upstream_bind_config: {source_address: {address: "::1", port_value: 7}, freebind: true}`: func(c *plan.Cluster) any {
-			return *c.Bind == plan.BindConfig{Source: netip.MustParseAddrPort("[::1]:7"), FreeBind: true}
-		},
 		"upstream_connection_options: {tcp_keepalive: {}}": func(c *plan.Cluster) any { return *c.Keepalive == plan.Keepalive{} },
 		"upstream_connection_options: {tcp_keepalive: {keepalive_probes: 3, keepalive_time: 4, keepalive_interval: 5}}": func(c *plan.Cluster) any {
 			return *c.Keepalive == plan.Keepalive{Probes: 3, Time: 4 * time.Second, Interval: 5 * time.Second}

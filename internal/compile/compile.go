@@ -39,7 +39,7 @@ func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extens
 	if _, err := stats.Configure(b.GetStatsConfig(), nil); err != nil {
 		s.Field("stats_config").Errorf("%v", err)
 	}
-	elsewhere(s, b)
+	elsewhere(s, b, p)
 	in := internalListeners(s.Field("bootstrap_extensions"), b.GetBootstrapExtensions())
 	p.InternalBufferBytes = in.bufferBytes
 	static := s.Field("static_resources")
@@ -50,6 +50,11 @@ func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extens
 	}
 	p.Listeners = listeners(static.Field("listeners"), b.GetStaticResources().GetListeners(), in.given)
 	p.Clusters = clusters(static.Field("clusters"), b.GetStaticResources().GetClusters())
+	if all := p.Bind; all != nil {
+		for _, c := range p.Clusters {
+			c.Bind, c.Hash = inheritBind(c.Bind, all), mixed(c.Hash, hash(b.GetClusterManager().GetUpstreamBindConfig()))
+		}
+	}
 	resolveReferences(s, r, p)
 	return p, r
 }

@@ -3,7 +3,6 @@ package compile
 import (
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -22,7 +21,7 @@ const (
 // listeners compiles the listeners of a configuration, s being the place of their
 // list. extended says that the bootstrap extension for internal ones is there.
 func listeners(s *extension.Scope, list []*listenerv3.Listener, extended bool) []*plan.Listener {
-	names, taken := make(map[string]int), make(map[plan.Address]int)
+	names, taken := make(map[string]int), newClaims()
 	var out []*plan.Listener
 	for i, m := range list {
 		at := s.Index(i)
@@ -39,7 +38,7 @@ func listeners(s *extension.Scope, list []*listenerv3.Listener, extended bool) [
 		} else {
 			names[p.Info.Name] = i
 		}
-		duplicateAddresses(at, p, taken, i)
+		taken.take(at, p)
 		out = append(out, p)
 	}
 	return out
@@ -53,31 +52,6 @@ func internalField(s *extension.Scope, m *listenerv3.Listener) *extension.Scope 
 	return s.Field("address.envoy_internal_address")
 }
 
-// duplicateAddresses reports addresses that an earlier listener binds; taken holds
-// which did.
-func duplicateAddresses(s *extension.Scope, p *plan.Listener, taken map[plan.Address]int, index int) {
-	for i, a := range p.Addresses {
-		key := plan.Address{Addr: a.Addr, Path: a.Path}
-		if a.Path == "" && (!a.Addr.IsValid() || a.Addr.Port() == 0 && p.Bind) {
-			continue
-		}
-		if first, dup := taken[key]; dup && first != index {
-			addressField(s, i).Errorf("error adding listener: '%s' has duplicate address '%s' as existing listener, to check if the listener has duplicated addresses with other listeners or 'enable_reuse_port' is set to 'false' for the listener",
-				p.Info.Name, text(a))
-			continue
-		}
-		taken[key] = index
-	}
-}
-
-// addressField is the place of a listener's n-th address.
-func addressField(s *extension.Scope, n int) *extension.Scope {
-	if n == 0 {
-		return s.Field("address")
-	}
-	return s.Field("additional_addresses").Index(n - 1).Field("address")
-}
-
 // listener compiles what can be told of one listener without the others.
 func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 	asked := len(s.SecretsAsked())
@@ -88,6 +62,7 @@ func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 			ModifyOnly:  m.GetDrainType() == listenerv3.Listener_MODIFY_ONLY,
 		},
 		StatPrefix: m.GetStatPrefix(), BaseHash: baseHash(m), Proto: m, Bind: true,
+		IgnoreLimit: m.GetIgnoreGlobalConnLimit(), BypassOverload: m.GetBypassOverloadManager(),
 		FiltersTimeout:    defaultFiltersTimeout,
 		ContinueOnTimeout: m.GetContinueOnListenerFiltersTimeout(),
 	}
@@ -128,47 +103,6 @@ func balance(s *extension.Scope, m *listenerv3.Listener) {
 	if v1 := m.GetDeprecatedV1(); v1 != nil {
 		deprecatedFields.Check(s.Field("deprecated_v1"), v1)
 	}
-}
-
-// addresses compiles the sockets of a listener; the main address comes first.
-func addresses(s *extension.Scope, m *listenerv3.Listener) []plan.Address {
-	if m.GetAddress() == nil {
-		s.Errorf("error adding listener named '%s': address is necessary", m.GetName())
-	}
-	var out []plan.Address
-	add := func(s *extension.Scope, a *corev3.Address, k *plan.Keepalive) {
-		p, ok := address(s, a)
-		if !ok {
-			return
-		}
-		p.Keepalive = k
-		p.ReusePort = p.Path == "" && (m.GetEnableReusePort() == nil || m.GetEnableReusePort().GetValue())
-		if n := m.GetTcpBacklogSize(); n != nil {
-			p.Backlog = max(int(n.GetValue()), 1) // what a kernel makes of 0
-		}
-		out = append(out, p)
-	}
-	main := keepalive(s.Field("tcp_keepalive"), m.GetTcpKeepalive())
-	if m.GetAddress() != nil {
-		add(s.Field("address"), m.GetAddress(), main)
-	}
-	for i, x := range m.GetAdditionalAddresses() {
-		s := s.Field("additional_addresses").Index(i)
-		switch a := x.GetAddress(); {
-		case a.GetEnvoyInternalAddress() != nil:
-			s.Field("address.envoy_internal_address").Errorf("error adding listener named '%s': use internal_listener field instead of address for internal listeners", m.GetName())
-		case a.GetSocketAddress().GetProtocol() != m.GetAddress().GetSocketAddress().GetProtocol():
-			s.Field("address.socket_address.protocol").Errorf("listener %s: has different socket type. The listener only support same socket type for all the addresses.", m.GetName())
-		default:
-			additionalFields.Check(s, x)
-			own := main
-			if x.GetTcpKeepalive() != nil {
-				own = keepalive(s.Field("tcp_keepalive"), x.GetTcpKeepalive())
-			}
-			add(s.Field("address"), a, own)
-		}
-	}
-	return out
 }
 
 // listenerFilters compiles listener filters; s is the place of their list.

@@ -6,6 +6,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	internalv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/bootstrap/internal_listener/v3"
+	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 
 	"github.com/ginnel/ginnel/extension"
 )
@@ -13,11 +14,11 @@ import (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return append([]*extension.Fields{
-		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields,
+		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields, &connectionsMonitorFields,
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
 		&chainFields, &matchFields, &filterFields, &listenerFilterFields,
-		&addressFields, &socketFields, &pipeFields, &internalFields, &keepaliveFields,
+		&addressFields, &socketFields, &socketOptionFields, &socketTypeFields, &overrideOptionsFields, &pipeFields, &internalFields, &keepaliveFields,
 	}, clusterSupport()...)
 }
 
@@ -47,16 +48,22 @@ var dynamicFields = extension.Fields{Message: &bootstrapv3.Bootstrap_DynamicReso
 
 var managerFields = extension.Fields{
 	Message: &bootstrapv3.ClusterManager{},
+	Obeyed:  []string{"upstream_bind_config"},
 	Ignored: map[string]string{"enable_deferred_cluster_creation": "saves Envoy memory; clusters are there from the start"},
 }
 
 var overloadFields = extension.Fields{
 	Message: &overloadv3.OverloadManager{},
+	Obeyed:  []string{"resource_monitors"},
 	Ignored: map[string]string{
-		"resource_monitors":     "without overload actions nothing follows from them; the one that limits connections by itself is refused",
 		"refresh_interval":      "without overload actions nothing follows from what is refreshed",
 		"buffer_factory_config": "without overload actions nothing reads what it accounts",
 	},
+}
+
+var connectionsMonitorFields = extension.Fields{
+	Message: &downstreamv3.DownstreamConnectionsConfig{},
+	Obeyed:  []string{"max_active_downstream_connections"},
 }
 
 var extensionFields = extension.Fields{
@@ -71,7 +78,7 @@ var adminFields = extension.Fields{
 		"access_log":               "what is asked of the admin server is not logged yet; a warning says so",
 		"access_log_path":          "what is asked of the admin server is not logged yet; a warning says so",
 		"profile_path":             "profiles are served under /debug/pprof/ and not written to files",
-		"ignore_global_conn_limit": "there is no global limit of connections",
+		"ignore_global_conn_limit": "the admin server is outside of the limit in any case",
 	},
 }
 
@@ -85,22 +92,17 @@ var listenerFields = extension.Fields{
 	Obeyed: []string{"name", "address", "additional_addresses", "stat_prefix", "filter_chains", "default_filter_chain",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "metadata", "deprecated_v1", "listener_filters", "listener_filters_timeout",
 		"continue_on_listener_filters_timeout", "traffic_direction", "connection_balance_config", "enable_reuse_port",
-		"access_log", "tcp_backlog_size", "bind_to_port", "use_original_dst", "internal_listener", "tcp_keepalive", "drain_type"},
+		"access_log", "tcp_backlog_size", "bind_to_port", "use_original_dst", "internal_listener", "tcp_keepalive", "drain_type",
+		"socket_options", "transparent", "freebind", "tcp_fast_open_queue_length", "enable_mptcp", "ignore_global_conn_limit", "bypass_overload_manager"},
 	Ignored: map[string]string{
 		"reuse_port": "Envoy 1.40 accepts it without effect; enable_reuse_port decides",
 		"max_connections_to_accept_per_socket_event": "connections are accepted one at a time, and a busy listener does not keep others waiting",
-		"ignore_global_conn_limit":                   "there is no global limit of connections",
-		"bypass_overload_manager":                    "there are no overload actions",
-	},
-	Defaults: map[string]string{
-		"transparent": "false", "freebind": "false",
-		"tcp_fast_open_queue_length": "0",
 	},
 }
 
 var additionalFields = extension.Fields{
 	Message: &listenerv3.AdditionalAddress{},
-	Obeyed:  []string{"address", "tcp_keepalive"},
+	Obeyed:  []string{"address", "tcp_keepalive", "socket_options"},
 }
 
 const unbalanced = "goroutines move between processors by themselves: no connection waits behind another one of its worker"

@@ -35,6 +35,7 @@ type Listener struct {
 	none    chain         // that of connections for which none is chosen yet
 	table   *Table        // of Options
 
+	limit    *Limit // of Options; nil: none that counts these connections
 	limitKey string
 
 	accepting sync.WaitGroup
@@ -63,7 +64,7 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	e := *env
 	e.Listener = &p.Info
 	e.Stats = env.Stats.Scope("") // closed with all that is made from it
-	l := &Listener{plan: p, env: &e, total: o.Total, table: o.Table, limitKey: limitKey(p.Info.Name)}
+	l := &Listener{plan: p, env: &e, total: o.Total, table: o.Table, limit: limitFor(p, o.Limit), limitKey: limitKey(p.Info.Name)}
 	if l.total == nil {
 		l.total = new(atomic.Int64)
 	}
@@ -98,6 +99,7 @@ type Options struct {
 	Concurrency int // number of worker_N statistics; 0: 1
 	// Total counts the open connections from sockets of all listeners. nil: its own.
 	Total *atomic.Int64
+	Limit *Limit // nil: the runtime decides
 	// Table is where the listener is found, and finds others, by addresses that connections
 	// were going to; nil: nowhere.
 	Table *Table

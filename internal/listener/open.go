@@ -16,9 +16,7 @@ func (l *Listener) enter(c *conn) int {
 	c.prev, c.next = &l.open, l.open.next
 	c.prev.next, c.next.prev = c, c
 	c.chain.open++
-	if !l.plan.Internal {
-		l.total.Add(1)
-	}
+	l.tally(1)
 	l.count++
 	return l.count
 }
@@ -51,9 +49,7 @@ func (l *Listener) leave(c *conn) {
 	}
 	c.prev.next, c.next.prev = c.next, c.prev
 	c.prev, c.next, c.closer = nil, nil, nil
-	if !l.plan.Internal {
-		l.total.Add(-1)
-	}
+	l.tally(-1)
 	c.chain.open--
 	if l.count--; l.count == 0 || c.chain.open == 0 && (c.chain.drains || c.chain.closing != "") {
 		l.empty.Broadcast()

@@ -69,6 +69,8 @@ func (l *Listener) address(i int) (net.Addr, netconn.ListenOptions) {
 	o := netconn.ListenOptions{
 		NoReusePort: !p.ReusePort, Backlog: p.Backlog,
 		IPv4Compat: p.V4Compat, Mode: os.FileMode(p.Mode), KeepAlive: keepAlive(p.Keepalive),
+		Transparent: p.Transparent, FreeBind: p.FreeBind, FastOpen: p.FastOpen, Multipath: p.Multipath,
+		Options: p.Options,
 	}
 	if p.Path != "" {
 		return filter.UnixAddr{Path: p.Path}, o
@@ -176,27 +178,6 @@ func (l *Listener) isStopped() (bool, *Listener) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.stopped, l.heir
-}
-
-// limitKey is the runtime key of Envoy's connection limit of a listener, totalKey of
-// all together.
-func limitKey(name string) string {
-	return "envoy.resource_limits.listener." + name + ".connection_limit"
-}
-
-const totalKey = "overload.global_downstream_max_connections"
-
-// over returns the counter of the limit that the newest of the open connections
-// passes, nil if none.
-func (l *Listener) over(open int) filter.Counter {
-	rt := l.env.Runtime
-	if limit := rt.Uint(totalKey, 0); limit > 0 && uint64(l.total.Load()) > limit {
-		return l.stats.globalOverflow
-	}
-	if limit := rt.Uint(l.limitKey, 0); limit > 0 && uint64(open) > limit {
-		return l.stats.overflow
-	}
-	return nil
 }
 
 // Stop ends accepting: the addresses are given back. It reports whether there was

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/plan"
 	"golang.org/x/sys/unix"
 )
 
@@ -90,7 +91,7 @@ func prepare(fd, fam int, o *DialOptions) error {
 			return err
 		}
 	}
-	if err := setOptions(fd, o.Options, PreBind); err != nil {
+	if err := setOptions(fd, fam, o.Options, plan.PreBind); err != nil {
 		return err
 	}
 	if o.Source != nil {
@@ -98,7 +99,7 @@ func prepare(fd, fam int, o *DialOptions) error {
 			return err
 		}
 	}
-	return setOptions(fd, o.Options, Bound)
+	return setOptions(fd, fam, o.Options, plan.Bound)
 }
 
 func prepareIP(fd, fam int, o *DialOptions) error {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/plan"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,14 +25,16 @@ type ListenOptions struct {
 	KeepAlive   *KeepAlive  // nil: off
 	Transparent bool        // IP_TRANSPARENT
 	FreeBind    bool        // IP_FREEBIND
-	FastOpen    int         // queue length of TCP fast open; 0: off
+	FastOpen    int         // queue length of TCP fast open; 0: the system's, -1: off
+	Multipath   bool        // MPTCP
 	Options     []Option
 }
 
 // A Listener is a bound socket that listens once Listen has been called.
 type Listener struct {
-	o    ListenOptions
-	addr net.Addr // as bound: port 0 resolved
+	o      ListenOptions
+	family int
+	addr   net.Addr // as bound: port 0 resolved
 	// local is the local address of all accepted sockets, nil when they differ.
 	local net.Addr
 
@@ -67,7 +70,13 @@ type BindError struct {
 	Err  error
 }
 
-func (e *BindError) Error() string { return fmt.Sprintf("cannot bind '%v': %s", e.Addr, Text(e.Err)) }
+func (e *BindError) Error() string {
+	text := Text(e.Err)
+	if o := (*OptionError)(nil); errors.As(e.Err, &o) {
+		text = o.Error()
+	}
+	return fmt.Sprintf("cannot bind '%v': %s", e.Addr, text)
+}
 
 func (e *BindError) Unwrap() error { return e.Err }
 
@@ -79,7 +88,7 @@ func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 	if ap, ok := filter.IP(addr); ok && ap.Addr().Is4In6() && o.IPv4Compat {
 		fam = unix.AF_INET6
 	}
-	fd, err := newFD(fam)
+	fd, err := listeningFD(fam, &o)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
@@ -87,7 +96,7 @@ func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	l := &Listener{o: o, fd: fd, addr: addr, done: make(chan struct{})}
+	l := &Listener{o: o, family: fam, fd: fd, addr: addr, done: make(chan struct{})}
 	if fam == unix.AF_UNIX {
 		l.local = addr
 		return l, nil
@@ -100,6 +109,13 @@ func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 		l.local = l.addr
 	}
 	return l, nil
+}
+
+func listeningFD(fam int, o *ListenOptions) (int, error) {
+	if o.Multipath && fam != unix.AF_UNIX {
+		return newMultipathFD(fam)
+	}
+	return newFD(fam)
 }
 
 func bindFD(fd, fam int, addr net.Addr, o *ListenOptions) error {
@@ -118,7 +134,7 @@ func bindFD(fd, fam int, addr net.Addr, o *ListenOptions) error {
 			return err
 		}
 	}
-	return setOptions(fd, o.Options, Bound)
+	return setOptions(fd, fam, o.Options, plan.Bound)
 }
 
 func preBind(fd, fam int, addr net.Addr, o *ListenOptions) error {
@@ -126,7 +142,7 @@ func preBind(fd, fam int, addr net.Addr, o *ListenOptions) error {
 		if !abstract(u) {
 			unlinkSocket(u.Path)
 		}
-		return setOptions(fd, o.Options, PreBind)
+		return setOptions(fd, fam, o.Options, plan.PreBind)
 	}
 	// Accepted sockets inherit these; on Linux all of them.
 	errs := []error{setInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1), setNoDelay(fd)}
@@ -145,7 +161,7 @@ func preBind(fd, fam int, addr net.Addr, o *ListenOptions) error {
 	if o.FreeBind {
 		errs = append(errs, setFreeBind(fd, fam))
 	}
-	return errors.Join(append(errs, setOptions(fd, o.Options, PreBind))...)
+	return errors.Join(append(errs, setOptions(fd, fam, o.Options, plan.PreBind))...)
 }
 
 func flag(on bool) int {
@@ -174,8 +190,8 @@ func (l *Listener) Listen() error {
 	case l.listening:
 		return nil
 	}
-	if l.o.FastOpen > 0 {
-		if err := setFastOpen(l.fd, l.o.FastOpen); err != nil {
+	if l.o.FastOpen != 0 {
+		if err := setFastOpen(l.fd, max(l.o.FastOpen, 0)); err != nil {
 			return l.listenError(err)
 		}
 	}
@@ -186,7 +202,7 @@ func (l *Listener) Listen() error {
 	if err := unix.Listen(l.fd, backlog); err != nil {
 		return l.listenError(os.NewSyscallError("listen", err))
 	}
-	if err := setOptions(l.fd, l.o.Options, Listening); err != nil {
+	if err := setOptions(l.fd, l.family, l.o.Options, plan.Listening); err != nil {
 		return l.listenError(err)
 	}
 	l.listening = true

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/plan"
 	"golang.org/x/sys/unix"
 )
 
@@ -131,7 +132,7 @@ func TestSocketOptions(t *testing.T) {
 	for _, keep := range []*KeepAlive{nil, {Probes: 3, Idle: 90 * time.Second, Interval: 1500 * time.Millisecond}} {
 		l := listen(t, ip("127.0.0.1:0"), ListenOptions{KeepAlive: keep, Options: []Option{
 			{Level: unix.SOL_SOCKET, Name: unix.SO_RCVBUF, Int: 70_000},
-			{Level: unix.SOL_SOCKET, Name: unix.SO_RCVTIMEO, Bytes: make([]byte, 16), When: Listening},
+			{Level: unix.SOL_SOCKET, Name: unix.SO_RCVTIMEO, Bytes: make([]byte, 16), When: plan.Listening},
 		}})
 		c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{KeepAlive: keep})
 		if err != nil {

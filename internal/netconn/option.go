@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/internal/plan"
 )
 
 // KeepAlive turns TCP keep-alive on. Zero fields: the system's values.
@@ -14,25 +16,22 @@ type KeepAlive struct {
 	Idle, Interval time.Duration // the kernel counts in seconds; parts round up
 }
 
-// An Option is one of Envoy's socket_options: an int, or bytes when Bytes is not nil.
-type Option struct {
+// An Option is one of Envoy's socket_options.
+type Option = plan.SocketOption
+
+// An OptionError is that of an Option which the system does not take.
+type OptionError struct {
 	Level, Name int
-	Int         int
-	Bytes       []byte
-	When        When
+	Err         error
 }
 
-// When is the state of a socket in which an Option is set.
-type When uint8
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("socket option %d of level %d: %s", e.Name, e.Level, Text(e.Err))
+}
 
-// The states.
-const (
-	PreBind When = iota
-	Bound
-	Listening
-)
+func (e *OptionError) Unwrap() error { return e.Err }
 
-func (o *Option) set(fd int) error {
+func setOption(fd int, o *Option) error {
 	var err error
 	if o.Bytes != nil {
 		err = unix.SetsockoptString(fd, o.Level, o.Name, string(o.Bytes))
@@ -40,20 +39,31 @@ func (o *Option) set(fd int) error {
 		err = unix.SetsockoptInt(fd, o.Level, o.Name, o.Int)
 	}
 	if err != nil {
-		return fmt.Errorf("socket option %d of level %d: %w", o.Name, o.Level, err)
+		return &OptionError{o.Level, o.Name, err}
 	}
 	return nil
 }
 
-func setOptions(fd int, all []Option, when When) error {
+// setOptions sets those of all that are for a state and for the family of the socket.
+func setOptions(fd, family int, all []Option, when plan.When) error {
 	for i := range all {
-		if all[i].When == when {
-			if err := all[i].set(fd); err != nil {
+		if o := &all[i]; o.When == when && suits(o.Family, family) {
+			if err := setOption(fd, o); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+func suits(f plan.Family, family int) bool {
+	switch f {
+	case plan.IPv4:
+		return family != unix.AF_INET6
+	case plan.IPv6:
+		return family != unix.AF_INET
+	}
+	return true
 }
 
 func setInt(fd, level, name, v int) error {

@@ -107,3 +107,5 @@ func latePort(int) {}
 // wasConnected cannot be told here: a connection that was reset at once may show as
 // one that was not made.
 func wasConnected(int) bool { return false }
+
+func newMultipathFD(int) (int, error) { return -1, unix.EPROTONOSUPPORT }

@@ -66,3 +66,7 @@ func setFastOpen(fd, queue int) error {
 func setMark(fd int, mark uint32) error { return setInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)) }
 
 func latePort(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) }
+
+func newMultipathFD(family int) (int, error) {
+	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
+}

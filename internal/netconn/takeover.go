@@ -30,7 +30,7 @@ func (l *Listener) Duplicate(backlog int) (*Listener, error) {
 	o := l.o
 	o.Backlog = backlog
 	return &Listener{
-		o: o, fd: fd, addr: l.addr, local: l.local, done: make(chan struct{}), sharers: l.sharers,
+		o: o, family: l.family, fd: fd, addr: l.addr, local: l.local, done: make(chan struct{}), sharers: l.sharers,
 		listening: l.listening && backlog == l.o.Backlog,
 	}, nil
 }

@@ -30,6 +30,8 @@ type Server struct {
 	// (bootstrap extension, buffer_size_kb).
 	InternalBufferBytes int
 	FlushStatsEvery     time.Duration
+	MaxConnections      uint64      // from sockets of listeners that obey it; 0: any number, or what the runtime says
+	Bind                *BindConfig // that clusters inherit; nil: nothing
 }
 
 // Admin is the admin server's configuration.
@@ -56,6 +58,9 @@ type Listener struct {
 	Internal  bool // reached by name only
 	Addresses []Address
 	Bind      bool // false: reached by hand-off only
+
+	IgnoreLimit    bool // of all connections together, be it Server.MaxConnections or the runtime's
+	BypassOverload bool // Server.MaxConnections does not count, or count for, its connections
 	// UseOriginalDst hands connections of which the original destination is restored to
 	// the listener that they were going to.
 	UseOriginalDst bool
@@ -75,9 +80,14 @@ type Address struct {
 	Mode     uint32         // of the Unix socket's file; 0: as umask says
 	V4Compat bool           // an IPv6 socket that also takes IPv4
 
-	ReusePort bool
-	Backlog   int // 0: the system's maximum
-	Keepalive *Keepalive
+	ReusePort   bool
+	Backlog     int // 0: the system's maximum
+	Keepalive   *Keepalive
+	Transparent bool
+	FreeBind    bool // the address need not be one of this machine yet
+	FastOpen    int  // queue length of TCP fast open; 0: the system's, -1: off
+	Multipath   bool // MPTCP
+	Options     []SocketOption
 }
 
 // Keepalive is TCP keep-alive; 0 leaves the system's value.
@@ -141,10 +151,19 @@ type Cluster struct {
 	IgnoreHealthOnRemoval bool
 }
 
-// BindConfig is the source of upstream connections.
+// BindConfig is what sockets to hosts are before they connect.
 type BindConfig struct {
-	Source   netip.AddrPort
-	FreeBind bool // Source need not be an address of this machine yet
+	// Sources are at most one of each family, the preferred one first; empty: the system
+	// chooses.
+	Sources  []Source
+	FreeBind bool           // sources need not be addresses of this machine yet
+	Options  []SocketOption // of sockets without a source
+}
+
+// A Source is an address that connections come from.
+type Source struct {
+	Addr    netip.AddrPort // port 0: any
+	Options []SocketOption
 }
 
 // A Transport is an upstream transport socket.

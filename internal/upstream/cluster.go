@@ -24,10 +24,10 @@ type Cluster struct {
 	info     filter.ClusterInfo
 	stats    *stats
 	roster   atomic.Pointer[roster]
-	detector *outlier.Detector // nil: no host is ejected
-	checker  *health.Checker   // nil: hosts are not asked
-	origin   *originals        // nil: the hosts are those of the roster
-	socket   netconn.DialOptions
+	detector *outlier.Detector     // nil: no host is ejected
+	checker  *health.Checker       // nil: hosts are not asked
+	origin   *originals            // nil: the hosts are those of the roster
+	sockets  []netconn.DialOptions // by the family of hosts, see socketTo
 
 	changing sync.Mutex // one change of hosts or their health after the other
 	checking bool       // health checks have begun; guarded by changing
@@ -81,12 +81,7 @@ func (c *Cluster) init(s *Set) {
 		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,
 		MaxStreamDuration: p.HTTP.MaxStreamDuration, Policies: p.HTTP.Policies,
 		Hashing: p.LB.Policy == plan.RingHash || p.LB.Policy == plan.Maglev}
-	if p.Bind != nil {
-		c.socket.Source, c.socket.FreeBind = filter.IPAddr{AddrPort: p.Bind.Source}, p.Bind.FreeBind
-	}
-	if k := p.Keepalive; k != nil {
-		c.socket.KeepAlive = &netconn.KeepAlive{Probes: k.Probes, Idle: k.Time, Interval: k.Interval}
-	}
+	c.sockets = socketOptions(p)
 	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, p.BufferBytes, c.stats.scope, s.opts.Hangups) })
 	if passesOn(p) {
 		c.noMetadata = c.stats.scope.Counter("internal_upstream.no_metadata")

@@ -221,7 +221,7 @@ func localAddr(s filter.Stream) net.Addr {
 // failed settles the attempt; to is the address tried last.
 func (a *attempt) failed(err error, to net.Addr) error {
 	h := a.host
-	o := judge(err, to, h.cluster.socket.Source, a.expires)
+	o := judge(err, to, h.cluster.sockets[0].Source, a.expires)
 	s := h.cluster.stats
 	a.pending(-1)
 	s.breakers[0].unqueue(true)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
-	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // stagger is how long a host's next address waits for the one before it (Envoy,
@@ -112,11 +111,9 @@ func (a *dialling) passing() filter.Metadata {
 }
 
 func (a *dialling) dialSocket(to net.Addr, waiting func() <-chan struct{}, blocks func()) (filter.Stream, error) {
-	o := a.host.cluster.socket
-	if _, ok := filter.IP(to); !ok { // source address and keep-alive are for IP alone (Envoy)
-		o = netconn.DialOptions{}
-	} else if s := a.source; s != nil {
-		o.Source, o.Mark, o.Transparent = s.Addr, s.Mark, true
+	o := a.host.cluster.socketTo(to)
+	if _, ok := filter.IP(to); ok && a.source != nil {
+		o.Source, o.Mark, o.Transparent = a.source.Addr, a.source.Mark, true
 	}
 	o.Blocks = blocks
 	s, err := a.host.cluster.set.opts.dial(to, a.deadline, waiting, o)

@@ -97,7 +97,7 @@ func (m *member) connect(o *origin) {
 	c.dialler = c
 	s, to, err := c.dialAll()
 	if err != nil {
-		p.refused(m, judge(err, to, p.host.cluster.socket.Source, c.expires))
+		p.refused(m, judge(err, to, p.host.cluster.sockets[0].Source, c.expires))
 		return
 	}
 	client, err := p.host.cluster.set.opts.client(m, s)
