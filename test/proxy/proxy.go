@@ -204,6 +204,20 @@ func (p *Proxy) Admin(t testing.TB, path string) []byte {
 	return body
 }
 
+// Post sends a body to a page of the admin server.
+func (p *Proxy) Post(path, body string) error {
+	resp, err := http.Post(p.admin+path, "text/plain", strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != 200 {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, said)
+	}
+	return err
+}
+
 func (p *Proxy) get(path string) ([]byte, error) {
 	resp, err := http.Get(p.admin + path)
 	if err != nil {
