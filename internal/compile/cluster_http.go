@@ -1,11 +1,13 @@
 package compile
 
 import (
+	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
+	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -29,7 +31,7 @@ func httpOptions(s *extension.Scope, c *clusterv3.Cluster) plan.HTTP {
 	if m, at := typedHTTPOptions(s, c); m != nil {
 		httpOptionsFields.Check(at, m)
 		commonHTTP(at.Field("common_http_protocol_options"), m.GetCommonHttpProtocolOptions(), &h)
-		upstreamHTTP(at.Field("upstream_http_protocol_options"), m.GetUpstreamHttpProtocolOptions())
+		upstreamHTTP(at.Field("upstream_http_protocol_options"), m.GetUpstreamHttpProtocolOptions(), &h)
 		upstreamFilters(at.Field("http_filters"), m)
 		httpVersion(at, c, m, &h)
 		if p := route.CompileClusterPolicies(at, m); p != nil {
@@ -58,7 +60,7 @@ func typedHTTPOptions(s *extension.Scope, c *clusterv3.Cluster) (*httpv3.HttpPro
 
 func olderHTTPOptions(s *extension.Scope, c *clusterv3.Cluster, h *plan.HTTP) {
 	commonHTTP(s.Field("common_http_protocol_options"), c.GetCommonHttpProtocolOptions(), h)
-	upstreamHTTP(s.Field("upstream_http_protocol_options"), c.GetUpstreamHttpProtocolOptions())
+	upstreamHTTP(s.Field("upstream_http_protocol_options"), c.GetUpstreamHttpProtocolOptions(), h)
 	one, two := c.GetHttpProtocolOptions(), c.GetHttp2ProtocolOptions()
 	http1(s.Field("http_protocol_options"), one, &h.HTTP1)
 	http2(s.Field("http2_protocol_options"), two, h)
@@ -89,6 +91,10 @@ func httpVersion(s *extension.Scope, c *clusterv3.Cluster, m *httpv3.HttpProtoco
 		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), h)
 		h.Version = plan.AsDownstream
 	case *httpv3.HttpProtocolOptions_AutoConfig:
+		if t := c.GetTransportSocket().GetTypedConfig(); t != nil && !t.MessageIs(&rawv3.RawBuffer{}) {
+			s.Field("auto_config").Errorf("not supported yet: name the version that the hosts speak in explicit_http_config")
+			return
+		}
 		s.Field("auto_config").Errorf("ALPN configured for cluster %s which has a non-ALPN transport socket", c.GetName())
 	}
 }
@@ -111,10 +117,13 @@ func commonHTTP(s *extension.Scope, m *corev3.HttpProtocolOptions, h *plan.HTTP)
 	}
 }
 
-func upstreamHTTP(s *extension.Scope, m *corev3.UpstreamHttpProtocolOptions) {
-	if m != nil {
-		upstreamHTTPFields.Check(s, m)
+func upstreamHTTP(s *extension.Scope, m *corev3.UpstreamHttpProtocolOptions, h *plan.HTTP) {
+	if m == nil {
+		return
 	}
+	upstreamHTTPFields.Check(s, m)
+	h.AutoSNI, h.AutoSANs = m.GetAutoSni(), m.GetAutoSanValidation()
+	h.SNIHeader = strings.ToLower(m.GetOverrideAutoSniHeader())
 }
 
 // upstreamFilters takes the list that says what is done anyway: the codec.

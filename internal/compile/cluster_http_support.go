@@ -42,7 +42,7 @@ var commonHTTPFields = extension.Fields{
 
 var upstreamHTTPFields = extension.Fields{
 	Message: &corev3.UpstreamHttpProtocolOptions{},
-	Ignored: map[string]string{"auto_sni": tlsOnly, "auto_san_validation": tlsOnly, "override_auto_sni_header": tlsOnly},
+	Obeyed:  []string{"auto_sni", "auto_san_validation", "override_auto_sni_header"},
 }
 
 var http1Fields = extension.Fields{

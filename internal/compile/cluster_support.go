@@ -19,7 +19,6 @@ import (
 const (
 	moreStats  = "adds histograms, which ginnel does not have yet, and changes nothing else"
 	serverOnly = "for the server's side of HTTP; Envoy does not use it towards hosts either"
-	tlsOnly    = "for TLS towards hosts, and TLS sockets are refused"
 	dnsOnly    = "for clusters that look names up, which STATIC ones do not"
 	zoneOnly   = "zone-aware routing needs a local cluster, and without one Envoy ignores this too"
 )

@@ -205,7 +205,6 @@ var (
 		Ignored: map[string]string{
 			"always_log_health_check_failures": "only event logs, which are refused, hold these",
 			"always_log_health_check_success":  "only event logs, which are refused, hold these",
-			"tls_options":                      tlsOnly,
 		},
 	}
 	httpCheckFields = extension.Fields{

@@ -21,6 +21,10 @@ type HTTP struct {
 	PerHostPreconnect float64
 	// Policies are filter.ClusterInfo.Policies; nil: none.
 	Policies any
+	// AutoSNI asks hosts for the name that requests are for, AutoSANs wants it in their
+	// certificates. SNIHeader holds that name; "": the authority does, and where it is missing.
+	AutoSNI, AutoSANs bool
+	SNIHeader         string // lower case
 	// PerDownstream keeps the connections of each downstream connection apart.
 	PerDownstream bool
 }

@@ -254,7 +254,8 @@ func (v *validation) identify(leaf *x509.Certificate, names askedNames) error {
 		have = certtext.NamesOf(leaf)
 	}
 	if len(names.list) > 0 && !names.bySNI && !named(names.list)(have) {
-		return &flaw{flawSAN, "verify cert failed: verify SAN list", nil}
+		return &flaw{flawSAN, "verify cert failed: verify SAN list, expected SANs: [" + strings.Join(names.list, ", ") +
+			"], certificate SANs: [" + strings.Join(have.All(), ", ") + "]", nil}
 	}
 	if len(v.sans) > 0 && !oneOf(v.sans, have) || names.bySNI && !named(names.list)(have) {
 		return &flaw{flawSAN, "verify cert failed: SAN matcher, certificate SANs are [" + strings.Join(have.All(), ", ") + "]", nil}

@@ -30,6 +30,9 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		host: h, asker: r.Hop, info: r.Info, route: r.Route, shared: r.Info.State.Shared(),
 		stream: r.Stream, outer: r.Outer, dialler: a, source: r.Info.Rest().Source,
 	}}
+	if h.secure != nil {
+		a.asks = asksOf(&r.Info.State)
+	}
 	a.note()
 	if err := a.reserve(); err != nil {
 		return err

@@ -92,7 +92,7 @@ func (m *member) connect(o *origin) {
 	p := m.pool
 	c := &call{dialling{
 		host: p.host, asker: m, info: o.info, route: o.route, shared: o.shared,
-		begun: m.born, waited: true, cancel: m.cancel, source: o.source,
+		begun: m.born, waited: true, cancel: m.cancel, source: o.source, asks: p.asks,
 	}}
 	c.dialler = c
 	s, to, err := c.dialAll()

@@ -27,6 +27,7 @@ type pool struct {
 	assumed    int // requests at once on a connection of which nothing is known yet
 	perMember  uint32
 	preconnect float64
+	asks       *filter.TransportOptions // of the transport; nil: nothing
 
 	mu         sync.Mutex
 	births     memberList // all members, the oldest first

@@ -65,6 +65,9 @@ func (s *pools) plainFor(o *order, p httpmsg.Protocol) *atomic.Pointer[pool] {
 	if o.shared != nil || h.internal || h.pass.sources != nil || h.cluster.plan.HTTP.PerDownstream || o.r.Info.Rest().Source != nil {
 		return nil
 	}
+	if _, asks := h.asks(o); asks != "" {
+		return nil
+	}
 	at := &s.plain[0]
 	if p == httpmsg.HTTP2 {
 		at = &s.plain[1]
@@ -81,6 +84,9 @@ func (s *pools) key(o *order, p httpmsg.Protocol) poolKey {
 	options := ""
 	if h.pass.sources != nil { // what the request passes on is part of who it is
 		options = identity(h.pass.metadata(o.r.Info, o.r.Route))
+	}
+	if _, asks := h.asks(o); asks != "" {
+		options = string(appendText([]byte(options), asks))
 	}
 	if s := o.r.Info.Rest().Source; s != nil && !h.internal {
 		k.source = *s
@@ -114,6 +120,8 @@ func (s *pools) add(key poolKey, o *order) (*pool, error) {
 		return nil, filter.ErrNoHost // Envoy: no pool, so the host is none
 	}
 	p := newPool(s.host, key, b)
+	asks, _ := s.host.asks(o)
+	p.asks = p.transportAsks(asks)
 	p.draining = s.drained
 	if s.byKey == nil {
 		s.byKey = make(map[poolKey]*pool)
