@@ -19,10 +19,15 @@ import (
 
 // chains compiles the filter chains of a listener into p.
 func chains(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
+	matched := m.GetFilterChainMatcher() != nil
 	for i, c := range m.GetFilterChains() {
 		at := s.Field("filter_chains").Index(i)
 		x := chain(at, c)
-		x.Match = chainMatch(at.Field("filter_chain_match"), c)
+		if at := at.Field("filter_chain_match"); matched {
+			withoutMatch(at, c)
+		} else {
+			x.Match = chainMatch(at, c)
+		}
 		p.Chains = append(p.Chains, x)
 	}
 	if c := m.GetDefaultFilterChain(); c != nil {
@@ -35,7 +40,9 @@ func chains(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
 	if len(p.Chains) == 0 && p.Default == nil && m.GetFcdsConfig() == nil {
 		s.Errorf("error adding listener '%s': no filter chains specified", where(p))
 	}
-	if m.GetFilterChainMatcher() == nil {
+	if matched {
+		chainMatcher(s, m, p)
+	} else {
 		distinct(s.Field("filter_chains"), m.GetFilterChains(), p)
 	}
 }
@@ -44,8 +51,8 @@ func chain(s *extension.Scope, c *listenerv3.FilterChain) *plan.Chain {
 	asked := len(s.SecretsAsked())
 	chainFields.Check(s, c)
 	p := &plan.Chain{
-		Transport: downstreamSocket(s.Field("transport_socket"), c.GetTransportSocket()),
-		Info:      filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()},
+		Transport:      downstreamSocket(s.Field("transport_socket"), c.GetTransportSocket()),
+		Info:           filter.ChainInfo{Name: c.GetName(), Metadata: c.GetMetadata()},
 		ConnectTimeout: c.GetTransportSocketConnectTimeout().AsDuration(),
 	}
 	for i, f := range c.GetFilters() {

@@ -13,12 +13,28 @@ import (
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
+// withoutMatch is for the filter_chain_match of c, whose place is s, where a
+// filter_chain_matcher decides.
+func withoutMatch(s *extension.Scope, c *listenerv3.FilterChain) {
+	if m := c.GetFilterChainMatch(); m != nil && !addressSuffix(s, c) {
+		s.Warnf("is without effect: filter_chain_matcher decides")
+	}
+}
+
+// addressSuffix refuses what even a match that is without effect must not have (Envoy).
+func addressSuffix(s *extension.Scope, c *listenerv3.FilterChain) bool {
+	m := c.GetFilterChainMatch()
+	if m.GetAddressSuffix() == "" && m.GetSuffixLen() == nil {
+		return false
+	}
+	s.Errorf("filter chain '%s' contains unimplemented fields: neither Envoy nor ginnel matches suffixes of addresses", c.GetName())
+	return true
+}
+
 // chainMatch compiles the filter_chain_match of c, whose place is s.
 func chainMatch(s *extension.Scope, c *listenerv3.FilterChain) plan.ChainMatch {
 	m := c.GetFilterChainMatch()
-	if m.GetAddressSuffix() != "" || m.GetSuffixLen() != nil {
-		s.Errorf("filter chain '%s' contains unimplemented fields: neither Envoy nor ginnel matches suffixes of addresses", c.GetName())
-	} else if m != nil {
+	if !addressSuffix(s, c) && m != nil {
 		matchFields.Check(s, m)
 	}
 	p := plan.ChainMatch{

@@ -89,7 +89,7 @@ var layerFields = extension.Fields{
 
 var listenerFields = extension.Fields{
 	Message: &listenerv3.Listener{},
-	Obeyed: []string{"name", "address", "additional_addresses", "stat_prefix", "filter_chains", "default_filter_chain",
+	Obeyed: []string{"name", "address", "additional_addresses", "stat_prefix", "filter_chains", "filter_chain_matcher", "default_filter_chain",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "metadata", "deprecated_v1", "listener_filters", "listener_filters_timeout",
 		"continue_on_listener_filters_timeout", "traffic_direction", "connection_balance_config", "enable_reuse_port",
 		"access_log", "tcp_backlog_size", "bind_to_port", "use_original_dst", "internal_listener", "tcp_keepalive", "drain_type",

@@ -16,11 +16,12 @@ type version struct {
 	plan     *plan.Listener
 	env      *filter.Env // of the listener filters: its statistics end with the version
 	filters  []filter.ListenerFilter
-	matcher  *match.Chains
-	chains   []*chain // in the order of the plan
-	others   *chain   // default chain; nil: none
-	peeks    bool     // a listener filter looks at the first bytes
-	passive  bool     // no filter of any chain needs the bytes
+	matcher  *match.Chains     // nil: the plan's Matcher decides
+	named    map[string]*chain // for that; else nil
+	chains   []*chain          // in the order of the plan
+	others   *chain            // default chain; nil: none
+	peeks    bool              // a listener filter looks at the first bytes
+	passive  bool              // no filter of any chain needs the bytes
 }
 
 // A chain is a filter chain ready to serve. It may outlive versions.
@@ -81,22 +82,36 @@ func (v *version) build(old *version) error {
 			has[c.plan.Hash] = c
 		}
 	}
-	matches := make([]plan.ChainMatch, len(v.plan.Chains))
-	for i, p := range v.plan.Chains {
+	for _, p := range v.plan.Chains {
 		c, err := v.chain(p, has)
 		if err != nil {
 			return err
 		}
 		v.chains = append(v.chains, c)
-		matches[i] = p.Match
 	}
-	v.matcher = match.New(matches)
+	v.index()
 	if v.plan.Default == nil {
 		return nil
 	}
 	var err error
 	v.others, err = v.chain(v.plan.Default, has)
 	return err
+}
+
+// index builds what chains are found by.
+func (v *version) index() {
+	if v.plan.Matcher != nil {
+		v.named = make(map[string]*chain, len(v.chains))
+		for _, c := range v.chains {
+			v.named[c.plan.Info.Name] = c
+		}
+		return
+	}
+	matches := make([]plan.ChainMatch, len(v.chains))
+	for i, p := range v.plan.Chains {
+		matches[i] = p.Match
+	}
+	v.matcher = match.New(matches)
 }
 
 // all returns the chains, the default one among them.
@@ -187,6 +202,12 @@ func (c *chain) mustBePassive(x any) {
 
 // choose returns the chain that matches a connection; nil: none does.
 func (v *version) choose(i *filter.Info) *chain {
+	if v.plan.Matcher != nil {
+		if name, ok := v.plan.Matcher(i, v.env.Runtime); ok {
+			return v.named[name] // nil: a name that no chain has is not for the default chain either (Envoy)
+		}
+		return v.others
+	}
 	if n := v.matcher.Find(input(i)); n >= 0 {
 		return v.chains[n]
 	}

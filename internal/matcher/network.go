@@ -42,12 +42,16 @@ func AddNetwork[D any](in *Inputs[D], info func(D) *filter.Info) {
 	})
 }
 
-// AddTLS adds the inputs of the certificate of a connection's peer. They read nothing
-// before the TLS of the filter chain.
+// AddTLS adds the inputs of the certificate of a connection's peer. Nothing can be decided
+// by them where there is no TLS (Envoy).
 func AddTLS[D any](in *Inputs[D], info func(D) *filter.Info) {
 	peer := func(f func(*x509.Certificate) string) Input[D] {
 		return func(d D) Value {
-			if t := info(d).Rest().DownTLS; t != nil && len(t.Peer) > 0 {
+			t := info(d).Rest().DownTLS
+			if t == nil {
+				return Pending()
+			}
+			if len(t.Peer) > 0 {
 				if text := f(t.Peer[0]); text != "" {
 					return Text(text)
 				}
@@ -125,12 +129,10 @@ func filterState(s *extension.Scope, m *networkv3.FilterStateInput) func(*filter
 			return Value{}
 		}
 		var text string
-		if field == "" {
-			text, ok = o.Serialize()
-		} else if f, fielded := o.(filter.Fielded); fielded {
+		if f, fielded := o.(filter.Fielded); fielded && field != "" {
 			text, ok = f.Field(field)
-		} else {
-			ok = false
+		} else { // where there are no fields, naming one changes nothing (Envoy)
+			text, ok = o.Serialize()
 		}
 		if !ok {
 			return Value{}

@@ -69,8 +69,11 @@ type Listener struct {
 	FiltersTimeout    time.Duration // 0: none
 	ContinueOnTimeout bool
 	Chains            []*Chain
-	Default           *Chain // nil: none
-	AccessLogs        []filter.AccessLogFactory
+	// Matcher is filter_chain_matcher: it names the chain of a connection, which there may
+	// not be; false: none, so that it is Default's. nil: the Match of each chain decides.
+	Matcher    func(*filter.Info, filter.Runtime) (name string, ok bool)
+	Default    *Chain // nil: none
+	AccessLogs []filter.AccessLogFactory
 }
 
 // An Address is what a listener or admin server binds.

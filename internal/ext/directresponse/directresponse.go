@@ -69,6 +69,7 @@ func (r *response) NewTerminal(*filter.Env) (filter.Terminal, error) { return r,
 func (r *response) ServeConn(c *filter.Conn) error {
 	return filter.ServeBytes(c, func(s *filter.Counted) error {
 		c.Accept()
+		c.Info.More().Details = "direct_response"
 		if _, err := s.Write(r.body); err != nil {
 			return err
 		}
