@@ -2,6 +2,7 @@ package http2
 
 import (
 	"hash/maphash"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http2/hpack"
@@ -21,11 +22,12 @@ type encoder struct {
 }
 
 // An encoderIndex finds entries of a table by hash. A place that several hashes share
-// holds the last one: the others are then sent as literals, which is as good.
+// holds the last one: of the others a pair is looked for in the whole table before it
+// would come into it once more, and a name is sent as a literal, which is as good.
 type encoderIndex struct {
-	pairs [128]place // by name and value
-	names [64]place  // by name
-	seen  [128]uint32
+	pairs [128]place    // by name and value
+	names [64]place     // by name
+	seen  [32][4]uint32 // by name and value: those that came last, the latest first
 }
 
 // A place holds the number of an entry, plus one.
@@ -92,6 +94,10 @@ func (e *encoder) field(p []byte, name, value string) []byte {
 	if !e.admit(hash) {
 		return e.literal(p, 0, 4, known, name, value)
 	}
+	if n, ok := e.table.find(name, value); ok {
+		e.index.pairs[hash%128] = place{n + 1}
+		return appendInteger(p, 0x80, 7, e.table.index(n))
+	}
 	p = e.literal(p, 0x40, 6, known, name, value)
 	e.add(name, value, nameHash, hash)
 	return p
@@ -107,12 +113,13 @@ func (e *encoder) lookup(at place) (f *field, n uint64) {
 
 // admit reports whether a field has been seen before, lately.
 func (e *encoder) admit(hash uint64) bool {
-	seen := &e.index.seen[(hash>>8)%128]
+	seen := &e.index.seen[(hash>>8)%32]
 	tag := uint32(hash>>32) | 1
-	if *seen == tag {
+	if slices.Contains(seen[:], tag) {
 		return true
 	}
-	*seen = tag
+	copy(seen[1:], seen[:])
+	seen[0] = tag
 	return false
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -149,7 +150,23 @@ func TestEncoderRepeats(t *testing.T) {
 	}
 }
 
-// TestDecoderLimit: a table does not keep alive the blocks that its entries came in.
+// TestEncoderAddsOnce: fields whose hashes share a place come into the table all the same,
+// and not anew with every block.
+func TestEncoderAddsOnce(t *testing.T) {
+	e := newEncoder(4096, false)
+	var entries []uint64
+	for range 6 {
+		for i := range 40 {
+			e.field(nil, "x-name", strconv.Itoa(i))
+		}
+		entries = append(entries, e.table.next)
+	}
+	if entries[1] < 30 || entries[5] > 40 || entries[5] != entries[4] {
+		t.Errorf("the table got %v entries after each block", entries)
+	}
+}
+
+// TestDecoderMemory: a table does not keep alive the blocks that its entries came in.
 func TestDecoderMemory(t *testing.T) {
 	d := newDecoder(4096, 64<<10)
 	block := append([]byte{0x40, 1, 'a', 1, 'b'}, 0, 1, 'c')

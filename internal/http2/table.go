@@ -38,6 +38,16 @@ func (t *table) at(index uint64) *field {
 // index is the reverse of at, for an entry that is there.
 func (t *table) index(n uint64) uint64 { return uint64(len(static)) + t.next - n }
 
+// find returns the number of the newest entry that is such a field. It looks at all of them.
+func (t *table) find(name, value string) (n uint64, ok bool) {
+	for n := t.next; n > t.first; n-- {
+		if f := t.entry(n - 1); f.name == name && f.value == value {
+			return n - 1, true
+		}
+	}
+	return 0, false
+}
+
 // resize sets how much the table may hold.
 func (t *table) resize(max uint32) {
 	t.max = max
