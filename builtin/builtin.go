@@ -12,12 +12,14 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/grpcstats"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/healthcheck"
+	"github.com/ginnel/ginnel/internal/ext/httpinspector"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/originalsrc"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
 	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
@@ -37,6 +39,7 @@ func Registry() *extension.Registry {
 	hcm.Register(r)
 	fault.Register(r)
 	healthcheck.Register(r)
+	httpinspector.Register(r)
 	localratelimit.Register(r)
 	grpcstats.Register(r)
 	headermutation.Register(r)
@@ -46,6 +49,7 @@ func Registry() *extension.Registry {
 	rbac.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)
+	tlsinspector.Register(r)
 	tcpproxy.Register(r)
 	tlssocket.Register(r)
 	transport.Register(r)

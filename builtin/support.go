@@ -21,12 +21,14 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/grpcstats"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/healthcheck"
+	"github.com/ginnel/ginnel/internal/ext/httpinspector"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
 	"github.com/ginnel/ginnel/internal/ext/originaldst"
 	"github.com/ginnel/ginnel/internal/ext/originalsrc"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
 	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/httpmatch"
 	"github.com/ginnel/ginnel/internal/matcher"
@@ -44,6 +46,7 @@ func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
 		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(),
+		httpinspector.Support(), tlsinspector.Support(),
 		hcm.Support(), httpmatch.Support(), matcher.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })

@@ -56,6 +56,9 @@ var (
 	alertReasons       int = 1000 // the codes of alerts begin here
 )
 
+// ErrNotTLS is the Error of bytes in which even the header of a record cannot be.
+var ErrNotTLS = errWrongVersion
+
 // ErrVersion is the Error of a whole ClientHello whose version is none of TLS.
 var ErrVersion = &Error{133, "CONNECTION_REJECTED"}
 

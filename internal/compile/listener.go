@@ -119,6 +119,9 @@ func listenerFilters(s *extension.Scope, list []*listenerv3.ListenerFilter) []fi
 		if !ok || c == nil {
 			continue
 		}
+		if f.GetFilterDisabled() != nil {
+			c = conditional{c, disabling(s.Field("filter_disabled"), f.GetFilterDisabled())}
+		}
 		out = append(out, c)
 	}
 	return out

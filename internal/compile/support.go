@@ -17,7 +17,7 @@ func Support() []*extension.Fields {
 		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields, &connectionsMonitorFields,
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
-		&chainFields, &matchFields, &filterFields, &listenerFilterFields,
+		&chainFields, &matchFields, &filterFields, &listenerFilterFields, &predicateFields,
 		&addressFields, &socketFields, &socketOptionFields, &socketTypeFields, &overrideOptionsFields, &pipeFields, &internalFields, &keepaliveFields,
 	}, clusterSupport()...)
 }
@@ -139,7 +139,7 @@ var filterFields = extension.Fields{
 
 var listenerFilterFields = extension.Fields{
 	Message: &listenerv3.ListenerFilter{},
-	Obeyed:  []string{"typed_config"},
+	Obeyed:  []string{"typed_config", "filter_disabled"},
 	Ignored: map[string]string{"name": typeDecides},
 }
 
