@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
@@ -50,6 +51,7 @@ func serve(f *cli.Flags) int {
 	}
 	stop := watch(a, f, logger)
 	logger.Info("starting main dispatch loop")
+	debug.FreeOSMemory() // what reading the configuration leaves: of 1,000 listeners a fifth of all memory
 	code := waitForEnd(a, signals, f, log, logger)
 	stop()
 	logger.Info("exiting")

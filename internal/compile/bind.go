@@ -35,11 +35,11 @@ func upstreamBind(s *extension.Scope, m *corev3.BindConfig, owner string) *plan.
 	if m.GetSourceAddress() == nil {
 		return p
 	}
-	p.Sources = append(p.Sources, plan.Source{Addr: sourceAddress(s.Field("source_address"), m.GetSourceAddress()), Options: p.Options})
+	p.Sources = append(p.Sources, plan.BindSource{Addr: sourceAddress(s.Field("source_address"), m.GetSourceAddress()), Options: p.Options})
 	for i, x := range m.GetExtraSourceAddresses() {
 		at := s.Field("extra_source_addresses").Index(i)
 		extraSourceFields.Check(at, x)
-		e := plan.Source{Addr: sourceAddress(at.Field("address"), x.GetAddress()), Options: p.Options}
+		e := plan.BindSource{Addr: sourceAddress(at.Field("address"), x.GetAddress()), Options: p.Options}
 		if x.GetSocketOptions() != nil {
 			at := at.Field("socket_options")
 			overrideOptionsFields.Check(at, x.GetSocketOptions())
@@ -49,7 +49,7 @@ func upstreamBind(s *extension.Scope, m *corev3.BindConfig, owner string) *plan.
 	}
 	for i, x := range m.GetAdditionalSourceAddresses() {
 		at := s.Field("additional_source_addresses").Index(i)
-		p.Sources = append(p.Sources, plan.Source{Addr: sourceAddress(at, x), Options: p.Options})
+		p.Sources = append(p.Sources, plan.BindSource{Addr: sourceAddress(at, x), Options: p.Options})
 	}
 	if len(p.Sources) == 2 && p.Sources[0].Addr.Addr().Is4() == p.Sources[1].Addr.Addr().Is4() {
 		s.Errorf("%s's upstream binding config has two same IP version source addresses. Only two different IP version source addresses can be supported in BindConfig's source_address and extra_source_addresses/additional_source_addresses fields", owner)

@@ -56,8 +56,8 @@ func TestFastOpenOff(t *testing.T) {
 
 func TestBindConfig(t *testing.T) {
 	nine := []plan.SocketOption{{Level: 1, Name: 9, Int: 1}}
-	source := func(s string, o []plan.SocketOption) plan.Source {
-		return plan.Source{Addr: netip.MustParseAddrPort(s), Options: o}
+	source := func(s string, o []plan.SocketOption) plan.BindSource {
+		return plan.BindSource{Addr: netip.MustParseAddrPort(s), Options: o}
 	}
 	const option = "socket_options: [{level: 1, name: 9, int_value: 1}]"
 	for fields, want := range map[string]*plan.BindConfig{
@@ -67,19 +67,19 @@ func TestBindConfig(t *testing.T) {
 		"upstream_bind_config: {" + option + "}": {Options: nine},
 		"upstream_bind_config: {socket_options: [{level: 1, name: 9, int_value: 1}, {level: 1, name: 2, state: STATE_BOUND, int_value: 3}]}": {Options: nine},
 		`upstream_bind_config: {source_address: {address: "::1", port_value: 7}, freebind: true}`: {
-			Sources: []plan.Source{source("[::1]:7", nil)}, FreeBind: true,
+			Sources: []plan.BindSource{source("[::1]:7", nil)}, FreeBind: true,
 		},
 		`upstream_bind_config: {source_address: {address: "::1", port_value: 0}, additional_source_addresses: [{address: 127.0.0.1, port_value: 8}], ` + option + `}`: {
-			Sources: []plan.Source{source("[::1]:0", nine), source("127.0.0.1:8", nine)}, Options: nine,
+			Sources: []plan.BindSource{source("[::1]:0", nine), source("127.0.0.1:8", nine)}, Options: nine,
 		},
 		`upstream_bind_config: {source_address: {address: "::1", port_value: 0}, extra_source_addresses: [{address: {address: 127.0.0.1, port_value: 0}}], ` + option + `}`: {
-			Sources: []plan.Source{source("[::1]:0", nine), source("127.0.0.1:0", nine)}, Options: nine,
+			Sources: []plan.BindSource{source("[::1]:0", nine), source("127.0.0.1:0", nine)}, Options: nine,
 		},
 		`upstream_bind_config: {source_address: {address: "::1", port_value: 0}, extra_source_addresses: [{address: {address: 127.0.0.1, port_value: 0}, socket_options: {}}], ` + option + `}`: {
-			Sources: []plan.Source{source("[::1]:0", nine), source("127.0.0.1:0", []plan.SocketOption{})}, Options: nine,
+			Sources: []plan.BindSource{source("[::1]:0", nine), source("127.0.0.1:0", []plan.SocketOption{})}, Options: nine,
 		},
 		`upstream_bind_config: {source_address: {address: "::1", port_value: 0}, local_address_selector: {name: x, typed_config: {"@type": type.googleapis.com/envoy.config.upstream.local_address_selector.v3.DefaultLocalAddressSelector}}}`: {
-			Sources: []plan.Source{source("[::1]:0", nil)},
+			Sources: []plan.BindSource{source("[::1]:0", nil)},
 		},
 	} {
 		fields := "connect_timeout: 1s, " + fields
@@ -106,11 +106,11 @@ static_resources:
 `)
 	two, three := netip.MustParseAddrPort("127.0.0.2:0"), netip.MustParseAddrPort("127.0.0.3:0")
 	for i, want := range []*plan.BindConfig{
-		{Sources: []plan.Source{{Addr: three, Options: nine}}, FreeBind: true, Options: nine},
+		{Sources: []plan.BindSource{{Addr: three, Options: nine}}, FreeBind: true, Options: nine},
 		{FreeBind: true, Options: nine},
-		{Sources: []plan.Source{{Addr: two, Options: nine}}, FreeBind: true, Options: nine},
+		{Sources: []plan.BindSource{{Addr: two, Options: nine}}, FreeBind: true, Options: nine},
 		{FreeBind: true, Options: ten},
-		{Sources: []plan.Source{{Addr: two, Options: nine}, {Addr: netip.MustParseAddrPort("[::1]:0"), Options: []plan.SocketOption{}}}, FreeBind: true, Options: nine},
+		{Sources: []plan.BindSource{{Addr: two, Options: nine}, {Addr: netip.MustParseAddrPort("[::1]:0"), Options: []plan.SocketOption{}}}, FreeBind: true, Options: nine},
 	} {
 		if diff := cmp.Diff(want, p.Clusters[i].Bind, sameAddress); diff != "" {
 			t.Errorf("%s: %s", p.Clusters[i].Name, diff)

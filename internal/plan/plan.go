@@ -158,13 +158,13 @@ type Cluster struct {
 type BindConfig struct {
 	// Sources are at most one of each family, the preferred one first; empty: the system
 	// chooses.
-	Sources  []Source
+	Sources  []BindSource
 	FreeBind bool           // sources need not be addresses of this machine yet
 	Options  []SocketOption // of sockets without a source
 }
 
-// A Source is an address that connections come from.
-type Source struct {
+// A BindSource is an address that connections come from.
+type BindSource struct {
 	Addr    netip.AddrPort // port 0: any
 	Options []SocketOption
 }

@@ -124,7 +124,7 @@ func TestLocalAddressOfWhatNobodyPrints(t *testing.T) {
 func TestSource(t *testing.T) {
 	for name, a := range map[string]net.Addr{"IP": ip("127.0.0.1:0"), "Unix": filter.UnixAddr{Path: "@" + t.Name()}} {
 		p := cluster("c", echo(t, a))
-		p.Bind = &plan.BindConfig{Sources: []plan.Source{{Addr: ip("127.0.0.9:0").(filter.IPAddr).AddrPort}}}
+		p.Bind = &plan.BindConfig{Sources: []plan.BindSource{{Addr: ip("127.0.0.9:0").(filter.IPAddr).AddrPort}}}
 		p.Keepalive = &plan.Keepalive{Probes: 3, Time: time.Minute, Interval: time.Second}
 		s, _ := run(t, Options{}, p)
 		h := newHop(t)
@@ -196,9 +196,9 @@ func TestRefused(t *testing.T) {
 	gone := dead(t)
 	nowhere := filter.UnixAddr{Path: filepath.Join(t.TempDir(), "nope")}
 	bound := cluster("c", gone)
-	bound.Bind = &plan.BindConfig{Sources: []plan.Source{{Addr: ip("192.0.2.1:0").(filter.IPAddr).AddrPort}}}
+	bound.Bind = &plan.BindConfig{Sources: []plan.BindSource{{Addr: ip("192.0.2.1:0").(filter.IPAddr).AddrPort}}}
 	wrong := cluster("c", gone)
-	wrong.Bind = &plan.BindConfig{Sources: []plan.Source{{Addr: ip("[::1]:0").(filter.IPAddr).AddrPort}}}
+	wrong.Bind = &plan.BindConfig{Sources: []plan.BindSource{{Addr: ip("[::1]:0").(filter.IPAddr).AddrPort}}}
 	for name, x := range map[string]struct {
 		plan   *plan.Cluster
 		reason string
