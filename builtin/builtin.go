@@ -5,6 +5,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/accesslog"
 	"github.com/ginnel/ginnel/internal/ext/buffer"
+	"github.com/ginnel/ginnel/internal/ext/connectionlimit"
 	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
@@ -19,7 +20,11 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
 	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+<<<<<<< HEAD
 	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
+=======
+	"github.com/ginnel/ginnel/internal/ext/snicluster"
+>>>>>>> 3e0ec18 (wip)
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
@@ -33,6 +38,7 @@ func Registry() *extension.Registry {
 	r := &extension.Registry{}
 	accesslog.Register(r)
 	buffer.Register(r)
+	connectionlimit.Register(r)
 	cors.Register(r)
 	directresponse.Register(r)
 	echo.Register(r)
@@ -49,7 +55,11 @@ func Registry() *extension.Registry {
 	rbac.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)
+<<<<<<< HEAD
 	tlsinspector.Register(r)
+=======
+	snicluster.Register(r)
+>>>>>>> 3e0ec18 (wip)
 	tcpproxy.Register(r)
 	tlssocket.Register(r)
 	transport.Register(r)

@@ -141,6 +141,18 @@ func (c *Conn) OnEnd(f func()) {
 	x.onEnd = f
 }
 
+// Refuse ends a connection that a filter does not pass on, without waiting for anything:
+// for a dialler within the process it is a refusal. The text of why is the local close
+// reason. It returns why.
+func (c *Conn) Refuse(why error) error {
+	c.Info.More().DownReason = why.Error()
+	if c.Outer == nil {
+		CloseFor(c.Stream, why)
+	}
+	c.End()
+	return why
+}
+
 // Own lets the listener end the connection through x; see ConnHost.Own.
 func (c *Conn) Own(x Closer) bool { return c.host.Own(c, x) }
 

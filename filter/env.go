@@ -160,6 +160,11 @@ type Runtime interface {
 	Uint(key string, def uint64) uint64
 }
 
+// FeatureFlags is a Runtime that knows of booleans, too.
+type FeatureFlags interface {
+	Flag(key string, def bool) bool
+}
+
 // LogFiles opens access log files; the same path gives the same file.
 type LogFiles interface {
 	Open(path string) (LogFile, error)

@@ -19,6 +19,7 @@ import (
 // runtime gives the values of runtime keys: the last layer that has a key wins.
 type runtime struct {
 	numbers atomic.Pointer[map[string]uint64] // of all layers together
+	flags   atomic.Pointer[map[string]bool]
 
 	mu     sync.Mutex
 	layers []plan.RuntimeLayer // replaced, never changed
@@ -30,18 +31,48 @@ func newRuntime(layers []plan.RuntimeLayer) *runtime {
 	return r
 }
 
-// merge makes the numbers anew from the layers.
+// merge makes the numbers and flags anew from the layers.
 func (r *runtime) merge() {
-	all := make(map[string]uint64)
+	all, flags := make(map[string]uint64), make(map[string]bool)
 	for _, l := range r.layers {
 		for key, v := range l.Values {
 			delete(all, key) // even by what is no number
+			delete(flags, key)
 			if n, ok := number(v); ok {
 				all[key] = n
+			}
+			if b, ok := flag(v); ok {
+				flags[key] = b
 			}
 		}
 	}
 	r.numbers.Store(&all)
+	r.flags.Store(&flags)
+}
+
+// flag reads a value as Envoy does: booleans, their names, and integers.
+func flag(v *structpb.Value) (b, ok bool) {
+	switch k := v.GetKind().(type) {
+	case *structpb.Value_BoolValue:
+		return k.BoolValue, true
+	case *structpb.Value_StringValue:
+		switch strings.ToLower(k.StringValue) {
+		case "true":
+			return true, true
+		case "false":
+			return false, true
+		}
+	}
+	n, ok := number(v)
+	return n != 0, ok
+}
+
+// Flag implements filter.FeatureFlags.
+func (r *runtime) Flag(key string, def bool) bool {
+	if b, ok := (*r.flags.Load())[key]; ok {
+		return b
+	}
+	return def
 }
 
 func (r *runtime) all() []plan.RuntimeLayer {

@@ -1,5 +1,6 @@
-// Package localratelimit is an HTTP filter that refuses requests beyond a rate, by token
-// buckets of this process (envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit).
+// Package localratelimit refuses what comes beyond a rate, by token buckets of this
+// process: requests (envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit) and
+// connections (envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit).
 package localratelimit
 
 import (
@@ -11,6 +12,7 @@ import (
 	"sync"
 
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/local_ratelimit/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
@@ -22,12 +24,17 @@ func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&fields, &statusFields, &bucketFields, &descriptorFields, &entryFields, &limitFields, &hitsFields,
 		&actionFields, &headersFields, &parametersFields, &genericFields, &headerMatchFields, &queryMatchFields,
-		&maskedFields,
+		&maskedFields, &networkFields,
 	}
 }
 
-// Register adds the filter, and what routes say in its place, to a registry.
+// Register adds the filters, and what routes say in place of that of HTTP, to a registry.
+// Buckets that network filters share are those of the registry.
 func Register(r *extension.Registry) {
+	var all shared
+	extension.Register(r, extension.NetworkFilter, func(s *extension.Scope, m *networkv3.LocalRateLimit) filter.NetworkFactory {
+		return compileNetwork(s, m, &all)
+	})
 	extension.Register(r, extension.HTTPFilter, func(s *extension.Scope, m *localv3.LocalRateLimit) filter.HTTPFilterFactory {
 		return compile(s, m)
 	})

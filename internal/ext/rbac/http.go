@@ -2,7 +2,6 @@ package rbac
 
 import (
 	"net/http"
-	"sync"
 
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 
@@ -45,59 +44,38 @@ func compileRequests(s *extension.Scope, m *httpv3.RBAC) *policySet {
 
 // NewHTTPFilter implements filter.HTTPFilterFactory.
 func (p *policySet) NewHTTPFilter(env *filter.HTTPEnv) (filter.HTTPFilter, error) {
-	f := &requests{name: env.Name, stats: env.HTTP.Scope("rbac.")}
-	f.own = f.running(p)
-	return f, nil
+	stats := env.HTTP.Scope("rbac.")
+	return &requests{
+		policySet: p, name: env.Name, counters: newCounters(stats, p.prefix, p.shadowPrefix),
+		enforcedStats: stats.Scope(dotted(p.prefix)), shadowStats: stats.Scope(dotted(p.shadowPrefix)),
+	}, nil
 }
 
 // requests is the running HTTP filter.
 type requests struct {
-	name   string
-	stats  filter.Scope // http.<prefix>.rbac.
-	own    *running
-	routes sync.Map // *policySet -> *running
-}
-
-// running is a policySet at work.
-type running struct {
 	*policySet
+	name string
 	counters
-	stats  filter.Scope
-	shadow filter.Scope
+	enforcedStats, shadowStats filter.Scope
 }
 
-func (f *requests) running(p *policySet) *running {
-	return &running{
-		policySet: p, counters: newCounters(f.stats, p.prefix, p.shadowPrefix),
-		stats: f.stats.Scope(dotted(p.prefix)), shadow: f.stats.Scope(dotted(p.shadowPrefix)),
+// of returns what the most specific level of the route says, else the filter itself. The
+// statistics are those of the filter in either case (Envoy).
+func (f *requests) of(s *filter.HTTPStream) *policySet {
+	if r := s.Route(); r != nil {
+		if all := r.FilterConfigs(f.name); len(all) > 0 {
+			if p, ok := all[len(all)-1].(*policySet); ok {
+				return p
+			}
+		}
 	}
-}
-
-// of returns what the most specific level of the route says, else the filter's own.
-func (f *requests) of(s *filter.HTTPStream) *running {
-	r := s.Route()
-	if r == nil {
-		return f.own
-	}
-	all := r.FilterConfigs(f.name)
-	if len(all) == 0 {
-		return f.own
-	}
-	p, ok := all[len(all)-1].(*policySet)
-	if !ok {
-		return f.own
-	}
-	if r, ok := f.routes.Load(p); ok {
-		return r.(*running)
-	}
-	now, _ := f.routes.LoadOrStore(p, f.running(p))
-	return now.(*running)
+	return f.policySet
 }
 
 // WrapHTTP implements filter.HTTPFilter.
 func (f *requests) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 	return filter.HTTPHandlerFunc(func(s *filter.HTTPStream) (*httpmsg.Response, error) {
-		if v := f.of(s).judge(s); !v.allowed {
+		if v := f.judge(s, f.of(s)); !v.allowed {
 			return s.Reply(filter.LocalReply{Status: http.StatusForbidden, Body: "RBAC: access denied", Details: v.details()}), nil
 		}
 		return next.ServeHTTP(s)
@@ -106,27 +84,29 @@ func (f *requests) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 
 const httpNamespace = "envoy.filters.http.rbac"
 
-func (r *running) judge(s *filter.HTTPStream) verdict {
+func (f *requests) judge(s *filter.HTTPStream, p *policySet) verdict {
 	x := subject{info: s.Info, conn: s.Info.HTTP().Conn, request: s.Request, host: s.HTTPHost}
-	if e := r.policySet.shadow; e != nil {
-		v := e.judge(x, true)
-		r.count(v, true)
-		r.countRule(r.shadow, "shadow_", v)
-		v.tell(s.Info, httpNamespace, r.shadowPrefix, "shadow")
+	if p.shadow != nil {
+		v := p.shadow.judge(x, true)
+		f.count(v, true)
+		if p.perRule && v.policy != "" {
+			countRule(f.shadowStats, v.policy, "shadow_"+v.String())
+		}
+		v.tell(s.Info, httpNamespace, p.shadowPrefix, "shadow")
 	}
-	if r.enforced == nil {
+	if p.enforced == nil {
 		return verdict{allowed: true}
 	}
-	v := r.enforced.judge(x, false)
-	r.count(v, false)
-	r.countRule(r.stats, "", v)
-	v.tell(s.Info, httpNamespace, r.prefix, "enforced")
+	v := p.enforced.judge(x, false)
+	f.count(v, false)
+	if p.perRule && v.policy != "" {
+		countRule(f.enforcedStats, v.policy, v.String())
+	}
+	v.tell(s.Info, httpNamespace, p.prefix, "enforced")
 	return v
 }
 
-// countRule counts a policy by itself, where that is asked for.
-func (r *running) countRule(stats filter.Scope, kind string, v verdict) {
-	if r.perRule && v.policy != "" {
-		stats.Counter("policy." + v.policy + "." + kind + v.String()).Add(1)
-	}
+// countRule counts a policy by itself.
+func countRule(stats filter.Scope, policy, what string) {
+	stats.Counter("policy." + policy + "." + what).Add(1)
 }
