@@ -20,11 +20,8 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
 	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
-<<<<<<< HEAD
-	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
-=======
 	"github.com/ginnel/ginnel/internal/ext/snicluster"
->>>>>>> 3e0ec18 (wip)
+	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/router"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
@@ -55,11 +52,8 @@ func Registry() *extension.Registry {
 	rbac.Register(r)
 	router.Register(r)
 	setfilterstate.Register(r)
-<<<<<<< HEAD
-	tlsinspector.Register(r)
-=======
 	snicluster.Register(r)
->>>>>>> 3e0ec18 (wip)
+	tlsinspector.Register(r)
 	tcpproxy.Register(r)
 	tlssocket.Register(r)
 	transport.Register(r)

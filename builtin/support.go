@@ -29,11 +29,8 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
 	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
-<<<<<<< HEAD
-	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
-=======
 	"github.com/ginnel/ginnel/internal/ext/snicluster"
->>>>>>> 3e0ec18 (wip)
+	"github.com/ginnel/ginnel/internal/ext/tlsinspector"
 	"github.com/ginnel/ginnel/internal/hcm"
 	"github.com/ginnel/ginnel/internal/httpmatch"
 	"github.com/ginnel/ginnel/internal/matcher"
@@ -50,12 +47,8 @@ import (
 func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
-<<<<<<< HEAD
-		buffer.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(),
-		httpinspector.Support(), tlsinspector.Support(),
-=======
 		buffer.Support(), connectionlimit.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(), snicluster.Support(),
->>>>>>> 3e0ec18 (wip)
+		httpinspector.Support(), tlsinspector.Support(),
 		hcm.Support(), httpmatch.Support(), matcher.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)
 	slices.SortStableFunc(all, func(a, b *extension.Fields) int { return cmp.Compare(title(a), title(b)) })
