@@ -35,6 +35,9 @@ type Input struct {
 // the first one gets them; a valid configuration has none such.
 func New(list []plan.ChainMatch) *Chains {
 	c := &Chains{one: len(list) == 1 && reflect.DeepEqual(list[0], plan.ChainMatch{})}
+	if c.one {
+		return c // without the levels: they are a third of what a listener takes
+	}
 	for i := range list {
 		c.add(&list[i], i)
 	}
