@@ -130,10 +130,61 @@ func TestChainMatch(t *testing.T) {
 		DestinationPort: 80, Destinations: nets("10.0.0.0/8", "10.9.9.9/32", "2001:db8::/32"),
 		DirectSources: nets("0.0.0.0/0"), SourceType: listenerv3.FilterChainMatch_EXTERNAL,
 		Sources: nets("192.168.1.1/32"), SourcePorts: []uint16{5, 65535},
-		ServerNames: []string{"a.example", "*.b", "*.*.c"}, TransportProtocol: "tls", ApplicationProtocols: []string{"H2"},
+		ServerNames: []string{"a.example", ".b", ".*.c"}, TransportProtocol: "tls", ApplicationProtocols: []string{"H2"},
 	}
 	if diff := cmp.Diff(want, l.Chains[0].Match, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Chains that ask for the same connections: what Envoy 1.40.0 refuses, and what is left to
+// chance there.
+func TestDistinctChains(t *testing.T) {
+	const same, overlap, chance = "has the same matching rules defined as 'a'", "multiple filter chains with overlapping matching rules are defined", "ask for the same connections"
+	for name, c := range map[string]struct{ a, b, want string }{
+		"equal":              {`{destination_port: 1}`, `{destination_port: 1}`, same},
+		"none is empty":      {`{}`, ``, same},
+		"any is unset":       {`{source_type: ANY}`, `{}`, same},
+		"order":              {`{source_ports: [1, 2]}`, `{source_ports: [2, 1]}`, overlap},
+		"one of the ports":   {`{source_ports: [1, 2]}`, `{source_ports: [2, 3]}`, overlap},
+		"other ports":        {`{source_ports: [1, 2]}`, `{source_ports: [3]}`, ""},
+		"one of the ranges":  {`{prefix_ranges: [{address_prefix: 10.0.0.1, prefix_len: 8}]}`, `{prefix_ranges: [{address_prefix: 11.0.0.1}, {address_prefix: 10.9.0.0, prefix_len: 8}]}`, overlap},
+		"wider range":        {`{prefix_ranges: [{address_prefix: 10.0.0.1, prefix_len: 8}]}`, `{prefix_ranges: [{address_prefix: 10.0.0.1, prefix_len: 9}]}`, ""},
+		"case of names":      {`{server_names: [a.B]}`, `{server_names: [A.b]}`, overlap},
+		"suffix":             {`{server_names: ["*.b", x]}`, `{server_names: [.B]}`, overlap},
+		"suffix and name":    {`{server_names: ["*.b"]}`, `{server_names: [b]}`, ""},
+		"empty name":         {`{server_names: [""]}`, `{}`, overlap},
+		"empty protocol":     {`{application_protocols: [""]}`, `{}`, overlap},
+		"case of protocols":  {`{application_protocols: [h2]}`, `{application_protocols: [H2]}`, ""},
+		"twice":              {`{server_names: [b, b]}`, `{}`, overlap},
+		"transport":          {`{transport_protocol: raw_buffer}`, `{}`, ""},
+		"all of IPv4":        {`{prefix_ranges: [{address_prefix: 0.0.0.0}]}`, `{}`, chance},
+		"all of IPv6":        {`{source_prefix_ranges: [{address_prefix: "::"}]}`, `{}`, chance},
+		"all, direct":        {`{direct_source_prefix_ranges: [{address_prefix: "::"}]}`, `{}`, chance},
+		"all, but not alike": {`{source_prefix_ranges: [{address_prefix: "::"}], source_ports: [1]}`, `{}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := ""
+			if c.b != "" {
+				b = ", filter_chain_match: " + c.b
+			}
+			var got []string
+			for _, i := range issues(t, `
+static_resources:
+  listeners:
+  - name: l
+    address: {socket_address: {address: 127.0.0.1, port_value: 7}}
+    filter_chains:
+    - {name: a, filter_chain_match: `+c.a+`, filters: `+echo+`}
+    - {name: b`+b+`, filters: `+echo+`}`) {
+				if strings.Contains(i.Path, "filter_chains") {
+					got = append(got, i.Message)
+				}
+			}
+			if len(got) > 1 || (len(got) == 0) != (c.want == "") || len(got) == 1 && !strings.Contains(got[0], c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
 	}
 }
 
@@ -238,5 +289,22 @@ func BenchmarkBootstrap(b *testing.B) {
 	}
 	for b.Loop() {
 		compile.Bootstrap(doc.Message.(*bootstrapv3.Bootstrap), builtin.Registry(), config.Unpack, compile.Options{})
+	}
+}
+
+// The time of a listener with many chains must not grow with their square.
+func BenchmarkChains(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		list := make([]*listenerv3.FilterChain, n)
+		for i := range list {
+			list[i] = &listenerv3.FilterChain{Name: fmt.Sprint(i), FilterChainMatch: &listenerv3.FilterChainMatch{ServerNames: []string{fmt.Sprintf("*.h%d.example.com", i)}}}
+		}
+		m := &bootstrapv3.Bootstrap{StaticResources: &bootstrapv3.Bootstrap_StaticResources{Listeners: []*listenerv3.Listener{{
+			Name: "l", ListenerSpecifier: &listenerv3.Listener_InternalListener{}, FilterChains: list}}}}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				compile.Bootstrap(m, builtin.Registry(), config.Unpack, compile.Options{})
+			}
+		})
 	}
 }

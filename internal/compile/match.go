@@ -3,7 +3,6 @@ package compile
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -72,7 +71,8 @@ func serverNames(s *extension.Scope, list []string) []string {
 		if strings.Contains(name, "*") && !strings.HasPrefix(name, "*.") {
 			s.Index(i).Errorf("partial wildcards are not supported in \"server_names\": %q; a name may begin with \"*.\"", name)
 		}
-		out = append(out, strings.ToLower(name))
+		// ".x" says the same as "*.x" (Envoy).
+		out = append(out, strings.ToLower(strings.TrimPrefix(name, "*")))
 	}
 	return out
 }
@@ -80,31 +80,88 @@ func serverNames(s *extension.Scope, list []string) []string {
 // distinct reports chains that ask for the same connections; s is the place of the
 // list of chains.
 func distinct(s *extension.Scope, list []*listenerv3.FilterChain, p *plan.Listener) {
-	type group struct {
-		port      uint16
-		transport string
-		source    listenerv3.FilterChainMatch_ConnectionSourceType
-	}
-	groups := make(map[group][]int)
+	same := make(map[uint64]int) // by the message
+	exact, alike := make(map[path]int), make(map[path]int)
 	for i, c := range p.Chains {
-		at := s.Index(i)
-		if partial(list[i].GetFilterChainMatch(), &c.Match) {
+		m := orEmpty(list[i])
+		if partial(m, &c.Match) {
 			continue
 		}
+		at, h := s.Index(i), hash(m)
 		if list[i].GetFilterChainMatch() != nil {
 			at = at.Field("filter_chain_match")
 		}
-		if repeats(&c.Match) {
-			at.Errorf("error adding listener '%s': multiple filter chains with overlapping matching rules are defined: %s lists a value twice", where(p), chainName(s, p, i))
+		if first, dup := same[h]; dup {
+			at.Errorf("error adding listener '%s': filter chain '%s' has the same matching rules defined as '%s'. duplicate matcher is: %s",
+				where(p), list[i].GetName(), list[first].GetName(), compactJSON(m))
+			continue
 		}
-		g := group{c.Match.DestinationPort, c.Match.TransportProtocol, c.Match.SourceType}
-		for _, j := range groups[g] {
-			if compare(at, s, list, p, j, i) {
-				break
+		same[h] = i
+		if first, taken := take(exact, &c.Match, i, nil); taken {
+			at.Errorf("error adding listener '%s': multiple filter chains with overlapping matching rules are defined: %s",
+				where(p), overlapping(s, p, first, i))
+			continue
+		}
+		if first, taken := take(alike, &c.Match, i, everything); taken {
+			at.Warnf("%s and %s ask for the same connections, for a range of all addresses is the same as none; the first one gets them (Envoy 1.40: either, by chance)",
+				chainName(s, p, first), chainName(s, p, i))
+		}
+	}
+}
+
+func overlapping(s *extension.Scope, p *plan.Listener, a, b int) string {
+	if a == b {
+		return chainName(s, p, a) + " lists a value twice"
+	}
+	return chainName(s, p, a) + " and " + chainName(s, p, b)
+}
+
+// A path is one of the combinations of values that a match lists: the way that a connection
+// takes to a chain.
+type path struct {
+	port            uint16
+	dst             netip.Prefix
+	name, transport string
+	alpn            string
+	direct          netip.Prefix
+	source          listenerv3.FilterChainMatch_ConnectionSourceType
+	src             netip.Prefix
+	srcPort         uint16
+}
+
+// take enters a chain at all of its paths, and returns who had one of them already. all is
+// what an empty list of ranges stands for; nil: something that no list has.
+func take(paths map[path]int, m *plan.ChainMatch, chain int, all []netip.Prefix) (first int, taken bool) {
+	if all == nil {
+		all = []netip.Prefix{{}}
+	}
+	x := path{port: m.DestinationPort, transport: m.TransportProtocol, source: m.SourceType}
+	for _, x.dst = range or(m.Destinations, all...) {
+		for _, x.name = range or(m.ServerNames, "") {
+			for _, x.alpn = range or(m.ApplicationProtocols, "") {
+				for _, x.direct = range or(m.DirectSources, all...) {
+					for _, x.src = range or(m.Sources, all...) {
+						for _, x.srcPort = range or(m.SourcePorts, 0) {
+							if had, ok := paths[x]; !ok {
+								paths[x] = chain
+							} else if !taken {
+								first, taken = had, true
+							}
+						}
+					}
+				}
 			}
 		}
-		groups[g] = append(groups[g], i)
 	}
+	return first, taken
+}
+
+// or returns a list, or what stands for an empty one.
+func or[T any](list []T, none ...T) []T {
+	if len(list) == 0 {
+		return none
+	}
+	return list
 }
 
 // partial reports whether some range could not be read, so that a match seems wider
@@ -112,25 +169,6 @@ func distinct(s *extension.Scope, list []*listenerv3.FilterChain, p *plan.Listen
 func partial(m *listenerv3.FilterChainMatch, p *plan.ChainMatch) bool {
 	return len(m.GetPrefixRanges()) != len(p.Destinations) || len(m.GetSourcePrefixRanges()) != len(p.Sources) ||
 		len(m.GetDirectSourcePrefixRanges()) != len(p.DirectSources)
-}
-
-// compare reports at a place what chain b has in common with chain a, if anything.
-func compare(at, s *extension.Scope, list []*listenerv3.FilterChain, p *plan.Listener, a, b int) bool {
-	x, y := &p.Chains[a].Match, &p.Chains[b].Match
-	switch {
-	case !overlap(x, y, everything):
-		return false
-	case hash(orEmpty(list[a])) == hash(orEmpty(list[b])):
-		at.Errorf("error adding listener '%s': filter chain '%s' has the same matching rules defined as '%s'. duplicate matcher is: %s",
-			where(p), list[b].GetName(), list[a].GetName(), compactJSON(orEmpty(list[b])))
-	case overlap(x, y, nil):
-		at.Errorf("error adding listener '%s': multiple filter chains with overlapping matching rules are defined: %s and %s",
-			where(p), chainName(s, p, a), chainName(s, p, b))
-	default:
-		at.Warnf("%s and %s ask for the same connections, for a range of all addresses is the same as none; the first one gets them (Envoy 1.40: either, by chance)",
-			chainName(s, p, a), chainName(s, p, b))
-	}
-	return true
 }
 
 func orEmpty(c *listenerv3.FilterChain) *listenerv3.FilterChainMatch {
@@ -149,43 +187,3 @@ func chainName(s *extension.Scope, p *plan.Listener, i int) string {
 
 // everything is what no range of addresses means.
 var everything = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-
-// overlap reports whether some value of every list is in both matches; all is what an
-// empty list of ranges stands for.
-func overlap(a, b *plan.ChainMatch, all []netip.Prefix) bool {
-	return meet(a.Destinations, b.Destinations, all) && meet(a.ServerNames, b.ServerNames, []string{""}) &&
-		meet(a.ApplicationProtocols, b.ApplicationProtocols, []string{""}) &&
-		meet(a.DirectSources, b.DirectSources, all) && meet(a.Sources, b.Sources, all) &&
-		meet(a.SourcePorts, b.SourcePorts, nil)
-}
-
-// meet reports whether two lists share a value, an empty one standing for none.
-func meet[T comparable](a, b, none []T) bool {
-	if len(a) == 0 && len(b) == 0 {
-		return true
-	}
-	if len(a) == 0 {
-		a = none
-	}
-	if len(b) == 0 {
-		b = none
-	}
-	return slices.ContainsFunc(a, func(v T) bool { return slices.Contains(b, v) })
-}
-
-// repeats reports whether a list has a value twice.
-func repeats(m *plan.ChainMatch) bool {
-	return twice(m.Destinations) || twice(m.ServerNames) || twice(m.ApplicationProtocols) ||
-		twice(m.DirectSources) || twice(m.Sources) || twice(m.SourcePorts)
-}
-
-func twice[T comparable](list []T) bool {
-	seen := make(map[T]bool, len(list))
-	for _, v := range list {
-		if seen[v] {
-			return true
-		}
-		seen[v] = true
-	}
-	return false
-}

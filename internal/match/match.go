@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
-	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"github.com/gaissmai/bart"
@@ -220,42 +219,21 @@ func (l *ips[T]) find(ip netip.Addr) *T {
 
 // names is a level by server name: exact, then by ever shorter suffixes, then chains
 // that ask for none.
-type names[T any] struct{ m map[string]*T }
-
-func (n *names[T]) at(name string) *T {
-	if n.m == nil {
-		n.m = make(map[string]*T)
-	}
-	if n.m[name] == nil {
-		n.m[name] = new(T)
-	}
-	return n.m[name]
-}
+type names[T any] struct{ table[T] }
 
 func (n *names[T]) find(name string) *T {
-	if name == "" {
-		return n.m[""]
-	}
 	if t := n.m[name]; t != nil {
 		return t
 	}
-	for rest := name; ; {
-		dot := strings.IndexByte(rest, '.')
-		if dot < 0 || dot+1 >= len(rest) {
-			return n.m[""]
+	for i := 1; i < len(name)-1; i++ { // neither the first nor the last dot begins a suffix (Envoy)
+		if name[i] != '.' {
+			continue
 		}
-		rest = rest[dot+1:]
-		if t := n.suffix(rest); t != nil {
+		if t := n.m[name[i:]]; t != nil {
 			return t
 		}
 	}
-}
-
-// suffix finds "*.rest" without building the string.
-func (n *names[T]) suffix(rest string) *T {
-	var buf [256]byte
-	key := append(append(buf[:0], "*."...), rest...)
-	return n.m[string(key)]
+	return n.m[""]
 }
 
 // table is a level by text; "" is any.

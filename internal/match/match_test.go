@@ -47,10 +47,12 @@ func TestFind(t *testing.T) {
 		{"no way back to /24", []plan.ChainMatch{{Destinations: nets("10.0.0.0/24")}, {Destinations: nets("10.0.0.1/32"), ServerNames: []string{"a"}}}, from("10.0.0.1:80", "9.9.9.9:1"), -1},
 		{"0/0 is the same as none", []plan.ChainMatch{{Destinations: nets("0.0.0.0/0"), SourcePorts: []uint16{1}}, {}}, from("10.0.0.1:80", "9.9.9.9:2"), 1},
 		// LT-79.
-		{"exact name", []plan.ChainMatch{{ServerNames: []string{"*.c"}}, {ServerNames: []string{"a.b.c"}}}, sni("a.b.c"), 1},
-		{"longest suffix", []plan.ChainMatch{{ServerNames: []string{"*.c"}}, {ServerNames: []string{"*.b.c"}}}, sni("a.b.c"), 1},
-		{"suffix", []plan.ChainMatch{{ServerNames: []string{"*.c"}}}, sni("a.b.c"), 0},
-		{"bare parent", []plan.ChainMatch{{ServerNames: []string{"*.b.c"}}}, sni("b.c"), -1},
+		{"exact name", []plan.ChainMatch{{ServerNames: []string{".c"}}, {ServerNames: []string{"a.b.c"}}}, sni("a.b.c"), 1},
+		{"longest suffix", []plan.ChainMatch{{ServerNames: []string{".c"}}, {ServerNames: []string{".b.c"}}}, sni("a.b.c"), 1},
+		{"suffix", []plan.ChainMatch{{ServerNames: []string{".c"}}}, sni("a.b.c"), 0},
+		{"bare parent", []plan.ChainMatch{{ServerNames: []string{".b.c"}}}, sni("b.c"), -1},
+		{"a dot at the end begins no suffix", []plan.ChainMatch{{ServerNames: []string{"."}}, {}}, sni("a."), 1},
+		{"no way back to a suffix", []plan.ChainMatch{{ServerNames: []string{".b.c"}}, {ServerNames: []string{"a.b.c"}, SourcePorts: []uint16{9}}}, sni("a.b.c"), -1},
 		{"no name", []plan.ChainMatch{{ServerNames: []string{"a"}}, {}}, sni(""), 1},
 		{"transport", []plan.ChainMatch{{TransportProtocol: "tls"}, {TransportProtocol: "raw_buffer"}}, sni(""), 1},
 		{"protocol order", []plan.ChainMatch{{ApplicationProtocols: []string{"http/1.1"}}, {ApplicationProtocols: []string{"h2"}}},
@@ -80,7 +82,7 @@ func many(n int) []plan.ChainMatch {
 	for i := range list {
 		list[i] = plan.ChainMatch{
 			Destinations: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)},
-			ServerNames:  []string{fmt.Sprintf("*.h%d.example.com", i)},
+			ServerNames:  []string{fmt.Sprintf(".h%d.example.com", i)},
 		}
 	}
 	return list

@@ -116,7 +116,7 @@ type Chain struct {
 type ChainMatch struct {
 	DestinationPort      uint16
 	Destinations         []netip.Prefix
-	ServerNames          []string // lower case; "*.x" for suffixes
+	ServerNames          []string // lower case; ".x" for suffixes
 	TransportProtocol    string
 	ApplicationProtocols []string
 	DirectSources        []netip.Prefix
