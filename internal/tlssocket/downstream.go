@@ -51,7 +51,6 @@ func (d *downstream) NewTransport(env *filter.Env) (filter.Transport, error) {
 		scope = env.ListenerStats
 	}
 	t := &server{plan: d, certs: newSelection(d.certificates, d.fullScan), stats: newStats(scope.Scope("ssl."))}
-	t.stats.certificates(scope.Scope("ssl."), &d.common)
 	t.config = d.base()
 	t.config.SessionTicketsDisabled = d.noTickets
 	if len(d.tickets) > 0 {

@@ -25,10 +25,6 @@ func newStats(s filter.Scope) *stats {
 	}
 }
 
-// certificates tells when the certificates of a context expire.
-func (st *stats) certificates(s filter.Scope, c *common) {
-}
-
 // shook counts a handshake that was completed.
 func (st *stats) shook(t *filter.TLS) {
 	st.handshake.Add(1)

@@ -60,7 +60,6 @@ func (*upstream) Passthrough() ([]extension.MetadataSource, bool) { return nil, 
 // NewUpstream implements extension.UpstreamFactory.
 func (u *upstream) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
 	c := &client{plan: u, config: u.base(), stats: newStats(scope.Scope("ssl."))}
-	c.stats.certificates(scope.Scope("ssl."), &u.common)
 	c.config.InsecureSkipVerify = true // verify does it
 	if u.renegotiation {
 		c.config.Renegotiation = tls.RenegotiateFreelyAsClient
