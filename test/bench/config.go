@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,7 +48,25 @@ const tcpConfig = `{{template "begin" .}}
           idle_timeout: 3600s
           max_downstream_connection_duration: 7200s
 {{- end}}
+{{- range .More}}
+  - name: {{.Name}}
+    address: {socket_address: {address: {{.Address}}, port_value: {{$.Listen}}}}
+    filter_chains:
+    - filters:
+      - name: tcp
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+          stat_prefix: {{.Name}}
+          cluster: {{$.Origin}}
+{{- end}}
   clusters:
+{{- range .MoreClusters}}
+  - name: {{.Name}}
+    connect_timeout: 5s
+    load_assignment:
+      cluster_name: {{.Name}}
+      endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: {{.Address}}, port_value: {{$.Backend}}}}}}]}]
+{{- end}}
 {{- range .Hops}}
   - name: {{.Next}}
     connect_timeout: 5s
@@ -85,6 +104,19 @@ type chain struct {
 	form  *template.Template
 	hops  int
 	encap bool // webForm: within a CONNECT
+
+	listeners, clusters int // tcpForm: so many more, which nobody uses
+}
+
+// An extra is a listener, or a cluster, that nobody uses.
+type extra struct{ Name, Address string }
+
+// extras are n of a kind, each with a loopback address of its own.
+func extras(kind string, n int) (all []extra) {
+	for i := range n {
+		all = append(all, extra{kind + strconv.Itoa(i), fmt.Sprintf("127.9.%d.%d", i/200, 1+i%200)})
+	}
+	return all
 }
 
 type hop struct {
@@ -96,12 +128,14 @@ type hop struct {
 
 func (c chain) yaml(p place) (string, error) {
 	v := struct {
-		Dir                   string
-		Admin, Backend, Conns int
-		Hops                  []hop
-		Encap                 bool
-		Origin                string // the cluster of the backend
-	}{Dir: p.dir, Admin: p.admin, Backend: p.backend, Conns: p.conns, Encap: c.encap, Origin: hopName(c.hops + 1)}
+		Dir                           string
+		Listen, Admin, Backend, Conns int
+		Hops                          []hop
+		More, MoreClusters            []extra
+		Encap                         bool
+		Origin                        string // the cluster of the backend
+	}{Dir: p.dir, Listen: p.listen, Admin: p.admin, More: extras("listener", c.listeners), MoreClusters: extras("cluster", c.clusters),
+		Backend: p.backend, Conns: p.conns, Encap: c.encap, Origin: hopName(c.hops + 1)}
 	for i := range c.hops + 1 {
 		v.Hops = append(v.Hops, hop{Number: i, Next: hopName(i + 1), Last: i == c.hops})
 	}

@@ -19,6 +19,7 @@ func TestChains(t *testing.T) {
 		{chain{form: tcpForm}, 0},
 		{chain{form: tcpForm, hops: 1}, 1},
 		{chain{form: tcpForm, hops: 8}, 8},
+		{chain{form: tcpForm, listeners: 300, clusters: 2}, 0},
 		{chain{form: webForm}, 0},
 		{chain{form: webForm, hops: 3}, 3},
 		{chain{form: webForm, encap: true}, 2},

@@ -72,12 +72,14 @@ func (r *runner) over(p *proxy, d time.Duration) (time.Duration, error) {
 	return after - before, err
 }
 
-// start looks at a proxy that has just answered for the first time.
+// start looks at a proxy that has just answered for the first time, and at its memory when
+// it has settled.
 func (r *runner) start(p *proxy) (values, error) {
 	cpu, err := cpuTime(p.pids)
 	if err != nil {
 		return nil, err
 	}
+	time.Sleep(r.o.settle)
 	m, err := memoryOf(p.pids)
 	if err != nil {
 		return nil, err

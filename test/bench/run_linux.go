@@ -106,6 +106,8 @@ func (r *runner) subjects(s *scenario) []subject {
 	all := r.bins.lineup(r.o, s.hops)
 	if s.web.on {
 		all = r.bins.webLineup(r.o, s.hops, s.web)
+	} else if s.listeners+s.clusters > 0 {
+		all = r.bins.startLineup(r.o, s)
 	}
 	for _, x := range all {
 		if (x.name == direct && (s.alone || s.job.HTTP2 > 0)) || (x.name == "haproxy-splice" && !s.splice) {

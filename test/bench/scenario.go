@@ -19,6 +19,8 @@ type scenario struct {
 	job         job      // for askRun and askSteady
 	ask         ask
 	web         web // what the proxies are set up as
+
+	listeners, clusters int // so many more, which nobody uses
 }
 
 // ask is how a scenario is measured.
@@ -97,10 +99,12 @@ func scenarios(o *options) []scenario {
 			hops:    chains, rounds: 2, fresh: true, ask: askIdle,
 		},
 		{
-			Name: "start", About: "from the start of the process to the first byte that came back, and what it holds then",
+			Name: "start", About: "from the start of the process to the first byte that came back, and what it holds when it has settled",
 			Metrics: []metric{firstAnswer, startRSS, startCPU},
 			hops:    []int{0}, alone: true, fresh: true, ask: askStart,
 		},
+		many("start-listeners", "the same with 1,000 listeners more", 1000, 0),
+		many("start-clusters", "the same with 1,000 clusters more", 0, 1000),
 		{
 			Name: "steady", About: fmt.Sprintf("1 connection through one internal hop for %v; its last sixth against the first", o.steady),
 			Metrics: []metric{kept, keptCPU, speed, cpuPerGB},
@@ -135,6 +139,14 @@ func messages(name, about string, n int, hops []int) scenario {
 	return scenario{
 		Name: name, About: about, Metrics: []metric{cpuPerMsg, msgRate, msgP50, msgP99},
 		hops: hops, job: job{Messages: n},
+	}
+}
+
+// many is start with more to set up.
+func many(name, about string, listeners, clusters int) scenario {
+	return scenario{
+		Name: name, About: about, Metrics: []metric{firstAnswer, startRSS, startCPU},
+		hops: []int{0}, alone: true, fresh: true, ask: askStart, listeners: listeners, clusters: clusters,
 	}
 }
 

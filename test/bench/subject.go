@@ -60,6 +60,11 @@ func (b *bins) chains(o *options, hops []int, c chain) (all []subject) {
 	return all
 }
 
+// startLineup is ginnel and Envoy with more listeners and clusters than are used.
+func (b *bins) startLineup(o *options, s *scenario) []subject {
+	return b.chains(o, s.hops, chain{form: tcpForm, listeners: s.listeners, clusters: s.clusters})
+}
+
 // webLineup is everything that takes part in a scenario of HTTP.
 func (b *bins) webLineup(o *options, hops []int, w web) []subject {
 	all := b.chains(o, hops, chain{form: webForm, encap: w.encap})
