@@ -24,7 +24,7 @@ func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&fields, &statusFields, &bucketFields, &descriptorFields, &entryFields, &limitFields, &hitsFields,
 		&actionFields, &headersFields, &parametersFields, &genericFields, &headerMatchFields, &queryMatchFields,
-		&maskedFields, &networkFields,
+		&maskedFields, &networkFields, &listenerFields,
 	}
 }
 
@@ -35,6 +35,7 @@ func Register(r *extension.Registry) {
 	extension.Register(r, extension.NetworkFilter, func(s *extension.Scope, m *networkv3.LocalRateLimit) filter.NetworkFactory {
 		return compileNetwork(s, m, &all)
 	})
+	extension.Register(r, extension.ListenerFilter, compileListener)
 	extension.Register(r, extension.HTTPFilter, func(s *extension.Scope, m *localv3.LocalRateLimit) filter.HTTPFilterFactory {
 		return compile(s, m)
 	})
