@@ -23,8 +23,11 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/app"
+	"github.com/ginnel/ginnel/internal/discovery"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/load"
+	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/stats"
 )
 
 // A Proxy runs a configuration. Its fields are read by Start and not changed after.
@@ -41,8 +44,9 @@ type Proxy struct {
 	// For tests: never hand a stream over; never move bytes in event loops.
 	forcePipes, goroutinePumps bool
 
-	mu  sync.Mutex
-	app *app.App
+	mu     sync.Mutex
+	app    *app.App
+	config *discovery.Config
 }
 
 // ReadBootstrap reads a configuration file as Envoy does, by its extension: .yaml,
@@ -70,15 +74,18 @@ func (p *Proxy) drainTime() time.Duration {
 	return max(p.DrainTime, 0)
 }
 
-func (p *Proxy) compile(b *bootstrapv3.Bootstrap) (*load.Result, error) {
-	reg := p.Extensions
-	if reg == nil {
-		reg = builtin.Registry()
+func (p *Proxy) registry() *extension.Registry {
+	if p.Extensions == nil {
+		return builtin.Registry()
 	}
+	return p.Extensions
+}
+
+func (p *Proxy) compile(b *bootstrapv3.Bootstrap) (*load.Result, error) {
 	if b == nil {
 		b = &bootstrapv3.Bootstrap{}
 	}
-	r, err := load.Load(load.Source{Message: b}, reg)
+	r, err := load.Load(load.Source{Message: b}, p.registry())
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +104,15 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.New(r.Plan, app.Options{DrainTime: p.drainTime(), Log: p.Logger, MaxHops: p.MaxHops, ForcePipes: p.forcePipes, GoroutinePumps: p.goroutinePumps})
+	c := discovery.New(r.Bootstrap, r.Plan, p.registry(), p.Logger)
+	var a *app.App
+	err = c.Build(func(s *plan.Server) (apply func(context.Context, *plan.Server) error, store *stats.Store, err error) {
+		a, err = app.New(s, app.Options{DrainTime: p.drainTime(), Log: p.Logger, MaxHops: p.MaxHops, ForcePipes: p.forcePipes, GoroutinePumps: p.goroutinePumps})
+		if err != nil {
+			return nil, nil, err
+		}
+		return a.Apply, a.Stats(), nil
+	})
 	if err != nil {
 		return err
 	}
@@ -105,8 +120,19 @@ func (p *Proxy) Start(ctx context.Context) error {
 		a.Close()
 		return err
 	}
-	p.app = a
-	a.OnStop(context.AfterFunc(ctx, a.Close))
+	p.app, p.config = a, c
+	watching, over := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		c.Run(watching)
+	}()
+	forget := context.AfterFunc(ctx, a.Close)
+	a.OnStop(func() bool {
+		over()
+		<-ran
+		return forget()
+	})
 	return nil
 }
 
@@ -117,17 +143,17 @@ func (p *Proxy) Start(ctx context.Context) error {
 // checked; ctx bounds the time for that. Then all of it takes effect, or, with an error,
 // nothing. Connections of what was removed or replaced drain for DrainTime.
 //
-// What is not in static_resources or dynamic_resources cannot change: the error names it.
+// Only static_resources can change: the error names what else differs. What the sources
+// of dynamic_resources have delivered stays.
 func (p *Proxy) Apply(ctx context.Context, b *bootstrapv3.Bootstrap) error {
-	a, err := p.running()
-	if err != nil {
+	if _, err := p.running(); err != nil {
 		return err
 	}
 	r, err := p.compile(b)
 	if err != nil {
 		return err
 	}
-	return a.Apply(ctx, r.Plan)
+	return p.config.SetBootstrap(ctx, r.Bootstrap)
 }
 
 // Run starts the proxy and returns when it has stopped.

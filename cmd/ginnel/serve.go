@@ -18,8 +18,11 @@ import (
 	"github.com/ginnel/ginnel/internal/app"
 	"github.com/ginnel/ginnel/internal/cli"
 	"github.com/ginnel/ginnel/internal/config"
+	"github.com/ginnel/ginnel/internal/discovery"
+	"github.com/ginnel/ginnel/internal/filewatch"
 	"github.com/ginnel/ginnel/internal/load"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/stats"
 )
 
 // serve runs the proxy until a signal or the admin ends it.
@@ -41,7 +44,7 @@ func serve(f *cli.Flags) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
-	a, err := start(f, log, logger)
+	proxy, err := start(f, log, logger)
 	if err != nil {
 		logger.Log(context.Background(), cli.LevelCritical,
 			fmt.Sprintf("error `%v` initializing config '%s'", err, f.ConfigPath))
@@ -49,17 +52,19 @@ func serve(f *cli.Flags) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	stop := watch(a, f, logger)
+	stop := proxy.watch()
 	logger.Info("starting main dispatch loop")
 	debug.FreeOSMemory() // what reading the configuration leaves: of 1,000 listeners a fifth of all memory
-	code := waitForEnd(a, signals, f, log, logger)
+	code := waitForEnd(proxy.app, signals, f, log, logger)
 	stop()
 	logger.Info("exiting")
 	return code
 }
 
 // start takes the flags to a running proxy.
-func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*app.App, error) {
+func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*running, error) {
+	file := filewatch.Options{File: f.ConfigPath}
+	file.Since = file.Look() // what changes while the file is read counts
 	r, err := load.Load(source(f), builtin.Registry())
 	if errors.Is(err, config.ErrNoInput) {
 		return nil, errors.New("At least one of --config-path or --config-yaml or Options::configProto() should be non-empty")
@@ -74,26 +79,30 @@ func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*app.App, error) {
 	if err := r.Err(false); err != nil {
 		return nil, err
 	}
-	a, err := app.New(r.Plan, app.Options{
-		Concurrency: int(f.Concurrency), DrainTime: f.DrainTime, DrainAtOnce: f.DrainStrategy == "immediate",
-		LogFlushEvery: f.FileFlushInterval, LogFlushBytes: int(f.FileFlushMinKB) << 10,
-		MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes, GoroutinePumps: f.GoroutinePumps,
-		AdminAddrFile: f.AdminAddressPath, StatsTags: f.StatsTags,
-		Log: logger, Levels: log, Version: versionText(), Flags: f,
-		Compile: func(bootstrap []byte) (*plan.Server, error) {
-			src := source(f)
-			src.Path, src.Data = "body", bootstrap
-			return compiled(src, logger)
-		},
+	proxy := &running{flags: f, log: logger, file: file, config: discovery.New(r.Bootstrap, r.Plan, builtin.Registry(), logger)}
+	err = proxy.config.Build(func(p *plan.Server) (apply func(context.Context, *plan.Server) error, store *stats.Store, err error) {
+		proxy.app, err = app.New(p, app.Options{
+			Concurrency: int(f.Concurrency), DrainTime: f.DrainTime, DrainAtOnce: f.DrainStrategy == "immediate",
+			LogFlushEvery: f.FileFlushInterval, LogFlushBytes: int(f.FileFlushMinKB) << 10,
+			MaxHops: int(f.MaxInternalHops), ForcePipes: f.ForcePipes, GoroutinePumps: f.GoroutinePumps,
+			AdminAddrFile: f.AdminAddressPath, StatsTags: f.StatsTags,
+			Log: logger, Levels: log, Version: versionText(), Flags: f,
+			Configure: proxy.configure,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		return proxy.app.Apply, proxy.app.Stats(), nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	a := proxy.app
 	if err := a.Start(); err != nil {
 		a.Close()
 		return nil, err
 	}
-	return a, nil
+	return proxy, nil
 }
 
 // nodeOf puts the node's names of the command line over those of the file.

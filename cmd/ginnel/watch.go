@@ -11,35 +11,52 @@ import (
 	"github.com/ginnel/ginnel/internal/app"
 	"github.com/ginnel/ginnel/internal/cli"
 	"github.com/ginnel/ginnel/internal/config"
+	"github.com/ginnel/ginnel/internal/discovery"
 	"github.com/ginnel/ginnel/internal/filewatch"
 	"github.com/ginnel/ginnel/internal/load"
-	"github.com/ginnel/ginnel/internal/plan"
 )
 
-// compiled returns the plan of a configuration, having warned of what is odd about it.
-func compiled(src load.Source, log *slog.Logger) (*plan.Server, error) {
-	r, err := load.Load(src, builtin.Registry())
+// A running proxy and where its configuration comes from.
+type running struct {
+	app    *app.App
+	config *discovery.Config
+	flags  *cli.Flags
+	log    *slog.Logger
+	file   filewatch.Options // of the bootstrap
+}
+
+// apply reads a bootstrap and applies it.
+func (r *running) apply(ctx context.Context, src load.Source) (*load.Result, error) {
+	result, err := load.Load(src, builtin.Registry())
 	if err != nil {
 		return nil, err
 	}
-	warn(log, r.Warnings(false))
-	if err := r.Err(false); err != nil {
-		return nil, err
+	warn(r.log, result.Warnings(false))
+	if err := result.Err(false); err != nil {
+		return result, err
 	}
-	return r.Plan, nil
+	return result, r.config.SetBootstrap(ctx, result.Bootstrap)
 }
 
-// watch applies the configuration file again whenever it has changed, if --watch says so,
-// until stop is called.
-func watch(a *app.App, f *cli.Flags, log *slog.Logger) (stop func()) {
-	if !f.Watch {
-		return func() {}
-	}
+// configure applies what the admin server was given.
+func (r *running) configure(ctx context.Context, bootstrap []byte) error {
+	src := source(r.flags)
+	src.Path, src.Data = "body", bootstrap
+	_, err := r.apply(ctx, src)
+	return err
+}
+
+// watch applies what the sources of the configuration deliver, and with --watch its file
+// whenever it has changed, until stop is called.
+func (r *running) watch() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
-	watching.Go(func() {
-		filewatch.Watch(ctx, filewatch.Options{File: f.ConfigPath}, nil, func() { reload(ctx, a, f, log) })
-	})
+	watching.Go(func() { r.config.Run(ctx) })
+	if r.flags.Watch {
+		watching.Go(func() {
+			filewatch.Watch(ctx, r.file, nil, func() { r.reload(ctx) })
+		})
+	}
 	return func() {
 		cancel()
 		watching.Wait()
@@ -47,22 +64,20 @@ func watch(a *app.App, f *cli.Flags, log *slog.Logger) (stop func()) {
 }
 
 // reload applies the file, or says why it is left as it is.
-func reload(ctx context.Context, a *app.App, f *cli.Flags, log *slog.Logger) {
-	p, err := compiled(source(f), log)
-	if err == nil {
-		err = a.Apply(ctx, p)
-	}
+func (r *running) reload(ctx context.Context) {
+	result, err := r.apply(ctx, source(r.flags))
+	path, log := r.flags.ConfigPath, r.log.With("logger", "config")
 	var faults config.Issues
 	switch {
 	case err == nil:
-		log.Info(fmt.Sprintf("%s has changed and is in effect: %d listeners, %d clusters", f.ConfigPath, len(p.Listeners), len(p.Clusters)), "logger", "config")
+		log.Info(fmt.Sprintf("%s has changed and is in effect: %d listeners, %d clusters", path, len(result.Plan.Listeners), len(result.Plan.Clusters)))
 	case ctx.Err() != nil:
 	case errors.As(err, &faults):
 		for _, i := range faults {
-			log.Error(i.String(), "logger", "config")
+			log.Error(i.String())
 		}
-		log.Error(fmt.Sprintf("%s has changed and is wrong: the configuration before stays in effect", f.ConfigPath), "logger", "config")
+		log.Error(fmt.Sprintf("%s has changed and is wrong: the configuration before stays in effect", path))
 	default:
-		log.Error(fmt.Sprintf("%s has changed and cannot be applied, the configuration before stays in effect: %v", f.ConfigPath, err), "logger", "config")
+		log.Error(fmt.Sprintf("%s has changed and cannot be applied, the configuration before stays in effect: %v", path, err))
 	}
 }

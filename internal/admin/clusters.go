@@ -47,7 +47,7 @@ func writeCluster(b *strings.Builder, c *Cluster) {
 		fmt.Fprintf(b, "%s::%s_priority::max_requests::%d\n", c.Name, priority, t.MaxRequests)
 		fmt.Fprintf(b, "%s::%s_priority::max_retries::%d\n", c.Name, priority, t.MaxRetries)
 	}
-	fmt.Fprintf(b, "%s::added_via_api::false\n", c.Name)
+	fmt.Fprintf(b, "%s::added_via_api::%t\n", c.Name, c.Dynamic)
 	for i := range c.Hosts {
 		h := &c.Hosts[i]
 		for _, line := range h.lines() {
@@ -153,7 +153,7 @@ func clusterStatuses(all []Cluster) *adminv3.Clusters {
 	for i := range all {
 		c := &all[i]
 		st := &adminv3.ClusterStatus{
-			Name: c.Name, ObservabilityName: c.StatName,
+			Name: c.Name, ObservabilityName: c.StatName, AddedViaApi: c.Dynamic,
 			CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
 				thresholds(corev3.RoutingPriority_DEFAULT, &c.Breakers[0]),
 				thresholds(corev3.RoutingPriority_HIGH, &c.Breakers[1]),

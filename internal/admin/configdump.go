@@ -2,8 +2,10 @@ package admin
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
@@ -68,9 +70,16 @@ func (s *Server) dumpBootstrap() *adminv3.BootstrapConfigDump {
 }
 
 func (s *Server) dumpClusters(named func(string) bool) *adminv3.ClustersConfigDump {
-	out := &adminv3.ClustersConfigDump{}
+	from := s.opts.Proxy.Plan().FromClusterSource
+	out := &adminv3.ClustersConfigDump{VersionInfo: from.Version}
 	for _, c := range s.opts.Proxy.Clusters() {
-		if named(c.Name) && c.Proto != nil {
+		switch {
+		case !named(c.Name) || c.Proto == nil:
+		case c.Dynamic:
+			out.DynamicActiveClusters = append(out.DynamicActiveClusters, &adminv3.ClustersConfigDump_DynamicCluster{
+				VersionInfo: c.Version, Cluster: pack(c.Proto), LastUpdated: s.when(c.Updated),
+			})
+		default:
 			out.StaticClusters = append(out.StaticClusters, &adminv3.ClustersConfigDump_StaticCluster{
 				Cluster: pack(c.Proto), LastUpdated: s.when(c.Updated),
 			})
@@ -80,13 +89,40 @@ func (s *Server) dumpClusters(named func(string) bool) *adminv3.ClustersConfigDu
 }
 
 func (s *Server) dumpListeners(named func(string) bool) *adminv3.ListenersConfigDump {
-	out := &adminv3.ListenersConfigDump{}
+	from := s.opts.Proxy.Plan().FromListenerSource
+	out := &adminv3.ListenersConfigDump{VersionInfo: from.Version}
+	dynamic := make(map[string]*adminv3.ListenersConfigDump_DynamicListener)
 	for _, l := range s.opts.Proxy.Listeners() {
-		if named(l.Name) && l.Proto != nil {
+		switch {
+		case !named(l.Name) || l.Proto == nil:
+		case l.Dynamic:
+			dynamic[l.Name] = &adminv3.ListenersConfigDump_DynamicListener{
+				Name: l.Name,
+				ActiveState: &adminv3.ListenersConfigDump_DynamicListenerState{
+					VersionInfo: l.Version, Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
+				},
+			}
+		default:
 			out.StaticListeners = append(out.StaticListeners, &adminv3.ListenersConfigDump_StaticListener{
 				Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
 			})
 		}
+	}
+	for _, r := range from.Rejected {
+		if !named(r.Name) {
+			continue
+		}
+		d := dynamic[r.Name]
+		if d == nil {
+			d = &adminv3.ListenersConfigDump_DynamicListener{Name: r.Name}
+			dynamic[r.Name] = d
+		}
+		d.ErrorState = &adminv3.UpdateFailureState{
+			FailedConfiguration: proto.CloneOf(r.Resource), LastUpdateAttempt: s.when(r.At), Details: r.Details,
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(dynamic)) { // Envoy
+		out.DynamicListeners = append(out.DynamicListeners, dynamic[name])
 	}
 	return out
 }

@@ -19,7 +19,7 @@ import (
 type Proxy interface {
 	State() adminv3.ServerInfo_State
 	Started() time.Time
-	// Plan is the configuration the proxy was started with.
+	// Plan is the configuration that was applied last.
 	Plan() *plan.Server
 
 	Listeners() []Listener     // in the order of the configuration
@@ -62,6 +62,8 @@ type Listener struct {
 	Addrs   []net.Addr
 	Proto   *listenerv3.Listener // nil: not from a configuration, and not dumped
 	Updated time.Time
+	Dynamic bool   // came from the source of listeners
+	Version string // of the response that it came with
 }
 
 // A Cluster is one cluster of the proxy.
@@ -70,6 +72,8 @@ type Cluster struct {
 	StatName string // alt_stat_name or the name
 	Proto    *clusterv3.Cluster
 	Updated  time.Time
+	Dynamic  bool            // came from the source of clusters
+	Version  string          // of the response that it came with
 	Breakers [2]plan.Breaker // by routing priority: default, high
 	Hosts    []Host          // by priority, then in the order of the configuration
 	// Assignment gives the weights of localities and the overprovisioning factor.

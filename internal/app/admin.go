@@ -12,6 +12,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/admin"
+	"github.com/ginnel/ginnel/internal/config"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -37,7 +38,7 @@ func (a *App) bindAdmin() error {
 		Proxy: shown{a}, Stats: a.store, Levels: a.opts.Levels,
 		Version: a.opts.Version, Flags: a.opts.Flags, Log: a.log,
 	}
-	if a.opts.Compile != nil {
+	if a.opts.Configure != nil {
 		o.Configure = a.configure
 	}
 	a.admin = admin.New(o)
@@ -49,20 +50,18 @@ func (a *App) bindAdmin() error {
 
 // configure applies what the admin was given.
 func (a *App) configure(ctx context.Context, bootstrap []byte) error {
-	p, err := a.opts.Compile(bootstrap)
-	if err != nil {
+	err := a.opts.Configure(ctx, bootstrap)
+	if err == nil {
+		a.log.Info("the configuration of POST /config is in effect", "logger", "main")
+		return nil
+	}
+	a.log.Error("the configuration of POST /config was not applied: "+err.Error(), "logger", "main")
+	var faults config.Issues
+	var fixed *FixedError
+	if errors.As(err, &faults) || errors.As(err, &fixed) {
 		return &admin.ConfigError{Err: err}
 	}
-	err = a.Apply(ctx, p)
-	if fixed := (*FixedError)(nil); errors.As(err, &fixed) {
-		return &admin.ConfigError{Err: err}
-	}
-	if err != nil {
-		a.log.Error("the configuration of POST /config was not applied: "+err.Error(), "logger", "main")
-		return err
-	}
-	a.log.Info("applied the configuration of POST /config", "logger", "main")
-	return nil
+	return err
 }
 
 // startAdmin lets the admin server answer, from before the listeners accept.
@@ -129,7 +128,7 @@ func (s shown) Listeners() []admin.Listener {
 	var out []admin.Listener
 	for _, l := range s.App.listed() {
 		p := l.listener.Plan()
-		a := admin.Listener{Name: p.Info.Name, Addrs: l.listener.Addrs(), Proto: p.Proto, Updated: l.updated}
+		a := admin.Listener{Name: p.Info.Name, Addrs: l.listener.Addrs(), Proto: p.Proto, Updated: l.updated, Dynamic: p.Dynamic, Version: p.Version}
 		if p.Internal {
 			a.Addrs = []net.Addr{filter.InternalAddr{Listener: p.Info.Name}}
 		}
@@ -144,7 +143,7 @@ func (s shown) Clusters() []admin.Cluster {
 	for _, c := range s.hosts.Status() {
 		p := c.Plan
 		a := admin.Cluster{
-			Name: p.Name, StatName: p.StatName, Proto: p.Proto, Updated: c.Updated,
+			Name: p.Name, StatName: p.StatName, Proto: p.Proto, Updated: c.Updated, Dynamic: p.Dynamic, Version: p.Version,
 			Breakers: p.Breakers, Assignment: p.Assignment,
 		}
 		for _, h := range c.Hosts {

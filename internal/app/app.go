@@ -41,8 +41,9 @@ type Options struct {
 	Levels         admin.Levels  // nil: log levels cannot be changed
 	Version        string        // for /server_info
 	Flags          *cli.Flags    // for /server_info; nil: defaults
-	// Compile reads a bootstrap for /config of the admin server. nil: it takes none.
-	Compile func(bootstrap []byte) (*plan.Server, error)
+	// Configure reads and applies a bootstrap for /config of the admin server. nil: it
+	// takes none.
+	Configure func(ctx context.Context, bootstrap []byte) error
 }
 
 // An App is a running proxy.
@@ -191,6 +192,9 @@ func (a *App) Start() error {
 // Wait returns when the proxy has stopped.
 func (a *App) Wait() { <-a.stopped }
 
+// Stats returns the statistics.
+func (a *App) Stats() *stats.Store { return a.store }
+
 // ReopenLogs opens the access logs' files anew.
 func (a *App) ReopenLogs() { a.logs.Reopen() }
 
@@ -235,8 +239,7 @@ func (a *App) Close() {
 		a.handling.Lock()
 		close(a.stopping)
 		a.handling.Unlock()
-		a.applying.Lock() // a change that is under way gives up, or comes to its end
-		defer a.applying.Unlock()
+		a.lastChange()
 		a.closeAll()
 		a.tasks.Wait()
 		a.mu.Lock()
@@ -248,6 +251,13 @@ func (a *App) Close() {
 		close(a.stopped)
 	})
 	<-a.stopped
+}
+
+// lastChange returns when a change that was under way has given up, or come to its end.
+// None begins any more.
+func (a *App) lastChange() {
+	a.applying.Lock()
+	defer a.applying.Unlock()
 }
 
 // What connections log that the end of the process cut short (Envoy).

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,12 @@ import (
 
 // ErrNotLive is why a proxy that has not been started takes no other configuration.
 var ErrNotLive = errors.New("the proxy has not been started")
+
+// Why a listener cannot be applied.
+var (
+	errServed           = errors.New("the Go program serves this name")
+	errDirectionStopped = errors.New("listeners of its traffic direction were stopped by /drain_listeners")
+)
 
 // A FixedError says that parts of a configuration cannot change while the proxy runs.
 type FixedError struct{ Fields []string } // of the bootstrap
@@ -77,7 +82,7 @@ func unchangeable(was, now *bootstrapv3.Bootstrap) error {
 	fields := now.ProtoReflect().Descriptor().Fields()
 	for i := range fields.Len() {
 		f := fields.Get(i)
-		if f.Name() == "static_resources" || f.Name() == "dynamic_resources" {
+		if f.Name() == "static_resources" {
 			continue
 		}
 		x, y := was.ProtoReflect(), now.ProtoReflect()
@@ -135,7 +140,7 @@ func (u *update) prepare(ctx context.Context) (err error) {
 		}
 		if err := s.fresh.Listen(); err != nil {
 			a.server.createFailure.Add(1)
-			return fmt.Errorf("listener %q: %w", s.plan.Info.Name, err)
+			return &listener.Error{Name: s.plan.Info.Name, Err: err}
 		}
 	}
 	return nil
@@ -150,7 +155,7 @@ func (u *update) match() error {
 	for _, p := range u.plan.Listeners {
 		s := &step{plan: p, was: was[p.Info.Name]}
 		if s.was != nil && s.was.program {
-			return fmt.Errorf("listener %q: the Go program serves this name", p.Info.Name)
+			return &listener.Error{Name: p.Info.Name, Err: errServed}
 		}
 		delete(was, p.Info.Name)
 		u.steps = append(u.steps, s)
@@ -217,7 +222,7 @@ func (a *App) refusesChange(p *plan.Listener) error {
 	a.handling.Lock()
 	defer a.handling.Unlock()
 	if a.stopsNow(p) {
-		return fmt.Errorf("listener %q: listeners of its traffic direction were stopped by /drain_listeners", p.Info.Name)
+		return &listener.Error{Name: p.Info.Name, Err: errDirectionStopped}
 	}
 	return nil
 }
@@ -296,10 +301,10 @@ func (u *update) last() error {
 	}
 	for _, s := range u.steps {
 		if !s.same() && u.app.stopsNow(s.plan) {
-			return fmt.Errorf("listener %q: listeners of its traffic direction are being stopped", s.plan.Info.Name)
+			return &listener.Error{Name: s.plan.Info.Name, Err: errDirectionStopped}
 		}
 		if s.was == nil && s.plan.Internal && u.app.network.Active(s.plan.Info.Name) {
-			return fmt.Errorf("listener %q: the Go program serves this name", s.plan.Info.Name)
+			return &listener.Error{Name: s.plan.Info.Name, Err: errServed}
 		}
 	}
 	return nil

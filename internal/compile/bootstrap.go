@@ -22,9 +22,6 @@ import (
 // elsewhere looks into messages that are accepted only as far as they ask for
 // nothing.
 func elsewhere(s *extension.Scope, b *bootstrapv3.Bootstrap, p *plan.Server) {
-	if m := b.GetDynamicResources(); m != nil {
-		dynamicFields.Check(s.Field("dynamic_resources"), m)
-	}
 	if m := b.GetClusterManager(); m != nil {
 		at := s.Field("cluster_manager")
 		managerFields.Check(at, m)

@@ -40,6 +40,7 @@ func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extens
 		s.Field("stats_config").Errorf("%v", err)
 	}
 	elsewhere(s, b, p)
+	dynamic(s.Field("dynamic_resources"), b.GetDynamicResources(), p)
 	in := internalListeners(s.Field("bootstrap_extensions"), b.GetBootstrapExtensions())
 	p.InternalBufferBytes = in.bufferBytes
 	static := s.Field("static_resources")

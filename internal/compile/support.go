@@ -14,7 +14,7 @@ import (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return append([]*extension.Fields{
-		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields, &connectionsMonitorFields,
+		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &sourceFields, &pathSourceFields, &watchedFields, &managerFields, &overloadFields, &connectionsMonitorFields,
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
 		&chainFields, &matchFields, &filterFields, &listenerFilterFields, &predicateFields,
@@ -44,7 +44,10 @@ var staticFields = extension.Fields{
 	Obeyed:  []string{"listeners", "clusters", "secrets"},
 }
 
-var dynamicFields = extension.Fields{Message: &bootstrapv3.Bootstrap_DynamicResources{}}
+var dynamicFields = extension.Fields{
+	Message: &bootstrapv3.Bootstrap_DynamicResources{},
+	Obeyed:  []string{"lds_config", "cds_config"},
+}
 
 var managerFields = extension.Fields{
 	Message: &bootstrapv3.ClusterManager{},

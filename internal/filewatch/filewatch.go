@@ -26,9 +26,24 @@ type Options struct {
 	// Again is how often to look without having been told of anything, for file systems
 	// that tell nothing; 0: 5 s.
 	Again time.Duration
+	// Since is what Look returned before the file was read: changes from then on count.
+	// nil: from the call of Watch on.
+	Since *State
 }
 
-// Watch calls changed after each change from the call of Watch on, until ctx ends. Changes
+// A State is a file, and a watched folder, at some moment.
+type State struct{ file, dir state }
+
+// Look returns the state now.
+func (o *Options) Look() *State {
+	s := &State{file: look(o.File)}
+	if o.Dir != "" {
+		s.dir = look(o.Dir)
+	}
+	return s
+}
+
+// Watch calls changed after each change, until ctx ends. Changes
 // in quick succession are one. started, unless nil, is called once changes are noticed.
 func Watch(ctx context.Context, o Options, started, changed func()) {
 	if o.Settle == 0 {
@@ -37,10 +52,10 @@ func Watch(ctx context.Context, o Options, started, changed func()) {
 	if o.Again == 0 {
 		o.Again = 5 * time.Second
 	}
-	w := &watch{o: o, seen: look(o.File)}
-	if o.Dir != "" {
-		w.dir = look(o.Dir)
+	if o.Since == nil {
+		o.Since = o.Look()
 	}
+	w := &watch{o: o, seen: o.Since.file, dir: o.Since.dir}
 	events, stop := w.begin()
 	defer stop()
 	if started != nil {
@@ -98,8 +113,14 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 	again := time.NewTicker(w.o.Again)
 	defer again.Stop()
 	var settled <-chan time.Time // nil: nothing has changed
-	var last, lastDir state      // when it was looked at last
-	for {
+	var last State               // when it was looked at last
+	check := func() {
+		if now := w.o.Look(); settled == nil && w.differs(now.file, now.dir) {
+			last = *now
+			settled = time.After(w.o.Settle)
+		}
+	}
+	for check(); ; check() {
 		select {
 		case <-ctx.Done():
 			return
@@ -110,25 +131,13 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 		case <-again.C:
 		case <-settled:
 			settled = nil
-			if now, dir := look(w.o.File), w.lookAtDir(); now.same(last) && dir.same(lastDir) {
-				w.seen, w.dir = now, dir
+			if now := w.o.Look(); now.file.same(last.file) && now.dir.same(last.dir) {
+				w.seen, w.dir = now.file, now.dir
 				changed()
 				w.follow()
-				continue
 			}
 		}
-		if now, dir := look(w.o.File), w.lookAtDir(); settled == nil && w.differs(now, dir) {
-			last, lastDir = now, dir
-			settled = time.After(w.o.Settle)
-		}
 	}
-}
-
-func (w *watch) lookAtDir() state {
-	if w.o.Dir == "" {
-		return state{}
-	}
-	return look(w.o.Dir)
 }
 
 // differs reports whether there is something to tell.

@@ -52,8 +52,11 @@ func await(t *testing.T, told <-chan struct{}) {
 
 func TestWhatIsTold(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, dir, file string){
-		"written":         func(t *testing.T, _, file string) { write(t, file, "another") },
-		"moved":           func(t *testing.T, dir, file string) { write(t, dir+"/new", "another"); try(t, os.Rename(dir+"/new", file)) },
+		"written": func(t *testing.T, _, file string) { write(t, file, "another") },
+		"moved": func(t *testing.T, dir, file string) {
+			write(t, dir+"/new", "another")
+			try(t, os.Rename(dir+"/new", file))
+		},
 		"removed, made":   func(t *testing.T, _, file string) { try(t, os.Remove(file)); write(t, file, "another") },
 		"link to another": func(t *testing.T, dir, file string) { link(t, dir, file, "second") },
 	} {

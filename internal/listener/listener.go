@@ -86,9 +86,21 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	return l, nil
 }
 
-func listenerError(p *plan.Listener, err error) error {
-	return fmt.Errorf("listener %q: %w", p.Info.Name, err)
+// An Error is what is wrong with one listener.
+type Error struct {
+	Name string
+	Err  error
 }
+
+func (e *Error) Error() string { return fmt.Sprintf("listener %q: %v", e.Name, e.Err) }
+
+// Unwrap returns the reason.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Listener returns the listener's name.
+func (e *Error) Listener() string { return e.Name }
+
+func listenerError(p *plan.Listener, err error) error { return &Error{p.Info.Name, err} }
 
 // Release gives the statistics of the listener and its filters back: they are no
 // longer listed. It is for a listener that has stopped and has no connection left.

@@ -12,6 +12,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/extension"
@@ -30,8 +31,34 @@ type Server struct {
 	// (bootstrap extension, buffer_size_kb).
 	InternalBufferBytes int
 	FlushStatsEvery     time.Duration
-	MaxConnections      uint64      // from sockets of listeners that obey it; 0: any number, or what the runtime says
-	Bind                *BindConfig // that clusters inherit; nil: nothing
+
+	ListenerSource, ClusterSource *ConfigSource // dynamic_resources; nil: there is none
+	// What has come from them; set by who asks them.
+	FromListenerSource, FromClusterSource Delivered
+	MaxConnections                        uint64      // from sockets of listeners that obey it; 0: any number, or what the runtime says
+	Bind                                  *BindConfig // that clusters inherit; nil: nothing
+}
+
+// A ConfigSource is where resources come from while the proxy runs.
+type ConfigSource struct {
+	Path string // of a file that holds a DiscoveryResponse
+	// WatchedDir is the folder in which something must be moved for the file to be read
+	// again; "": the file itself must be.
+	WatchedDir string
+}
+
+// Delivered is what has come from a source.
+type Delivered struct {
+	Version  string // of what was applied last, be it in part
+	Rejected []Rejected
+}
+
+// A Rejected resource is one that could not be applied; what there was of its name stays.
+type Rejected struct {
+	Name     string
+	Resource *anypb.Any
+	At       time.Time
+	Details  string
 }
 
 // Admin is the admin server's configuration.
@@ -54,6 +81,8 @@ type Listener struct {
 	Hash       uint64 // of the deterministic message and its secrets: equal means unchanged
 	BaseHash   uint64 // of all that cannot be changed in place: equal means that only chains differ
 	Proto      *listenerv3.Listener
+	Dynamic    bool   // came from the source of listeners
+	Version    string // of the response that it came with
 
 	Internal  bool // reached by name only
 	Addresses []Address
@@ -131,6 +160,8 @@ type Cluster struct {
 	StatName string // alt_stat_name or the name
 	Hash     uint64
 	Proto    *clusterv3.Cluster
+	Dynamic  bool   // came from the source of clusters
+	Version  string // of the response that it came with
 
 	ConnectTimeout time.Duration
 	BufferBytes    int // most bytes held for one direction of a connection; 0: no limit

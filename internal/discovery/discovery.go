@@ -1,0 +1,417 @@
+// Package discovery keeps a configuration together whose parts come from several places:
+// the bootstrap, and sources that deliver listeners and clusters while the proxy runs.
+//
+// Each resource that is delivered stands for itself: one that is wrong, or cannot be
+// applied, is rejected, what there was of its name stays, and all others take effect
+// (Envoy). A source is whatever calls Deliver: a file here, a stream from a control plane
+// as well.
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/config"
+	"github.com/ginnel/ginnel/internal/filewatch"
+	"github.com/ginnel/ginnel/internal/load"
+	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/stats"
+)
+
+// A Kind is what a source delivers.
+type Kind uint8
+
+// The kinds, in the order in which they are asked at the start: a listener is of use only
+// when its clusters are there.
+const (
+	Clusters Kind = iota
+	Listeners
+	kinds
+)
+
+func (k Kind) String() string { return [...]string{"cluster", "listener"}[k] }
+
+// A Delivery is all that a source has at some moment: what it no longer has is removed.
+type Delivery struct {
+	Version   string
+	Resources []*anypb.Any
+	// Faults are of single resources, by their index, found before they came here.
+	Faults map[int]string
+}
+
+// A Config is the configuration of one proxy. Its methods may be called at any time from
+// any goroutine.
+type Config struct {
+	registry *extension.Registry
+	log      *slog.Logger
+
+	mu        sync.Mutex // held while a change is applied
+	bootstrap *bootstrapv3.Bootstrap
+	apply     func(context.Context, *plan.Server) error // nil: the proxy is not there yet
+	kinds     [kinds]set
+	untold    bool // the plan in effect does not tell of all that was rejected
+}
+
+// A set is what has been delivered of one kind.
+type set struct {
+	source   *plan.ConfigSource // nil: there is none
+	seen     *filewatch.State   // of its file when it was read first
+	version  string
+	good     []*resource
+	rejected []plan.Rejected
+	counts   counts
+}
+
+// A resource is one that is, or is to be, in effect.
+type resource struct {
+	name    string
+	version string
+	any     *anypb.Any
+	message proto.Message
+}
+
+// An ApplyError is the error of an apply function that is the fault of one listener.
+type ApplyError interface {
+	error
+	Listener() string
+}
+
+// New returns the configuration of a bootstrap, with what its sources have. The error
+// names the faults of the bootstrap alone; log takes the rest of them.
+func New(b *bootstrapv3.Bootstrap, first *plan.Server, reg *extension.Registry, log *slog.Logger) *Config {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Config{registry: reg, log: log, bootstrap: b}
+	c.kinds[Clusters].source, c.kinds[Listeners].source = first.ClusterSource, first.ListenerSource
+	return c
+}
+
+// Build reads the sources and has a proxy made of the configuration by build, which is
+// called again without a delivered listener that cannot be applied. From then on changes
+// go to the function that build returns.
+func (c *Config) Build(build func(*plan.Server) (apply func(context.Context, *plan.Server) error, store *stats.Store, err error)) error {
+	for k := range kinds {
+		if s := &c.kinds[k]; s.source != nil {
+			o := options(s.source)
+			s.seen = o.Look()
+		}
+		c.read(context.Background(), k)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var apply func(context.Context, *plan.Server) error
+	var store *stats.Store
+	c.apply = func(_ context.Context, p *plan.Server) (err error) {
+		apply, store, err = build(p)
+		return err
+	}
+	s := &c.kinds[Listeners]
+	good, bad, err := c.settle(context.Background(), Listeners, s.good)
+	c.apply = apply
+	if err != nil {
+		return err
+	}
+	s.good = good
+	if c.reject(Listeners, bad); len(bad) > 0 {
+		s.counts.successes--
+		s.counts.rejections++
+		c.untold = true
+	}
+	for k := range c.kinds {
+		if c.kinds[k].source != nil {
+			c.kinds[k].counts.show(store, Kind(k))
+		}
+	}
+	return nil
+}
+
+// SetBootstrap applies another bootstrap, with what the sources have delivered.
+func (c *Config) SetBootstrap(ctx context.Context, b *bootstrapv3.Bootstrap) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, faults, err := c.compile(b, Listeners, c.kinds[Listeners].good)
+	if err != nil {
+		return err
+	}
+	for r, text := range faults {
+		return fmt.Errorf("%s %q, which was delivered, does not go with it: %s", Listeners, r.name, text)
+	}
+	if err := c.apply(ctx, p); err != nil {
+		return err
+	}
+	c.bootstrap = b
+	return nil
+}
+
+// Deliver applies what a source has. The error says what was rejected of it; nil: nothing.
+func (c *Config) Deliver(ctx context.Context, k Kind, d Delivery) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &c.kinds[k]
+	s.counts.attempt()
+	next, bad := c.unpack(k, d)
+	version, before := s.version, s.rejected
+	if len(bad) < len(d.Resources) || len(d.Resources) == 0 {
+		s.version = d.Version
+	}
+	s.rejected = bad
+	good, more, err := c.settle(ctx, k, next)
+	if err != nil {
+		s.version, s.rejected = version, before
+		s.counts.rejected()
+		c.log.Warn(fmt.Sprintf("a delivery of %ss is rejected as a whole: %v", k, err), "logger", "config")
+		return err
+	}
+	s.good, s.rejected = good, nil
+	if bad = append(bad, more...); len(bad) == 0 {
+		s.counts.success(d.Version)
+		return nil
+	}
+	s.counts.rejected()
+	c.reject(k, bad)
+	if len(bad) == len(d.Resources) {
+		s.version = version
+	}
+	if len(more) > 0 && c.apply != nil { // the plan that is in effect does not tell of them
+		if err := c.again(ctx); err != nil {
+			return err
+		}
+	}
+	return rejection(k, bad)
+}
+
+// again applies what is in effect already, for what is told with it.
+func (c *Config) again(ctx context.Context) error {
+	p, _, err := c.compile(c.bootstrap, Listeners, c.kinds[Listeners].good)
+	if err != nil {
+		return err
+	}
+	return c.apply(ctx, p)
+}
+
+func rejection(k Kind, bad []plan.Rejected) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Error adding/updating %s(s) ", k)
+	for i, r := range bad {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s: %s", r.Name, r.Details)
+	}
+	return errors.New(b.String())
+}
+
+// reject keeps and logs what was wrong.
+func (c *Config) reject(k Kind, bad []plan.Rejected) {
+	c.kinds[k].rejected = append(c.kinds[k].rejected, bad...)
+	for _, r := range bad {
+		c.log.Warn(fmt.Sprintf("%s: %s '%s' config rejected: %s", [...]string{"cds", "lds"}[k], k, r.Name, r.Details), "logger", "upstream")
+	}
+}
+
+// unpack returns the resources of a delivery, and those that are none.
+func (c *Config) unpack(k Kind, d Delivery) (out []*resource, bad []plan.Rejected) {
+	names := c.static(k)
+	for i, a := range d.Resources {
+		r, err := unpack(k, a)
+		switch {
+		case err != nil:
+		case d.Faults[i] != "":
+			err = errors.New(d.Faults[i])
+		case names[r.name] == static:
+			c.log.Info(fmt.Sprintf("%s '%s' is that of the bootstrap: the one that was delivered is left", k, r.name), "logger", "config")
+			continue
+		case names[r.name] == delivered:
+			err = fmt.Errorf("duplicate %s %s found", k, r.name)
+		}
+		if err != nil {
+			bad = append(bad, rejected(&resource{name: r.name, any: a}, err.Error()))
+			if names[r.name] == nowhere {
+				out = c.keep(k, r.name, out)
+				names[r.name] = delivered
+			}
+			continue
+		}
+		names[r.name] = delivered
+		r.version = d.Version
+		out = append(out, r)
+	}
+	return out, bad
+}
+
+// keep adds what there is of a name.
+func (c *Config) keep(k Kind, name string, to []*resource) []*resource {
+	for _, r := range c.kinds[k].good {
+		if r.name == name {
+			return append(to, r)
+		}
+	}
+	return to
+}
+
+// Where a name is.
+const (
+	nowhere = iota
+	static
+	delivered
+)
+
+func (c *Config) static(k Kind) map[string]int {
+	names := make(map[string]int)
+	if k == Clusters {
+		for _, x := range c.bootstrap.GetStaticResources().GetClusters() {
+			names[x.GetName()] = static
+		}
+		return names
+	}
+	for _, x := range c.bootstrap.GetStaticResources().GetListeners() {
+		names[x.GetName()] = static
+	}
+	return names
+}
+
+func unpack(k Kind, a *anypb.Any) (*resource, error) {
+	m, err := config.Unpack(a)
+	if err != nil {
+		return &resource{any: a}, err
+	}
+	r := &resource{any: a, message: m}
+	switch m := m.(type) {
+	case *listenerv3.Listener:
+		r.name = m.GetName()
+		if k == Listeners {
+			return r, nil
+		}
+	case *clusterv3.Cluster:
+		r.name = m.GetName()
+		if k == Clusters {
+			return r, nil
+		}
+	}
+	return r, fmt.Errorf("unexpected resource type %s", m.ProtoReflect().Descriptor().FullName())
+}
+
+func rejected(r *resource, why string) plan.Rejected {
+	return plan.Rejected{Name: r.name, Resource: r.any, At: time.Now(), Details: why}
+}
+
+// settle applies resources of a kind, without those for which that fails; what there was
+// of their names is kept. An error is that of the whole.
+func (c *Config) settle(ctx context.Context, k Kind, next []*resource) (good []*resource, bad []plan.Rejected, err error) {
+	for {
+		p, faults, err := c.compile(c.bootstrap, k, next)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(faults) == 0 && c.apply != nil {
+			err := c.apply(ctx, p)
+			var of ApplyError
+			if !errors.As(err, &of) {
+				return next, bad, err
+			}
+			for _, r := range next {
+				if k == Listeners && r.name == of.Listener() {
+					faults = map[*resource]string{r: strings.TrimPrefix(of.Error(), fmt.Sprintf("listener %q: ", r.name))}
+				}
+			}
+			if faults == nil {
+				return nil, nil, err
+			}
+		}
+		if len(faults) == 0 {
+			return next, bad, nil
+		}
+		var rest []*resource
+		for _, r := range next {
+			why, wrong := faults[r]
+			if !wrong {
+				rest = append(rest, r)
+				continue
+			}
+			bad = append(bad, rejected(r, why))
+			if old := c.keep(k, r.name, nil); len(old) > 0 && old[0] != r {
+				rest = append(rest, old[0])
+			}
+		}
+		next = rest
+	}
+}
+
+// compile makes a plan of the bootstrap, resources of a kind, and the others that are in
+// effect. faults are those of resources of the kind; an error is another one's.
+func (c *Config) compile(b *bootstrapv3.Bootstrap, k Kind, next []*resource) (*plan.Server, map[*resource]string, error) {
+	all := [kinds][]*resource{c.kinds[Clusters].good, c.kinds[Listeners].good}
+	all[k] = next
+	merged := proto.CloneOf(b)
+	if merged.StaticResources == nil {
+		merged.StaticResources = &bootstrapv3.Bootstrap_StaticResources{}
+	}
+	static := merged.StaticResources
+	first := [kinds]int{len(static.Clusters), len(static.Listeners)}
+	for _, r := range all[Clusters] {
+		static.Clusters = append(static.Clusters, r.message.(*clusterv3.Cluster))
+	}
+	for _, r := range all[Listeners] {
+		static.Listeners = append(static.Listeners, r.message.(*listenerv3.Listener))
+	}
+	result, err := load.Load(load.Source{Message: merged}, c.registry)
+	if err != nil {
+		return nil, nil, err
+	}
+	faults, err := c.blame(result, k, next, first[k])
+	if err != nil || len(faults) > 0 {
+		return nil, faults, err
+	}
+	p := result.Plan
+	p.Bootstrap = b
+	for i, r := range all[Clusters] {
+		x := p.Clusters[first[Clusters]+i]
+		x.Dynamic, x.Version = true, r.version
+	}
+	for i, r := range all[Listeners] {
+		x := p.Listeners[first[Listeners]+i]
+		x.Dynamic, x.Version = true, r.version
+	}
+	p.FromClusterSource = plan.Delivered{Version: c.kinds[Clusters].version, Rejected: c.kinds[Clusters].rejected}
+	p.FromListenerSource = plan.Delivered{Version: c.kinds[Listeners].version, Rejected: c.kinds[Listeners].rejected}
+	return p, nil, nil
+}
+
+// blame finds the resources whose faults those of a configuration are.
+func (c *Config) blame(result *load.Result, k Kind, next []*resource, first int) (map[*resource]string, error) {
+	faults := make(map[*resource]string)
+	var others config.Issues
+	for _, i := range result.Issues {
+		if i.Severity != config.Error {
+			continue
+		}
+		var at int
+		rest, ok := strings.CutPrefix(i.Path, fmt.Sprintf("static_resources.%ss[", k))
+		digits, path, closed := strings.Cut(rest, "]")
+		if _, err := fmt.Sscanf(digits, "%d", &at); !ok || !closed || err != nil || at < first || at-first >= len(next) {
+			others = append(others, i)
+			continue
+		}
+		i.Path = strings.TrimPrefix(path, ".")
+		if r := next[at-first]; faults[r] == "" {
+			faults[r] = i.String()
+		}
+	}
+	if len(others) > 0 {
+		return nil, others
+	}
+	return faults, nil
+}

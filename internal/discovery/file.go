@@ -1,0 +1,86 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"github.com/ginnel/ginnel/internal/config"
+	"github.com/ginnel/ginnel/internal/filewatch"
+	"github.com/ginnel/ginnel/internal/plan"
+)
+
+// Run delivers what the files of the sources have whenever they change, until ctx ends.
+func (c *Config) Run(ctx context.Context) {
+	c.mu.Lock()
+	if c.untold {
+		c.untold = false
+		if err := c.again(ctx); err != nil {
+			c.log.Error(err.Error(), "logger", "config")
+		}
+	}
+	c.mu.Unlock()
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	for k := range kinds {
+		if s := &c.kinds[k]; s.source != nil {
+			o := options(s.source)
+			o.Since = s.seen
+			watching.Go(func() { filewatch.Watch(ctx, o, nil, func() { c.read(ctx, k) }) })
+		}
+	}
+}
+
+// options are those of Envoy's watch: what is written in place is not looked at.
+func options(s *plan.ConfigSource) filewatch.Options {
+	return filewatch.Options{File: s.Path, Dir: s.WatchedDir, Moved: true}
+}
+
+// read delivers the file of a source. What is wrong with it has been logged.
+func (c *Config) read(ctx context.Context, k Kind) {
+	s := c.kinds[k].source
+	if s == nil {
+		return
+	}
+	d, err := readFile(s, k)
+	if err != nil {
+		c.failed(k, err)
+		return
+	}
+	_ = c.Deliver(ctx, k, d)
+}
+
+// failed counts and logs what was no delivery at all.
+func (c *Config) failed(k Kind, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kinds[k].counts.attempt()
+	c.kinds[k].counts.failed()
+	c.log.Warn(fmt.Sprintf("Filesystem config update failure: in %s, %v", c.kinds[k].source.Path, err), "logger", "config")
+}
+
+// readFile reads a DiscoveryResponse. Faults that lie in one resource are that one's.
+func readFile(s *plan.ConfigSource, k Kind) (Delivery, error) {
+	m := &discoveryv3.DiscoveryResponse{}
+	_, err := config.Load(config.Input{Path: s.Path, Target: m})
+	var faults config.Issues
+	if err != nil && !errors.As(err, &faults) {
+		return Delivery{}, err
+	}
+	d := Delivery{Version: m.GetVersionInfo(), Resources: m.GetResources(), Faults: make(map[int]string)}
+	for _, i := range faults {
+		var at int
+		rest, ok := strings.CutPrefix(i.Path, "resources[")
+		if _, err := fmt.Sscanf(rest, "%d]", &at); !ok || err != nil || at >= len(d.Resources) {
+			return Delivery{}, faults
+		}
+		if d.Faults[at] == "" {
+			d.Faults[at] = i.String()
+		}
+	}
+	return d, nil
+}
