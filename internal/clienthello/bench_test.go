@@ -32,7 +32,7 @@ func BenchmarkParse(b *testing.B) {
 			b.SetBytes(int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {
-				h, _, err, _ := parseAll(p, c.step)
+				h, _, _, err := parseAll(p, c.step)
 				if err != nil {
 					b.Fatal(err)
 				}

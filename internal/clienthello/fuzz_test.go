@@ -23,7 +23,7 @@ func FuzzParse(f *testing.F) {
 		if h != nil {
 			h.JA4()
 		}
-		h2, need2, err2, x := parseAll(p, int(step)+1)
+		h2, need2, x, err2 := parseAll(p, int(step)+1)
 		if reason(h2, err2) != reason(h, err) || need2 != need || x.Seen() > len(p) {
 			t.Fatalf("in pieces of %d: %s, needs %d; at once %s, %d", int(step)+1, reason(h2, err2), need2, reason(h, err), need)
 		}

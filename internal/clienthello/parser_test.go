@@ -11,12 +11,12 @@ import (
 )
 
 // parseAll gives p in the given pieces, as a socket that is looked into would.
-func parseAll(p []byte, step int) (*clienthello.Hello, int, error, *clienthello.Parser) {
+func parseAll(p []byte, step int) (*clienthello.Hello, int, *clienthello.Parser, error) {
 	x := new(clienthello.Parser)
 	for n := min(step, len(p)); ; n = min(n+step, len(p)) {
 		h, need, err := x.Parse(p[:n])
 		if h != nil || err != nil || n == len(p) {
-			return h, need, err, x
+			return h, need, x, err
 		}
 	}
 }
@@ -140,7 +140,7 @@ func TestAnswers(t *testing.T) {
 		{"part of an SSL 2 frame", []byte("\x80\x20\x01\x03\x01"), "wait"},
 	} {
 		for _, step := range []int{len(c.p), 1, 7} {
-			h, need, err, x := parseAll(c.p, step)
+			h, need, x, err := parseAll(c.p, step)
 			if got := reason(h, err); got != c.want {
 				t.Errorf("%s, %d at a time: %s, want %s", c.name, step, got, c.want)
 			}

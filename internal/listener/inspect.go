@@ -3,6 +3,7 @@ package listener
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 
 	"github.com/ginnel/ginnel/filter"
@@ -37,6 +38,7 @@ func (l *Listener) uninspected(c *conn, err error) error {
 	case errors.Is(err, io.EOF):
 		l.stats.preRemoteClose.Add(1)
 	case errors.Is(err, filter.ErrDenied): // the filter has counted it
+	case errors.Is(err, net.ErrClosed): // the listener ends
 	default:
 		l.stats.preError.Add(1)
 	}
