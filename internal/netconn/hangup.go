@@ -32,6 +32,8 @@ func (h *Hangups) Watch(s filter.Stream, f func()) (stop func()) {
 		OnHangup(f func()) (stop func())
 	}:
 		return s.OnHangup(f)
+	case filter.Layer:
+		return h.Watch(s.Below(), f)
 	}
 	return func() {}
 }

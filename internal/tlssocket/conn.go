@@ -230,5 +230,20 @@ func (c *Conn) CloseFor(why error) error {
 // Why implements filter.Farewell.
 func (c *Conn) Why() error { return filter.Why(c.wire.Stream) }
 
+// PeerReset reports whether the peer has reset the stream below, however much is still to
+// be read.
+func (c *Conn) PeerReset() bool {
+	s, ok := c.wire.Stream.(interface{ PeerReset() bool })
+	return ok && s.PeerReset()
+}
+
+// Unsent is that of the socket below.
+func (c *Conn) Unsent() (int, error) {
+	if s, ok := c.wire.Stream.(interface{ Unsent() (int, error) }); ok {
+		return s.Unsent()
+	}
+	return 0, errors.ErrUnsupported
+}
+
 // Reset aborts the connection.
 func (c *Conn) Reset() error { return c.wire.Stream.Reset() }

@@ -3,9 +3,11 @@ package upstream
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/httpmsg"
 )
 
 // A probe connects to a host for health checks. These connections are in no pool and no
@@ -15,8 +17,8 @@ type probe struct {
 }
 
 func newProbe(h *host) *probe {
-	p := &host{cluster: h.cluster, transport: h.transport, pass: h.pass, more: h.more}
-	p.Host.Addr = h.Addr
+	p := &host{cluster: h.cluster, transport: h.transport, secure: h.secure, pass: h.pass, more: h.more}
+	p.Host.Addr, p.Hostname = h.Addr, h.Hostname
 	e := &h.endpoint.Load().Check
 	if e.Addr != nil {
 		p.Host.Addr, p.more = e.Addr, nil
@@ -31,10 +33,22 @@ func newProbe(h *host) *probe {
 	return &probe{p}
 }
 
+// asks offers the protocol that a check speaks, where the configuration offers none.
+func (p *probe) asks() *filter.TransportOptions {
+	check := p.host.cluster.plan.Check
+	switch {
+	case p.host.secure == nil || check.TCP != nil:
+		return nil
+	case check.GRPC != nil || check.HTTP.Protocol == httpmsg.HTTP2:
+		return &filter.TransportOptions{Fallback: slices.Clone(offers[1:])}
+	}
+	return &filter.TransportOptions{Fallback: slices.Clone(offers[:1])}
+}
+
 func (p *probe) dial(ctx context.Context) (filter.Stream, error) {
 	c := &call{dialling{
 		host: p.host, asker: examiner{ctx}, info: &filter.Info{},
-		begun: p.host.cluster.set.now(), waited: true, cancel: ctx.Done(), uncounted: true,
+		begun: p.host.cluster.set.now(), waited: true, cancel: ctx.Done(), uncounted: true, asks: p.asks(),
 	}}
 	c.dialler = c
 	s, _, err := c.dialAll()
