@@ -9,6 +9,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/extauthz"
 	"github.com/ginnel/ginnel/internal/ext/fault"
 	"github.com/ginnel/ginnel/internal/ext/grpcstats"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
@@ -39,6 +40,7 @@ func Registry() *extension.Registry {
 	cors.Register(r)
 	directresponse.Register(r)
 	echo.Register(r)
+	extauthz.Register(r)
 	hcm.Register(r)
 	fault.Register(r)
 	healthcheck.Register(r)

@@ -18,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
 	"github.com/ginnel/ginnel/internal/ext/echo"
+	"github.com/ginnel/ginnel/internal/ext/extauthz"
 	"github.com/ginnel/ginnel/internal/ext/fault"
 	"github.com/ginnel/ginnel/internal/ext/grpcstats"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
@@ -47,7 +48,7 @@ import (
 func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
-		buffer.Support(), connectionlimit.Support(), cors.Support(), directresponse.Support(), echo.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(), snicluster.Support(),
+		buffer.Support(), connectionlimit.Support(), cors.Support(), directresponse.Support(), echo.Support(), extauthz.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(), snicluster.Support(),
 		httpinspector.Support(), tlsinspector.Support(),
 		hcm.Support(), httpmatch.Support(), matcher.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)

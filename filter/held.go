@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync"
@@ -15,7 +16,8 @@ import (
 func (c *Conn) HoldData(f func(*Held) error) {
 	x := c.Info.More()
 	s := &heldStream{Stream: c.Stream, wait: f, before: x.onData}
-	s.held = Held{conn: c, stream: c.Stream, done: make(chan struct{})}
+	s.held = Held{conn: c, stream: c.Stream}
+	s.held.ctx, s.held.end = context.WithCancelCause(context.Background())
 	x.onData = func(*Conn) error { return s.verdict } // Read has come before
 	c.host.Replace(c, s)
 }
@@ -24,9 +26,8 @@ func (c *Conn) HoldData(f func(*Held) error) {
 type Held struct {
 	conn   *Conn
 	stream Stream
-	done   chan struct{}
-	once   sync.Once
-	gone   error // why done is closed, for who reads; nil: the connection was ended here
+	ctx    context.Context // until the connection has ended
+	end    context.CancelCauseFunc
 }
 
 // Do runs f while nobody else uses the connection's Info, which only f may change.
@@ -38,11 +39,11 @@ func (h *Held) Do(f func(*Conn) error) error {
 	return f(h.conn)
 }
 
-// Done is closed when the connection is ended: there is nothing more to wait for.
-func (h *Held) Done() <-chan struct{} { return h.done }
+// Context ends when the connection is ended: there is nothing more to wait for.
+func (h *Held) Context() context.Context { return h.ctx }
 
-// Watch has Done closed, too, when the client resets the connection. stop must be called.
-// hangups may be nil.
+// Watch has Context end, too, when the client resets the connection, which a reader is then
+// told by reset. stop must be called. hangups may be nil.
 func (h *Held) Watch(hangups Hangups, reset error) (stop func()) {
 	if hangups == nil {
 		return func() {}
@@ -54,26 +55,6 @@ func (h *Held) Watch(hangups Hangups, reset error) (stop func()) {
 			}
 		}
 	})
-}
-
-func (h *Held) end(why error) {
-	h.once.Do(func() {
-		h.gone = why
-		close(h.done)
-	})
-}
-
-// over returns what a reader is told of a connection that has ended; nil: it has not.
-func (h *Held) over() error {
-	select {
-	case <-h.done:
-		if h.gone != nil {
-			return h.gone
-		}
-		return net.ErrClosed
-	default:
-		return nil
-	}
 }
 
 // heldStream is the stream of a Held.
@@ -110,7 +91,7 @@ func (s *heldStream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
 	if n > 0 || err == io.EOF {
 		s.decide()
-		if over := s.held.over(); over != nil {
+		if over := context.Cause(s.held.ctx); over != nil {
 			return 0, over
 		}
 	}
@@ -156,19 +137,19 @@ func (s *heldStream) TLS() *TLS { return TLSOf(s.Stream) }
 
 // Close implements net.Conn.
 func (s *heldStream) Close() error {
-	s.held.end(nil)
+	s.held.end(net.ErrClosed)
 	return s.Stream.Close()
 }
 
 // Reset implements Stream.
 func (s *heldStream) Reset() error {
-	s.held.end(nil)
+	s.held.end(net.ErrClosed)
 	return s.Stream.Reset()
 }
 
 // CloseFor implements Farewell.
 func (s *heldStream) CloseFor(why error) error {
-	s.held.end(nil)
+	s.held.end(net.ErrClosed)
 	return CloseFor(s.Stream, why)
 }
 
@@ -189,6 +170,6 @@ func (s *heldStream) SetReadDeadline(t time.Time) error {
 
 func (s *heldStream) expire(t time.Time) {
 	if !t.IsZero() && !t.After(time.Now()) {
-		s.held.end(nil)
+		s.held.end(net.ErrClosed)
 	}
 }

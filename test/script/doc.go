@@ -82,8 +82,8 @@
 //
 // An origin answers 200 with what it was asked, unless lines "do: ..." in the request's
 // header say otherwise: status N, header NAME: VALUE, trailer NAME: VALUE, body TEXT, bytes
-// N, inform N (1xx), sleep DURATION, hold (until "release NAME"), flush, echo (as it comes),
-// reset; "first N ..." does it the first N times only.
+// N, grpc HEX (a message), inform N (1xx), sleep DURATION, hold (until "release NAME"), flush,
+// echo (as it comes), reset; "first N ..." does it the first N times only.
 //
 // What log, admin and http find is an answer, which is compared with the one recorded
 // from Envoy; -private keeps it out of that. What one mode finds must be what the others

@@ -2,6 +2,8 @@ package script
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -146,6 +148,8 @@ func (a *originAnswer) do(line string) {
 		a.w.Header().Add(http.TrailerPrefix+name, value)
 	case "body":
 		a.text = &rest
+	case "grpc":
+		a.grpc(rest)
 	case "inform":
 		n, _ := strconv.Atoi(rest)
 		a.w.WriteHeader(n)
@@ -165,6 +169,15 @@ func (a *originAnswer) do(line string) {
 		a.over = true
 		a.abort()
 	}
+}
+
+// grpc answers a call with a message, given in hexadecimal.
+func (a *originAnswer) grpc(message string) {
+	m, _ := hex.DecodeString(message)
+	text := string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m)))) + string(m)
+	a.w.Header().Set("content-type", "application/grpc")
+	a.w.Header().Set(http.TrailerPrefix+"grpc-status", "0")
+	a.text = &text
 }
 
 // wait waits for c, or the script's release.

@@ -113,7 +113,7 @@ func (n *network) judgeSlowly(h *filter.Held) error {
 		defer wait.Stop()
 		select {
 		case <-wait.C:
-		case <-h.Done():
+		case <-h.Context().Done():
 		}
 	}
 	return err
