@@ -200,7 +200,7 @@ func (c *Config) mode(s *extension.Scope, m *tcpproxyv3.TcpProxy) {
 	case tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_DATA:
 		c.Mode = OnData
 	case tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE:
-		// On plaintext, which is all there is so far, the same as IMMEDIATE (Envoy).
+		// The same as IMMEDIATE: a handshake is over before filters see the connection.
 	default:
 		s.Field("upstream_connect_mode").Errorf("unknown mode %v", m.UpstreamConnectMode)
 	}

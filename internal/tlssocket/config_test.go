@@ -1,0 +1,58 @@
+package tlssocket
+
+import (
+	"strings"
+	"testing"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/ginnel/ginnel/extension"
+)
+
+// What cannot be done is refused at its place, and so is what makes no sense.
+func TestRefused(t *testing.T) {
+	for _, c := range []struct{ common, path, text string }{
+		{`{}`, "common_tls_context", "No TLS certificates found"},
+		{`{"tls_params":{"cipher_suites":["[ECDHE-RSA-AES128-GCM-SHA256|DES-CBC3-SHA]"]}}`, "common_tls_context.tls_params.cipher_suites[0]", "DES-CBC3-SHA"},
+		{`{"tls_params":{"ecdh_curves":["P-224"]}}`, "common_tls_context.tls_params.ecdh_curves[0]", "P-224"},
+		{`{"tls_params":{"signature_algorithms":["rsa_pss_rsae_sha256"]}}`, "common_tls_context.tls_params.signature_algorithms", "not supported yet"},
+		{`{"tls_params":{"tls_minimum_protocol_version":"TLSv1_3","tls_maximum_protocol_version":"TLSv1_2"}}`, "common_tls_context.tls_params", "above the maximum"},
+		{`{"tls_certificate_sds_secret_configs":[{"name":"x"}]}`, "common_tls_context.tls_certificate_sds_secret_configs[0].name", "Unknown static secret"},
+		{`{"tls_certificate_sds_secret_configs":[{"name":"x","sds_config":{"ads":{}}}]}`, "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "not supported yet"},
+		{`{"tls_certificates":[{"certificate_chain":{"inline_string":"x"},"private_key":{"inline_string":"y"}}]}`, "common_tls_context.tls_certificates[0]", "Failed to load certificate chain or private key from <inline>"},
+		{`{"tls_certificates":[{"pkcs12":{"inline_string":"x"}}]}`, "common_tls_context.tls_certificates[0].pkcs12", "not supported yet"},
+		{`{"validation_context":{"trusted_ca":{"inline_string":"x"}}}`, "common_tls_context.validation_context.trusted_ca", "Failed to load trusted CA"},
+		{`{"validation_context":{"verify_certificate_hash":["zz"]}}`, "common_tls_context.validation_context.verify_certificate_hash[0]", "Invalid hex-encoded"},
+		{`{"validation_context":{"verify_certificate_spki":["zz"]}}`, "common_tls_context.validation_context.verify_certificate_spki[0]", "Invalid base64-encoded"},
+		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"DNS","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context", "without trusted CA is insecure"},
+		{`{"validation_context":{"custom_validator_config":{"name":"envoy.tls.cert_validator.spiffe"}}}`, "common_tls_context.validation_context.custom_validator_config", "not supported yet"},
+		{`{"alpn_protocols":[""]}`, "common_tls_context.alpn_protocols[0]", "Invalid ALPN"},
+		{`{"key_log":{"path":"x"}}`, "common_tls_context.key_log", "not supported yet"},
+	} {
+		m := new(tlsv3.DownstreamTlsContext)
+		if err := protojson.Unmarshal([]byte(`{"common_tls_context":`+c.common+`}`), m); err != nil {
+			t.Fatal(err)
+		}
+		var r extension.Report
+		compileDownstream(extension.NewScope(&r, nil, nil), m)
+		found := false
+		for _, i := range r.Issues {
+			found = found || i.Severity == extension.Error && i.Path == c.path && strings.Contains(i.Message, c.text)
+		}
+		if !found {
+			t.Errorf("%s: %+v", c.common, r.Issues)
+		}
+	}
+}
+
+func TestCipherNames(t *testing.T) {
+	for name, id := range ciphers {
+		if got := cipherName(id); got != name {
+			t.Errorf("%s is called %s", name, got)
+		}
+	}
+	if got := strings.Join(cipherNames("[A|B]"), " "); got != "A B" {
+		t.Error(got)
+	}
+}
