@@ -202,6 +202,7 @@ func (s shown) Drain(o admin.DrainOptions) {
 		s.stopLater(which)
 	default:
 		s.StopListeners(which)
+		s.drainConns(which, s.spread())
 	}
 }
 

@@ -158,8 +158,10 @@ func (a *App) loops() int {
 	return a.opts.Concurrency
 }
 
-// Start begins to serve: internal listeners first, so that no connection from
-// outside finds a hop missing.
+// Start begins to serve, in an order that docs/architecture.md tells: the admin server
+// answers, internal listeners are there, so that no connection from outside finds a hop
+// missing, hosts are checked, all sockets listen, so that what one cannot do shows before
+// anything is accepted, and then all of them accept.
 func (a *App) Start() error {
 	if err := a.pumps.Open(); err != nil {
 		return fmt.Errorf("event loops: %w", err)
@@ -170,23 +172,30 @@ func (a *App) Start() error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, internal := range []bool{true, false} {
-		if !internal { // all names are there, and whoever comes finds hosts that were checked
-			a.hosts.Start(context.Background())
-		}
-		for _, e := range a.listeners {
-			if e.listener.Plan().Internal == internal {
-				if err := e.start(a); err != nil {
-					return err
-				}
-			}
+	a.startListeners(true)
+	a.hosts.Start(context.Background())
+	for _, e := range a.listeners {
+		if err := e.listener.Listen(); err != nil {
+			a.server.createFailure.Add(1)
+			return &listener.Error{Name: e.listener.Info().Name, Err: err}
 		}
 	}
+	a.startListeners(false)
 	a.server.workersStarted.Add(1)
 	a.tasks.Go(a.flushStats)
 	a.state.Store(int32(Live))
 	a.server.live(a)
 	return nil
+}
+
+// startListeners makes the internal listeners, or the others, reachable. The caller holds
+// a.mu.
+func (a *App) startListeners(internal bool) {
+	for _, e := range a.listeners {
+		if e.listener.Plan().Internal == internal {
+			e.start(a)
+		}
+	}
 }
 
 // Wait returns when the proxy has stopped.

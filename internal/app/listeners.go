@@ -44,17 +44,15 @@ func (a *App) listenerOptions(there []listener.Socket) listener.Options {
 	return listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Limit: &a.limit, Table: &a.table, Sockets: there}
 }
 
-// start makes the listener reachable. The caller holds a.mu.
-func (e *entry) start(a *App) error {
+// start makes the listener reachable; its sockets listen. The caller holds a.mu.
+func (e *entry) start(a *App) {
 	if e.listener.Plan().Internal {
 		e.registration = a.network.Register(e.listener.Info().Name, e.listener.Internal())
-	} else if err := e.listener.Start(); err != nil {
-		a.server.createFailure.Add(1)
-		return err
+	} else {
+		e.listener.Accept()
 	}
 	a.server.createSuccess.Add(uint64(a.opts.Concurrency))
 	a.server.active.Add(1)
-	return nil
 }
 
 // unlist takes the listener's name out of the in-process network.
@@ -125,9 +123,7 @@ func (a *App) Handle(name string, h filter.ConnHandler) (remove func(), err erro
 	e.program, e.updated = true, time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := e.start(a); err != nil {
-		return nil, err
-	}
+	e.start(a)
 	return sync.OnceFunc(func() { a.remove(e) }), nil
 }
 

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -43,7 +44,7 @@ func (l *Listener) bind(there []Socket) error {
 	there = slices.Clone(there)
 	for i := range l.plan.Addresses {
 		addr, o := l.address(i)
-		s, err := take(&there, addr, o)
+		s, err := l.socket(&there, addr, o)
 		if err != nil {
 			l.closeSockets()
 			return err
@@ -53,10 +54,15 @@ func (l *Listener) bind(there []Socket) error {
 	return nil
 }
 
-// take returns a socket for an address: the first one of there that fits, or a new one.
-func take(there *[]Socket, addr net.Addr, o netconn.ListenOptions) (*netconn.Listener, error) {
+// socket returns a socket for an address: the first one of there that fits, or a new one.
+func (l *Listener) socket(there *[]Socket, addr net.Addr, o netconn.ListenOptions) (*netconn.Listener, error) {
 	at := slices.IndexFunc(*there, func(s Socket) bool { return s.addr == addr && netconn.Fits(s.options, o) })
 	if at < 0 {
+		ours := slices.ContainsFunc(*there, func(s Socket) bool { return s.addr == addr })
+		if !ours && !o.NoReusePort && netconn.InUse(addr) {
+			l.env.Log.Warn(fmt.Sprintf("somebody listens on '%v' already, perhaps another copy of this proxy: the system will split the connections between the two, unless enable_reuse_port is false", addr),
+				"logger", "config", "listener", l.plan.Info.Name)
+		}
 		return netconn.Bind(addr, o)
 	}
 	s := (*there)[at].socket

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/filter"
 )
 
 // Duplicate returns another Listener on the same socket, and so on the same queue of
@@ -59,4 +61,31 @@ func (l *Listener) Rest(handle func(*Socket)) {
 		}
 		handle(s)
 	}
+}
+
+// InUse reports whether somebody listens on an address, or on one that contains it or is
+// contained in it, as SO_REUSEPORT lets many do. Unix addresses and port 0 never are.
+func InUse(addr net.Addr) bool {
+	ap, ok := filter.IP(addr)
+	if !ok || ap.Port() == 0 {
+		return false
+	}
+	fam, err := family(addr)
+	if err != nil {
+		return false
+	}
+	fd, err := newFD(fam)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	sa, err := toSockaddr(addr, fam)
+	if err != nil || setInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) != nil {
+		return false
+	}
+	if fam == unix.AF_INET6 && setInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1) != nil {
+		return false
+	}
+	// Connections of the past do not stand in the way, nor does a socket that is only bound.
+	return unix.Bind(fd, sa) == unix.EADDRINUSE
 }
