@@ -230,3 +230,60 @@ func outliveLackOfDescriptors(t *testing.T, serve func(l *Listener, handle func(
 		t.Error(err)
 	}
 }
+
+// An option that fails is named, and where.
+func TestFailingOption(t *testing.T) {
+	bad := []Option{{Level: unix.SOL_SOCKET, Name: 9999, Int: 1}}
+	const text = "socket option 9999 of level 1: Protocol not available"
+	_, err := Bind(ip("127.0.0.1:0"), ListenOptions{Options: bad})
+	if want := "cannot bind '127.0.0.1:0': " + text; err == nil || err.Error() != want {
+		t.Errorf("Bind: %v, want %s", err, want)
+	}
+	bad[0].When = plan.Listening
+	l, err := Bind(ip("127.0.0.1:0"), ListenOptions{Options: bad})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if want := fmt.Sprintf("cannot listen on '%v': %s", l.Addr(), text); l.Listen().Error() != want {
+		t.Errorf("Listen: no %s", want)
+	}
+	bad[0].Family = plan.IPv6
+	listen(t, ip("127.0.0.1:0"), ListenOptions{Options: bad})
+	if _, err := Listen(ip("[::1]:0"), ListenOptions{Options: bad}); err == nil {
+		t.Error("an option for IPv6 is not set on its sockets")
+	}
+}
+
+// What is accepted from a socket of MPTCP behaves like any other, whoever connects.
+func TestMultipath(t *testing.T) {
+	l, err := Listen(ip("127.0.0.1:0"), ListenOptions{Multipath: true, FastOpen: 5})
+	if err != nil {
+		t.Skip(err) // not in this kernel, or switched off
+	}
+	defer l.Close()
+	d := net.Dialer{}
+	for _, on := range []bool{false, true} {
+		d.SetMultipathTCP(on)
+		c, err := d.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Write([]byte("ping"))
+		b := make([]byte, 8)
+		if n, err := s.Read(b); err != nil || string(b[:n]) != "ping" {
+			t.Errorf("MPTCP client %v: %q, %v", on, b[:n], err)
+		}
+		s.Write([]byte("pong"))
+		s.CloseWrite()
+		if n, err := c.Read(b); err != nil || string(b[:n]) != "pong" {
+			t.Errorf("MPTCP client %v got %q, %v", on, b[:n], err)
+		}
+		c.Close()
+		s.Close()
+	}
+}

@@ -39,6 +39,9 @@ func judge(err error, to, source net.Addr, expired bool) outcome {
 		}
 		return failed(err, fmt.Sprintf("failed to bind to %v: %s", source, netconn.Text(err)), true)
 	}
+	if o := (*netconn.OptionError)(nil); errors.As(err, &o) {
+		return failed(err, o.Error(), true)
+	}
 	if h := (*handshakeError)(nil); errors.As(err, &h) {
 		return failed(err, h.Error(), false)
 	}
