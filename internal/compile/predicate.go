@@ -58,11 +58,11 @@ func first(all []predicate, i *filter.Info, want bool) bool {
 }
 
 // ports is about the destination as it is when it is the filter's turn: the one that a
-// filter before it has restored.
+// filter before it has restored. What is no IP address is in every range (Envoy).
 func ports(start, end int32) predicate {
 	return func(i *filter.Info) bool {
 		a, ok := i.Local.(filter.IPAddr)
-		return ok && start <= int32(a.Port()) && int32(a.Port()) < end
+		return !ok || start <= int32(a.Port()) && int32(a.Port()) < end
 	}
 }
 

@@ -29,7 +29,7 @@ func TestDisabling(t *testing.T) {
 		{`{"destination_port_range": {"start": 10, "end": 12}}`, 11, true},
 		{`{"destination_port_range": {"start": 10, "end": 12}}`, 12, false},
 		{`{"destination_port_range": {"start": -5, "end": 70000}}`, 65535, true},
-		{`{"destination_port_range": {"start": -5, "end": 70000}}`, 0, false},
+		{`{"destination_port_range": {"start": -5, "end": 70000}}`, 0, true},
 		{`{"destination_port_range": {"start": 12, "end": 10}}`, 11, false},
 	} {
 		m := new(listenerv3.ListenerFilterChainMatchPredicate)
