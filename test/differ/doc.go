@@ -10,5 +10,7 @@
 // testdata/envoy; go test ./test/script compares ginnel's answers with those, so
 // that a run without Envoy still does.
 //
+// TestChains has both choose among made up filter chains, for made up connections.
+//
 // TestPair lets a ginnel and an Envoy, and ginnels alone, be the two ends of a tunnel.
 package differ
