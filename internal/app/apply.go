@@ -19,6 +19,7 @@ var ErrNotLive = errors.New("the proxy has not been started")
 
 // Why a listener cannot be applied.
 var (
+	errReusePort        = errors.New("reuse port cannot be changed during an update")
 	errServed           = errors.New("the Go program serves this name")
 	errDirectionStopped = errors.New("listeners of its traffic direction were stopped by /drain_listeners")
 )
@@ -183,6 +184,9 @@ func (u *update) build(s *step) (err error) {
 	}
 	if err := u.app.refusesChange(s.plan); err != nil {
 		return err
+	}
+	if s.was != nil && s.was.listener.Plan().ReusePort() != s.plan.ReusePort() {
+		return &listener.Error{Name: s.plan.Info.Name, Err: errReusePort}
 	}
 	u.warming++
 	if s.inPlace() {

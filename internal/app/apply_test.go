@@ -284,6 +284,15 @@ func TestFixedParts(t *testing.T) {
 	}
 }
 
+// enable_reuse_port is that of the first socket.
+func TestReusePortStays(t *testing.T) {
+	l := start(t, app.Options{}, listeners(listener("l", 0, "", chain("", says("old")))))
+	err := l.apply(listeners(listener("l", 0, "enable_reuse_port: false,", chain("", says("new")))))
+	if err == nil || err.Error() != `listener "l": reuse port cannot be changed during an update` || said(t, l.addr("l")) != "old" {
+		t.Error(err)
+	}
+}
+
 func TestApplyAfterTheEnd(t *testing.T) {
 	l := start(t, app.Options{}, listeners(listener("l", 0, "", chain("", echoes))))
 	l.Close()

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -249,7 +250,26 @@ func (c *Config) unpack(k Kind, d Delivery) (out []*resource, bad []plan.Rejecte
 		r.version = d.Version
 		out = append(out, r)
 	}
-	return out, bad
+	return c.knownFirst(k, out), bad
+}
+
+// knownFirst puts names that are in effect before new ones: of two listeners on one
+// address it is the new one that is wrong (Envoy).
+func (c *Config) knownFirst(k Kind, all []*resource) []*resource {
+	known := make(map[string]bool)
+	for _, r := range c.kinds[k].good {
+		known[r.name] = true
+	}
+	slices.SortStableFunc(all, func(a, b *resource) int {
+		switch {
+		case known[a.name] == known[b.name]:
+			return 0
+		case known[a.name]:
+			return -1
+		}
+		return 1
+	})
+	return all
 }
 
 // keep adds what there is of a name.

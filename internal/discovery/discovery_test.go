@@ -46,6 +46,10 @@ func listenerText(name string, more string) string {
 	return fmt.Sprintf("- {\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener, name: %s, address: {socket_address: {address: 127.0.0.1, port_value: 0}}, %s filter_chains: [{filters: [{name: e, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}\n", name, more)
 }
 
+func on(name string, port int) string {
+	return strings.Replace(listenerText(name, ""), "port_value: 0", fmt.Sprint("port_value: ", port), 1)
+}
+
 func clusterText(name string) string {
 	return fmt.Sprintf("- {\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: %s, type: STATIC}\n", name)
 }
@@ -171,6 +175,7 @@ func TestEachResourceForItself(t *testing.T) {
 		{"twice", []string{listenerText("a", ""), listenerText("a", "stat_prefix: p,")}, "", []string{"s ", "a v"}, []string{"a: duplicate listener a found"}},
 		{"another type", []string{listenerText("a", ""), clusterText("k")}, "", []string{"s ", "a v"}, []string{"k: unexpected resource type envoy.config.cluster.v3.Cluster"}},
 		{"that of the bootstrap", []string{listenerText("a", ""), listenerText("s", "")}, "", []string{"s ", "a v"}, nil},
+		{"a taken address", []string{on("nn", 1000), on("a", 1000), on("z", 1000)}, "", []string{"s ", "a v"}, []string{"nn: ", "z: "}},
 		{"none", nil, "", []string{"s "}, nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {

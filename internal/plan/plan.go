@@ -105,6 +105,9 @@ type Listener struct {
 	AccessLogs []filter.AccessLogFactory
 }
 
+// ReusePort reports whether the listener's addresses can be shared.
+func (l *Listener) ReusePort() bool { return len(l.Addresses) > 0 && l.Addresses[0].ReusePort }
+
 // An Address is what a listener or admin server binds.
 type Address struct {
 	Addr     netip.AddrPort // valid for TCP
