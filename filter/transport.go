@@ -40,6 +40,15 @@ type TransportOptions struct {
 	Protocols []string
 	// Fallback is offered where none is configured.
 	Fallback []string
+	Preface  string // of a Prefacer; "": the connection is nobody's
+}
+
+// A Prefacer is an UpstreamTransport that begins each connection with bytes that tell whose
+// it is. Connections that begin otherwise do not serve each other's requests.
+type Prefacer interface {
+	UpstreamTransport
+	// Preface is what the connection of i begins with.
+	Preface(i *Info) string
 }
 
 // TLS is what is known of a TLS connection. It does not change.

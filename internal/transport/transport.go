@@ -34,11 +34,12 @@ var (
 func Register(r *extension.Registry) {
 	extension.Register(r, extension.UpstreamSocket, compileRaw)
 	extension.Register(r, extension.UpstreamSocket, compileInternal)
+	extension.Register(r, extension.UpstreamSocket, compileProxyProtocol)
 }
 
 // Support lists what is obeyed of each message.
 func Support() []*extension.Fields {
-	return []*extension.Fields{&socketFields, &rawFields, &internalFields, &sourceFields}
+	return []*extension.Fields{&socketFields, &rawFields, &internalFields, &sourceFields, &proxyFields, &proxyConfigFields}
 }
 
 func compileRaw(s *extension.Scope, m *rawv3.RawBuffer) extension.UpstreamTransport {

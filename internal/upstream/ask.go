@@ -18,6 +18,18 @@ const (
 	protocolsKey  = "envoy.network.application_protocols"
 )
 
+// asksOf returns what a connection asks of the host's transport; nil: nothing.
+func (h *host) asksOf(i *filter.Info) *filter.TransportOptions {
+	a := asksOf(&i.State)
+	if p, ok := h.secure.(filter.Prefacer); ok {
+		if a == nil {
+			a = new(filter.TransportOptions)
+		}
+		a.Preface = p.Preface(i)
+	}
+	return a
+}
+
 // asksOf returns what filter state asks of the transport; nil: nothing.
 func asksOf(s *filter.State) *filter.TransportOptions {
 	name, sans, protocols := stateText(s, serverNameKey), stateText(s, serverSANsKey), stateText(s, protocolsKey)
@@ -49,7 +61,7 @@ func (h *host) asks(o *order) (*filter.TransportOptions, string) {
 	if h.secure == nil {
 		return nil, ""
 	}
-	a := asksOf(&o.r.Info.State)
+	a := h.asksOf(o.r.Info)
 	if name := authorityName(&h.cluster.plan.HTTP, o.r.Info); name != "" {
 		if a == nil {
 			a = new(filter.TransportOptions)
@@ -68,7 +80,7 @@ func (h *host) asks(o *order) (*filter.TransportOptions, string) {
 	for _, list := range [][]string{a.ServerSANs, a.Protocols} {
 		key = appendText(key, strings.Join(list, ","))
 	}
-	return a, string(key)
+	return a, string(appendText(key, a.Preface))
 }
 
 // authorityName is the host that a request is for, without its port, where the transport

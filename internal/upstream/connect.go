@@ -31,7 +31,7 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		stream: r.Stream, outer: r.Outer, dialler: a, source: r.Info.Rest().Source,
 	}}
 	if h.secure != nil {
-		a.asks = asksOf(&r.Info.State)
+		a.asks = h.asksOf(r.Info)
 	}
 	a.note()
 	if err := a.reserve(); err != nil {
