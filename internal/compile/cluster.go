@@ -59,6 +59,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
 		Lookup:         t.lookup.String(),
 		OriginalDst:    originalDst(s, c, t),
+		DNS:            lookups(s, c, t),
 		HTTP:           httpOptions(s, c),
 		Check:          healthCheck(s.Field("health_checks"), c),
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
@@ -70,6 +71,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	if c.GetCloseConnectionsOnHostHealthFailure() && (p.Check != nil || p.Outlier != nil) {
 		s.Field("close_connections_on_host_health_failure").Errorf("not supported yet: TCP connections to a host that becomes unhealthy go on")
 	}
+	p.CloseOnChange = c.GetCommonLbConfig().GetCloseConnectionsOnHostSetChange()
 	p.IgnoreHealthOnRemoval = c.GetIgnoreHealthOnHostRemoval()
 	p.HighWatermarkTimeout = highWatermarkTimeout(s, c, p.BufferBytes)
 	p.Hash = withSecrets(s, hash(c), asked)

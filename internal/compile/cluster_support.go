@@ -2,7 +2,9 @@ package compile
 
 import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
 	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
@@ -10,6 +12,7 @@ import (
 	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
 	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
+	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/http2settings"
@@ -19,7 +22,6 @@ import (
 const (
 	moreStats  = "adds histograms, which ginnel does not have yet, and changes nothing else"
 	serverOnly = "for the server's side of HTTP; Envoy does not use it towards hosts either"
-	dnsOnly    = "for clusters that look names up, which STATIC ones do not"
 	zoneOnly   = "zone-aware routing needs a local cluster, and without one Envoy ignores this too"
 )
 
@@ -27,6 +29,8 @@ var clusterFields = extension.Fields{
 	Message: &clusterv3.Cluster{},
 	Obeyed: []string{
 		"name", "alt_stat_name", "type", "cluster_type", "original_dst_lb_config", "cleanup_interval", "ignore_health_on_host_removal",
+		"dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_lookup_family", "dns_resolvers",
+		"use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config", "wait_for_warm_on_init",
 		"connect_timeout", "metadata", "load_assignment",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "circuit_breakers", "upstream_bind_config",
 		"upstream_connection_options", "transport_socket", "transport_socket_matches",
@@ -38,17 +42,6 @@ var clusterFields = extension.Fields{
 	},
 	Ignored: map[string]string{
 		"track_timeout_budgets": moreStats,
-
-		"dns_refresh_rate":          dnsOnly,
-		"dns_jitter":                dnsOnly,
-		"dns_failure_refresh_rate":  dnsOnly,
-		"respect_dns_ttl":           dnsOnly,
-		"dns_lookup_family":         dnsOnly,
-		"dns_resolvers":             dnsOnly,
-		"use_tcp_for_dns_lookups":   dnsOnly,
-		"dns_resolution_config":     dnsOnly,
-		"typed_dns_resolver_config": dnsOnly,
-		"wait_for_warm_on_init":     dnsOnly,
 
 		"lrs_server":                  "Envoy does not read it either",
 		"lrs_report_endpoint_metrics": "for load reports, and cluster_manager.load_stats_config is refused",
@@ -63,6 +56,41 @@ var customTypeFields = extension.Fields{
 var originalDstFields = extension.Fields{
 	Message: &clusterv3.Cluster_OriginalDstLbConfig{},
 	Obeyed:  []string{"use_http_header", "http_header_name", "upstream_port_override", "metadata_key"},
+}
+
+var failureRateFields = extension.Fields{
+	Message: &clusterv3.Cluster_RefreshRate{},
+	Obeyed:  []string{"base_interval", "max_interval"},
+}
+
+var dnsClusterFields = extension.Fields{
+	Message: &dnsv3.DnsCluster{},
+	Obeyed: []string{
+		"dns_refresh_rate", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_jitter", "typed_dns_resolver_config",
+		"dns_lookup_family", "all_addresses_in_single_endpoint", "dns_min_refresh_rate",
+	},
+}
+
+var caresFields = extension.Fields{
+	Message: &caresv3.CaresDnsResolverConfig{},
+	Obeyed: []string{
+		"resolvers", "use_resolvers_as_fallback", "dns_resolver_options", "query_timeout_seconds", "query_tries", "rotate_nameservers",
+	},
+	Ignored: map[string]string{
+		"udp_max_queries":           "each question has a socket of its own",
+		"max_udp_channel_duration":  "each question has a socket of its own",
+		"reinit_channel_on_timeout": "each question has a socket of its own",
+	},
+}
+
+var resolutionFields = extension.Fields{
+	Message: &corev3.DnsResolutionConfig{},
+	Obeyed:  []string{"resolvers", "dns_resolver_options"},
+}
+
+var resolverOptionFields = extension.Fields{
+	Message: &corev3.DnsResolverOptions{},
+	Obeyed:  []string{"use_tcp_for_dns_lookups", "no_default_search_domain"},
 }
 
 // protocolOptions are the types of typed_extension_protocol_options that may be
@@ -142,12 +170,11 @@ var commonLBFields = extension.Fields{
 	Message: &clusterv3.Cluster_CommonLbConfig{},
 	Obeyed: []string{
 		"healthy_panic_threshold", "locality_weighted_lb_config", "zone_aware_lb_config", "consistent_hashing_lb_config",
-		"ignore_new_hosts_until_first_hc",
+		"ignore_new_hosts_until_first_hc", "close_connections_on_host_set_change",
 	},
 	Ignored: map[string]string{
-		"override_host_status":                 "for filters that name a host (stateful_session), which there are none of; override_host does not look at it either",
-		"update_merge_window":                  "the hosts of a STATIC cluster do not change one by one",
-		"close_connections_on_host_set_change": "the hosts of a STATIC cluster do not change",
+		"override_host_status": "for filters that name a host (stateful_session), which there are none of; override_host does not look at it either",
+		"update_merge_window":  "hosts are changed at once",
 	},
 }
 
@@ -236,7 +263,8 @@ func clusterSupport() []*extension.Fields {
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
-		&clusterFields, &customTypeFields, &originalDstFields, &trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
+		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &caresFields, &resolutionFields, &resolverOptionFields,
+		&trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
 		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,

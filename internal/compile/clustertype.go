@@ -1,11 +1,11 @@
 package compile
 
 import (
-	"slices"
 	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -14,7 +14,9 @@ import (
 // A clusterType is how the hosts of a cluster are found.
 type clusterType struct {
 	lookup clusterv3.Cluster_DiscoveryType
-	known  bool // false: it is reported
+	known  bool              // false: it is reported
+	typed  *dnsv3.DnsCluster // where it says what DNS is; nil: the cluster itself does
+	at     *extension.Scope  // of typed
 }
 
 // typeOfCluster reads the type of a cluster: an enum, or an extension by its name.
@@ -22,28 +24,53 @@ func typeOfCluster(s *extension.Scope, c *clusterv3.Cluster) clusterType {
 	custom := c.GetClusterType()
 	if custom == nil {
 		t := c.GetType()
-		known := slices.Contains([]clusterv3.Cluster_DiscoveryType{clusterv3.Cluster_STATIC, clusterv3.Cluster_ORIGINAL_DST}, t)
+		known := t != clusterv3.Cluster_EDS
 		if !known {
-			s.Field("type").Errorf("%s clusters are not supported yet, only STATIC and ORIGINAL_DST ones", t)
+			s.Field("type").Errorf("%s clusters are not supported yet", t)
 		}
-		return clusterType{t, known}
+		return clusterType{lookup: t, known: known}
 	}
 	at := s.Field("cluster_type")
 	customTypeFields.Check(at, custom)
 	names := map[string]clusterv3.Cluster_DiscoveryType{
 		"envoy.cluster.static":       clusterv3.Cluster_STATIC,
+		"envoy.cluster.strict_dns":   clusterv3.Cluster_STRICT_DNS,
+		"envoy.cluster.logical_dns":  clusterv3.Cluster_LOGICAL_DNS,
 		"envoy.cluster.original_dst": clusterv3.Cluster_ORIGINAL_DST,
 	}
 	t, ok := names[custom.GetName()]
 	switch {
 	case custom.GetTypedConfig() != nil:
-		at.Field("typed_config").Errorf("%s clusters are not supported yet", custom.GetTypedConfig().MessageName())
+		return typedCluster(at.Field("typed_config"), custom)
 	case !ok:
 		at.Field("name").Errorf("Didn't find a registered cluster factory implementation for name: '%s'", custom.GetName())
 	default:
-		return clusterType{t, true}
+		return clusterType{lookup: t, known: true}
 	}
 	return clusterType{}
+}
+
+// typedCluster reads the type of a cluster that has a message of its own.
+func typedCluster(s *extension.Scope, m *clusterv3.Cluster_CustomClusterType) clusterType {
+	msg, ok := s.Unpack(m.GetTypedConfig())
+	if !ok {
+		return clusterType{}
+	}
+	d, ok := msg.(*dnsv3.DnsCluster)
+	if !ok {
+		s.Errorf("%s clusters are not supported yet", msg.ProtoReflect().Descriptor().FullName())
+		return clusterType{}
+	}
+	t := clusterType{lookup: clusterv3.Cluster_STRICT_DNS, known: true, typed: d, at: s}
+	if d.GetAllAddressesInSingleEndpoint() {
+		t.lookup = clusterv3.Cluster_LOGICAL_DNS
+	}
+	return t
+}
+
+// names reports whether hosts of the type have names that are looked up.
+func (t clusterType) names() bool {
+	return t.lookup == clusterv3.Cluster_STRICT_DNS || t.lookup == clusterv3.Cluster_LOGICAL_DNS
 }
 
 // provides reports whether a cluster of the type chooses its hosts itself.

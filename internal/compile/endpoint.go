@@ -70,6 +70,15 @@ func (h hosts) endpoint(s *extension.Scope, m *endpointv3.LbEndpoint) (e plan.En
 		Health: m.GetHealthStatus(), Metadata: m.GetMetadata(),
 		Check: h.endpointCheck(at.Field("health_check_config"), in.GetHealthCheckConfig()),
 	}
+	if e.Name, e.Port, ok = h.name(in.GetAddress()); ok {
+		if e.Hostname == "" {
+			e.Hostname = e.Name
+		}
+		if len(in.GetAdditionalAddresses()) > 0 {
+			at.Field("additional_addresses").Errorf("not supported: the address of this host is looked up")
+		}
+		return e, true
+	}
 	e.Addr, ok = h.address(at.Field("address"), in.GetAddress())
 	for i, a := range in.GetAdditionalAddresses() {
 		more := at.Field("additional_addresses").Index(i)
@@ -78,6 +87,19 @@ func (h hosts) endpoint(s *extension.Scope, m *endpointv3.LbEndpoint) (e plan.En
 		e.Additional, ok = append(e.Additional, addr), ok && fine
 	}
 	return e, ok
+}
+
+// named reports whether hosts may have names.
+func (h hosts) named() bool { return clusterType{lookup: h.lookup}.names() }
+
+// name returns the name of a host that is to be looked up. Addresses are, too, as far as the
+// statistics go (Envoy).
+func (h hosts) name(m *corev3.Address) (name string, port uint16, ok bool) {
+	a := m.GetSocketAddress()
+	if a == nil || !h.named() || a.GetAddress() == "" || a.GetNamedPort() != "" || a.GetNetworkNamespaceFilepath() != "" || a.GetResolverName() != "" {
+		return "", 0, false
+	}
+	return a.GetAddress(), uint16(a.GetPortValue()), true
 }
 
 // address returns where a host is; ok is false when it cannot be, which is reported
@@ -106,7 +128,7 @@ func (h hosts) socket(s *extension.Scope, m *corev3.SocketAddress) (net.Addr, bo
 		s.Field("network_namespace_filepath").Errorf("Invalid host configuration: hosts cannot specify network namespaces with their address")
 	}
 	ip, err := netip.ParseAddr(m.GetAddress())
-	if err != nil && h.lookup == clusterv3.Cluster_STATIC && m.GetAddress() != "" {
+	if err != nil && !h.named() && m.GetAddress() != "" {
 		s.Field("address").Errorf("malformed IP address: %s. A STATIC cluster looks no names up; "+
 			"Envoy does in clusters of type 'STRICT_DNS' or 'LOGICAL_DNS'", m.GetAddress())
 	}
@@ -122,9 +144,6 @@ func (h hosts) pipe(s *extension.Scope, path string) (net.Addr, bool) {
 }
 
 func (h hosts) internal(s *extension.Scope, m *corev3.EnvoyInternalAddress) (net.Addr, bool) {
-	if h.lookup == clusterv3.Cluster_STRICT_DNS || h.lookup == clusterv3.Cluster_LOGICAL_DNS {
-		s.Errorf("a %s cluster could never have this host: an internal listener has no name in the DNS; use type: STATIC", h.lookup)
-	}
 	name, ok := m.GetAddressNameSpecifier().(*corev3.EnvoyInternalAddress_ServerListenerName)
 	if !ok {
 		return nil, false

@@ -20,7 +20,7 @@ func balancing(s *extension.Scope, c *clusterv3.Cluster) plan.LB {
 	}
 	common := c.GetCommonLbConfig()
 	if common != nil {
-		commonBalancing(s.Field("common_lb_config"), common, &lb)
+		commonBalancing(s.Field("common_lb_config"), common, c.GetClusterType() == nil && c.GetType() == clusterv3.Cluster_STATIC, &lb)
 	}
 	switch typed := c.GetLoadBalancingPolicy(); {
 	case typed == nil:
@@ -34,7 +34,7 @@ func balancing(s *extension.Scope, c *clusterv3.Cluster) plan.LB {
 	return lb
 }
 
-func commonBalancing(s *extension.Scope, m *clusterv3.Cluster_CommonLbConfig, lb *plan.LB) {
+func commonBalancing(s *extension.Scope, m *clusterv3.Cluster_CommonLbConfig, static bool, lb *plan.LB) {
 	commonLBFields.Check(s, m)
 	if p := m.GetHealthyPanicThreshold(); p != nil {
 		lb.PanicPercent = p.GetValue()
@@ -48,7 +48,7 @@ func commonBalancing(s *extension.Scope, m *clusterv3.Cluster_CommonLbConfig, lb
 		hashingFields.Check(at, h)
 		lb.HashHostname = h.GetUseHostnameForHashing()
 		lb.BalanceFactor = h.GetHashBalanceFactor().GetValue()
-		if lb.HashHostname {
+		if lb.HashHostname && static {
 			at.Field("use_hostname_for_hashing").Strictf(
 				"Cannot use hostname for consistent hashing loadbalancing for cluster of type: 'envoy.cluster.static'")
 		}

@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // OriginalDst says where connections of an ORIGINAL_DST cluster go.
 type OriginalDst struct {
@@ -8,4 +11,45 @@ type OriginalDst struct {
 	Header   string       // lower case; "": none
 	Port     *uint16      // in place of the port that was found; nil: that one
 	Cleanup  time.Duration
+}
+
+// DNS says how the names of a cluster's hosts are looked up.
+type DNS struct {
+	// Logical makes the addresses of the one name one host, whose connections stay when
+	// they change; else each address is a host.
+	Logical      bool
+	Refresh      time.Duration // 5 s by default
+	Jitter       time.Duration // most that is added to it; 0: nothing
+	RespectTTL   bool          // answers say themselves how long they hold
+	LeastRefresh time.Duration // with RespectTTL: however short they hold
+	// FailBase is the first time to wait after a failure, FailMax the longest, each as much
+	// by chance; 0: Refresh.
+	FailBase, FailMax time.Duration
+	Family            NameFamily
+	Resolver          NameServers
+	NoWait            bool // the cluster is ready before the first answer
+}
+
+// NameFamily says which addresses of a name are wanted, as Envoy's dns_lookup_family.
+type NameFamily uint8
+
+// The families. AutoFamily and V4Preferred ask for one kind, and for the other where there
+// is none of it.
+const (
+	AutoFamily NameFamily = iota // IPv6 first
+	V4Only
+	V6Only
+	V4Preferred
+	AllFamilies
+)
+
+// NameServers is how names are looked up. The zero value does as the system is configured.
+type NameServers struct {
+	Servers  []netip.AddrPort // empty: those of /etc/resolv.conf
+	Fallback bool             // Servers are asked only where /etc/resolv.conf has none
+	TCP      bool             // never UDP
+	NoSearch bool             // names are whole: no search domain is tried
+	Timeout  time.Duration    // of one question; 0: 5 s
+	Tries    int              // of a question, at all servers together; 0: 4
+	Rotate   bool             // questions begin with another server each
 }

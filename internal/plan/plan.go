@@ -181,9 +181,11 @@ type Cluster struct {
 	Keepalive            *Keepalive
 	Lookup               string       // cluster type as Envoy names it: "STATIC"
 	OriginalDst          *OriginalDst // nil: its hosts are those of Assignment
+	DNS                  *DNS         // nil: hosts of Assignment have no names
 	HTTP                 HTTP
 	Outlier              *Outlier     // nil: no host is ejected
 	Check                *HealthCheck // nil: hosts are not asked
+	CloseOnChange        bool         // of hosts: connections end with their requests
 	// IgnoreHealthOnRemoval lets hosts go at once that are gone, though they pass health checks.
 	IgnoreHealthOnRemoval bool
 }
@@ -236,7 +238,9 @@ type Locality struct {
 
 // An Endpoint is one host as configured.
 type Endpoint struct {
-	Addr       net.Addr // filter.IPAddr, filter.UnixAddr or filter.InternalAddr
+	Addr       net.Addr // filter.IPAddr, filter.UnixAddr or filter.InternalAddr; nil: Name says where it is
+	Name       string   // to be looked up, of a cluster with DNS
+	Port       uint16   // with Name
 	Additional []net.Addr
 	Hostname   string
 	Weight     uint32 // 1 by default

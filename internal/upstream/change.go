@@ -171,13 +171,8 @@ func (s *Set) hasBegun() bool {
 // checked waits for the first checks of clusters.
 func checked(ctx context.Context, all []*Cluster) error {
 	for _, c := range all {
-		if c.checker == nil {
-			continue
-		}
-		select {
-		case <-c.checker.Checked():
-		case <-ctx.Done():
-			return fmt.Errorf("cluster %q: its hosts have not been checked: %w", c.plan.Name, context.Cause(ctx))
+		if err := c.await(ctx); err != nil {
+			return fmt.Errorf("cluster %q: its hosts have not been found and checked: %w", c.plan.Name, err)
 		}
 	}
 	return nil

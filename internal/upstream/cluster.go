@@ -26,6 +26,7 @@ type Cluster struct {
 	roster   atomic.Pointer[roster]
 	detector *outlier.Detector     // nil: no host is ejected
 	checker  *health.Checker       // nil: hosts are not asked
+	names    *names                // nil: no names are looked up
 	origin   *originals            // nil: the hosts are those of the roster
 	sockets  []netconn.DialOptions // by the family of hosts, see socketTo
 
@@ -55,7 +56,7 @@ type host struct {
 	pass             passthrough
 	secure           filter.UpstreamTransport // nil: the bytes stay as they are
 	internal         bool                     // one of its addresses is
-	more             []net.Addr               // the addresses after the first, in the order they are tried
+	place            place
 	slots            slots
 	pools            pools
 	outlier          *outlier.Host // nil: there is no detection
@@ -67,6 +68,12 @@ type host struct {
 	heir    *host // what took its place, and its health with it; nil: nothing
 
 	requests requests
+}
+
+// A place is where a host is.
+type place struct {
+	addr net.Addr
+	more []net.Addr // the addresses after the first, in the order they are tried
 }
 
 // requests are a host's, beside those under way; for TCP each connection is one.
@@ -87,11 +94,22 @@ func (c *Cluster) init(s *Set) {
 		c.noMetadata = c.stats.scope.Counter("internal_upstream.no_metadata")
 	}
 	c.watch()
+	if p.DNS != nil {
+		c.names = newNames(c, p.DNS)
+	}
 	c.roster.Store(&roster{balancer: lb.New(c.policy(), lb.Hosts{}, 0), assignment: &plan.Assignment{}})
-	c.Update(p.Assignment)
+	c.Update(c.initial())
 	if p.OriginalDst != nil {
 		c.origin = &originals{cluster: c, plan: p.OriginalDst}
 	}
+}
+
+// initial returns the hosts that need not be looked up.
+func (c *Cluster) initial() plan.Assignment {
+	if c.names == nil {
+		return c.plan.Assignment
+	}
+	return c.names.assignment()
 }
 
 // show makes the cluster the one that the statistics of its name tell of.
@@ -118,9 +136,7 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 	h.endpoint.Store(e)
 	h.Cluster, h.Addr, h.Additional = c.plan.Name, e.Addr, e.Additional
 	h.Hostname, h.Metadata, h.Locality, h.Priority = e.Hostname, e.Metadata, l.Locality, l.Priority
-	if len(e.Additional) > 0 {
-		h.more = tryOrder(e.Addr, e.Additional)
-	}
+	h.place = place{e.Addr, tryOrder(e.Addr, e.Additional)}
 	h.transport = transportFor(c.plan, e, l)
 	c.stats.matched(h.transport.Name)
 	if h.transport.Socket != nil {

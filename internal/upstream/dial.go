@@ -17,6 +17,7 @@ const stagger = 300 * time.Millisecond
 // A dialling is the making of one connection to a host.
 type dialling struct {
 	host  *host
+	at    *place // where to; nil: where the host is when dialAll begins
 	asker asker
 	info  *filter.Info // of who the connection is for
 	route *corev3.Metadata
@@ -77,9 +78,12 @@ func (a *dialling) Blocks() {
 // dialAll connects to the host by one of its addresses. A nil stream without an
 // error was handed over. The address is the one reached, or tried last.
 func (a *dialling) dialAll() (filter.Stream, net.Addr, error) {
-	if len(a.host.more) == 0 {
-		s, err := a.dialOne(a.host.Addr)
-		return s, a.host.Addr, err
+	if a.at == nil {
+		a.at = &a.host.place
+	}
+	if len(a.at.more) == 0 {
+		s, err := a.dialOne(a.at.addr)
+		return s, a.at.addr, err
 	}
 	return newRace(a).run()
 }
@@ -165,6 +169,9 @@ func (a *dialling) newDial() *inproc.Dial {
 // after the first: families take turns, beginning with another one than the first
 // address has. An address that is not IP is of no family, not even its own.
 func tryOrder(first net.Addr, more []net.Addr) []net.Addr {
+	if len(more) == 0 {
+		return nil
+	}
 	var same, other []net.Addr
 	for _, a := range more {
 		if sameFamily(first, a) {

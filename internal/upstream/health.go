@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -53,6 +54,9 @@ func (c *Cluster) unwatch() {
 	c.changing.Lock()
 	c.ended = true
 	c.changing.Unlock()
+	if c.names != nil {
+		c.names.close()
+	}
 	if c.origin != nil {
 		c.origin.close()
 	}
@@ -64,8 +68,40 @@ func (c *Cluster) unwatch() {
 	}
 }
 
-// check begins the active health checks; further calls do nothing.
+// check begins to look names up, and the active health checks of the hosts that are known
+// then; further calls do nothing.
 func (c *Cluster) check() {
+	if c.names != nil {
+		c.names.begin()
+		return
+	}
+	c.beginChecks()
+}
+
+// await returns when the cluster is ready: each name has been looked up, and each host has
+// been checked once; or ctx has ended.
+func (c *Cluster) await(ctx context.Context) error {
+	var waits []<-chan struct{}
+	if c.names != nil {
+		if c.names.plan.NoWait {
+			return nil
+		}
+		waits = append(waits, c.names.first)
+	}
+	if c.checker != nil {
+		waits = append(waits, c.checker.Checked())
+	}
+	for _, w := range waits {
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) beginChecks() {
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	if c.checker == nil || c.checking || c.ended {

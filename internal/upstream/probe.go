@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -13,24 +14,30 @@ import (
 // A probe connects to a host for health checks. These connections are in no pool and no
 // count.
 type probe struct {
-	host *host // as it is to be reached for checks
+	host *host
+	addr net.Addr // nil: the host's
+	port uint16   // 0: the host's
 }
 
 func newProbe(h *host) *probe {
-	p := &host{cluster: h.cluster, transport: h.transport, secure: h.secure, pass: h.pass, more: h.more}
-	p.Host.Addr, p.Hostname = h.Addr, h.Hostname
 	e := &h.endpoint.Load().Check
-	if e.Addr != nil {
-		p.Host.Addr, p.more = e.Addr, nil
+	p := &probe{host: h, addr: e.Addr, port: e.Port}
+	if p.port == 0 {
+		p.port = h.cluster.plan.Check.AltPort
 	}
-	port := e.Port
-	if port == 0 {
-		port = h.cluster.plan.Check.AltPort
+	return p
+}
+
+// place is where the host is asked.
+func (p *probe) place() *place {
+	at := &p.host.place
+	if p.addr != nil {
+		at = &place{addr: p.addr}
 	}
-	if at, ok := filter.IP(p.Host.Addr); ok && port != 0 {
-		p.Host.Addr, p.more = filter.IPAddr{AddrPort: netip.AddrPortFrom(at.Addr(), port)}, nil
+	if ip, ok := filter.IP(at.addr); ok && p.port != 0 {
+		at = &place{addr: filter.IPAddr{AddrPort: netip.AddrPortFrom(ip.Addr(), p.port)}}
 	}
-	return &probe{p}
+	return at
 }
 
 // asks offers the protocol that a check speaks, where the configuration offers none.
@@ -47,7 +54,7 @@ func (p *probe) asks() *filter.TransportOptions {
 
 func (p *probe) dial(ctx context.Context) (filter.Stream, error) {
 	c := &call{dialling{
-		host: p.host, asker: examiner{ctx}, info: &filter.Info{},
+		host: p.host, at: p.place(), asker: examiner{ctx}, info: &filter.Info{},
 		begun: p.host.cluster.set.now(), waited: true, cancel: ctx.Done(), uncounted: true, asks: p.asks(),
 	}}
 	c.dialler = c

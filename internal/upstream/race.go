@@ -58,7 +58,7 @@ func (r *race) run() (filter.Stream, net.Addr, error) {
 		case <-r.next.C:
 			r.begin()
 		case <-cancel:
-			r.ended(event{to: r.dialling.host.Addr, err: filter.ErrCanceled})
+			r.ended(event{to: r.dialling.at.addr, err: filter.ErrCanceled})
 		}
 	}
 	return r.result.stream, r.result.to, r.result.err
@@ -68,14 +68,15 @@ func (r *race) run() (filter.Stream, net.Addr, error) {
 // these do not wait, others in a runner of their own.
 func (r *race) begin() {
 	h, n := r.dialling.host, r.begun
-	if n > len(h.more) {
+	at := r.dialling.at
+	if n > len(at.more) {
 		return
 	}
 	r.begun++
 	r.next.Reset(stagger)
-	to := h.Addr
+	to := at.addr
 	if n > 0 { // the first was counted with the attempt
-		to = h.more[n-1]
+		to = at.more[n-1]
 		if !r.dialling.uncounted {
 			r.dialling.host.cluster.stats.total.Add(1)
 			h.Total.Add(1)
@@ -97,7 +98,7 @@ func (r *race) ended(e event) {
 	switch {
 	case e.err == nil, errors.Is(e.err, os.ErrDeadlineExceeded), errors.Is(e.err, filter.ErrCanceled):
 		r.done = true
-	case r.begun <= len(r.dialling.host.more):
+	case r.begun <= len(r.dialling.at.more):
 		r.begin()
 	default:
 		r.done = r.running == 0

@@ -127,6 +127,11 @@ func (c *Cluster) settle(was, next *roster, added, gone []*host) {
 	for _, h := range gone {
 		h.leave()
 	}
+	if c.plan.CloseOnChange && len(added)+len(gone) > 0 {
+		for _, h := range next.hosts {
+			h.pools.renew()
+		}
+	}
 	c.stats.changed(c, different(was, next), added, gone)
 	if c.checking {
 		for _, h := range added {

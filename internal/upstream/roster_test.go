@@ -16,7 +16,7 @@ import (
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
-func names(c *Cluster) (out []string) {
+func hostNames(c *Cluster) (out []string) {
 	for _, h := range c.roster.Load().hosts {
 		out = append(out, h.Addr.(filter.InternalAddr).Listener)
 	}
@@ -62,8 +62,8 @@ func TestUpdate(t *testing.T) {
 		t.Error("the cluster of a name is not what is updated")
 	}
 	after := c.roster.Load().hosts
-	if !slices.Equal(names(c), []string{"b", "x", "a"}) || after[0] != before[1] || after[2] != before[0] {
-		t.Errorf("%v", names(c))
+	if !slices.Equal(hostNames(c), []string{"b", "x", "a"}) || after[0] != before[1] || after[2] != before[0] {
+		t.Errorf("%v", hostNames(c))
 	}
 	st := s.Status()[0].Hosts
 	if st[0].Weight != 7 || !st[0].Ejected || st[1].Ejected || st[2].Health != corev3.HealthStatus_UNHEALTHY {
@@ -147,21 +147,21 @@ func TestUpdateOfCheckedHosts(t *testing.T) {
 			if ignore {
 				want = "b n"
 			}
-			if got := strings.Join(names(c), " "); got != want {
+			if got := strings.Join(hostNames(c), " "); got != want {
 				t.Errorf("after an update: %s, want %s", got, want)
 			}
 			if h := c.roster.Load().hosts[1]; !h.check.Failed() {
 				t.Error("used before it was checked")
 			}
 			synctest.Wait()
-			if got := members(counts)["membership_healthy"]; got != int64(len(names(c))) {
+			if got := members(counts)["membership_healthy"]; got != int64(len(hostNames(c))) {
 				t.Errorf("%d are healthy", got)
 			}
 			w.mu.Lock()
 			w.down["a"] = true
 			w.mu.Unlock()
 			time.Sleep(1500 * time.Millisecond)
-			if got := strings.Join(names(c), " "); got != "b n" {
+			if got := strings.Join(hostNames(c), " "); got != "b n" {
 				t.Errorf("after it failed: %s", got)
 			}
 			s.Close()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/dns"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -25,6 +26,8 @@ type Options struct {
 	Network Network        // nil: dials of internal addresses are refused
 	Runtime filter.Runtime // nil: no values
 	Hangups filter.Hangups // nil: an idle connection that the host closes is found when it is used
+
+	Lookup Lookup // nil: as the clusters are configured
 
 	dial   dialer // nil: netconn.Dial
 	client codec  // nil: those of HTTP/1 and HTTP/2
@@ -53,6 +56,14 @@ type Set struct {
 	begun bool // health checks have
 
 	live alive
+}
+
+// lookup returns what looks names up for a configuration.
+func (o *Options) lookup(c plan.NameServers) Lookup {
+	if o.Lookup != nil {
+		return o.Lookup
+	}
+	return dns.New(c).Lookup
 }
 
 // NewSet returns a set without clusters.
@@ -86,8 +97,8 @@ func (s *Set) Apply(plans []*plan.Cluster) error {
 	return nil
 }
 
-// Start begins the health checks of the clusters there are and will be, and returns when
-// each host has been checked once, or ctx has ended. Internal listeners that are to be
+// Start begins to look up the names of hosts, and the health checks, of the clusters there
+// are and will be, and returns when each has a result, or ctx has ended. Internal listeners that are to be
 // checked are there before.
 func (s *Set) Start(ctx context.Context) {
 	s.mu.Lock()
@@ -100,11 +111,8 @@ func (s *Set) Start(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	for _, c := range order {
-		if c.checker != nil && !was {
-			select {
-			case <-c.checker.Checked():
-			case <-ctx.Done():
-			}
+		if !was {
+			c.await(ctx)
 		}
 	}
 }

@@ -38,6 +38,8 @@ type session struct {
 	sessions    map[string]tls.ClientSessionCache // of clients that resume
 
 	outcome Outcome
+
+	nameServers map[string]*nameServer
 }
 
 type sessionKey struct{}
@@ -49,6 +51,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"proxy":     (*session).cmdProxy,
 		"backend":   (*session).cmdBackend,
 		"blackhole": (*session).cmdBlackhole,
+		"dns":       (*session).cmdDNS,
 		"release":   (*session).cmdRelease,
 		"client":    (*session).cmdClient,
 		"origin":    (*session).cmdOrigin,
