@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -281,6 +282,33 @@ func TestFixedParts(t *testing.T) {
 	err := l.apply("node: {id: b}\n" + "layered_runtime: {layers: [{name: x, static_layer: {a: 1}}]}\n" + listeners(listener("l", 0, "", chain("", echoes))))
 	if err == nil || err.Error() != "node, layered_runtime: cannot change while the proxy runs" {
 		t.Error(err)
+	}
+}
+
+// Every form of /drain_listeners has HTTP connections end within the drain time.
+func TestDrainListenersTellsHTTP(t *testing.T) {
+	const hcm = `{name: hcm, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: h, drain_timeout: 0.01s, route_config: {virtual_hosts: [{name: v, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}, http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}}`
+	for _, query := range []string{"", "?graceful", "?skip_exit"} {
+		t.Run(query, func(t *testing.T) {
+			l := start(t, app.Options{DrainTime: 20 * time.Millisecond},
+				"admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"+listeners(listener("l", 0, "", chain("", hcm))))
+			c := dial(t, l.addr("l"))
+			io.WriteString(c, "GET / HTTP/1.1\r\nhost: h\r\n\r\n")
+			r := bufio.NewReader(c)
+			if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 {
+				t.Fatal(resp, err)
+			}
+			client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			resp, err := client.Post("http://"+l.AdminAddr().String()+"/drain_listeners"+query, "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if b, err := r.ReadByte(); err != io.EOF {
+				t.Errorf("%q, %v in place of the end", b, err)
+			}
+		})
 	}
 }
 
