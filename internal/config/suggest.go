@@ -12,11 +12,11 @@ import (
 // gone tells what became of fields that old configurations still have, by
 // message and field, or by field alone.
 var gone = map[string]string{
-	"envoy.config.cluster.v3.Cluster.hosts":              "removed from the API; use load_assignment",
-	"envoy.config.cluster.v3.Cluster.tls_context":        "removed from the API; use transport_socket",
-	"envoy.config.cluster.v3.Cluster.lb_type":            "never part of the API; use lb_policy",
-	"envoy.config.listener.v3.FilterChain.tls_context":   "removed from the API; use transport_socket",
-	"envoy.config.bootstrap.v3.Bootstrap.runtime":        "removed from the API; use layered_runtime",
+	"envoy.config.cluster.v3.Cluster.hosts":            "removed from the API; use load_assignment",
+	"envoy.config.cluster.v3.Cluster.tls_context":      "removed from the API; use transport_socket",
+	"envoy.config.cluster.v3.Cluster.lb_type":          "never part of the API; use lb_policy",
+	"envoy.config.listener.v3.FilterChain.tls_context": "removed from the API; use transport_socket",
+	"envoy.config.bootstrap.v3.Bootstrap.runtime":      "removed from the API; use layered_runtime",
 	"config": "removed from the API; use typed_config with an \"@type\"",
 	"<<":     "YAML merge keys are not expanded, neither by Envoy",
 	"@type":  "only a google.protobuf.Any, such as typed_config, has an \"@type\"",

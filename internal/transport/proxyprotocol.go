@@ -44,7 +44,7 @@ var (
 	}
 	proxyConfigFields = extension.Fields{
 		Message: &corev3.ProxyProtocolConfig{}, Where: "transport socket",
-		Obeyed:  []string{"version", "pass_through_tlvs"},
+		Obeyed: []string{"version", "pass_through_tlvs"},
 	}
 )
 
