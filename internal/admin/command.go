@@ -63,7 +63,7 @@ func (s *Server) table() []command {
 		post("/heapprofiler", "see /debug/pprof/heap", elsewhere("GET /debug/pprof/heap"), param{name: "enable", help: "has no effect", choices: onOff}),
 		get("/help", "print out list of admin commands", s.serveHelp),
 		get("/hot_restart_version", "print the hot restart compatibility version", fixed("disabled")),
-		get("/init_dump", "dump what initialization waits for (nothing: there is no dynamic configuration)", initDump,
+		get("/init_dump", "dump what initialization waits for (nothing: files are there at once)", initDump,
 			param{name: "mask", help: "The desired component to dump unready targets. The mask is parsed as a Protobuf::FieldMask."}),
 		get("/inproc", "print the in-process network: internal listeners and what is open on them", s.inproc,
 			param{name: "format", help: "File format to use", choices: []string{"json", "text"}},

@@ -133,7 +133,7 @@ var flags = []flag{
 	{"allow-unknown-fields", "", "", "Allow unknown fields in static configuration, with a warning", set(func(f *Flags) *bool { return &f.AllowUnknown })},
 	{"allow-unknown-static-fields", "", "", "Allow unknown fields in static configuration, with a warning", set(func(f *Flags) *bool { return &f.AllowUnknown })},
 	{"reject-unknown-dynamic-fields", "", "", "always the case", func(*Flags, string) error { return nil }},
-	{"ignore-unknown-dynamic-fields", "", "", "(no effect) there is no dynamic configuration yet", nil},
+	{"ignore-unknown-dynamic-fields", "", "", "(no effect) unknown fields are always refused", nil},
 	{"skip-deprecated-logs", "", "", "(no effect)", nil},
 	{"log-stacktrace-single-entry", "", "", "(no effect)", nil},
 	{"enable-fine-grain-logging", "", "", "(no effect)", nil},
