@@ -143,7 +143,7 @@ func (a *App) build() error {
 	}
 	a.limit.Most = p.MaxConnections
 	for _, l := range p.Listeners {
-		if _, err := a.add(l); err != nil {
+		if _, err := a.add(l, false); err != nil {
 			return err
 		}
 	}

@@ -24,15 +24,15 @@ type entry struct {
 	program      bool // of the Go program, not of the configuration
 }
 
-// add builds a listener; it is not started yet.
-func (a *App) add(p *plan.Listener) (*entry, error) {
+// add builds a listener, of the Go program or the configuration; it is not started yet.
+func (a *App) add(p *plan.Listener, program bool) (*entry, error) {
 	l, err := listener.New(p, a.env, a.listenerOptions(nil))
 	if err != nil {
 		a.server.createFailure.Add(1)
 		return nil, err
 	}
 	a.server.added.Add(1)
-	e := &entry{listener: l, updated: a.started}
+	e := &entry{listener: l, updated: time.Now(), program: program}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.listeners = append(a.listeners, e)
@@ -116,11 +116,10 @@ func (a *App) Handle(name string, h filter.ConnHandler) (remove func(), err erro
 		Info:     filter.ListenerInfo{Name: name},
 		Internal: true,
 		Chains:   []*plan.Chain{{Terminal: goHandler{h}}},
-	})
+	}, true)
 	if err != nil {
 		return nil, err
 	}
-	e.program, e.updated = true, time.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.start(a)
