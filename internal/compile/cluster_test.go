@@ -70,7 +70,7 @@ func TestClusterFields(t *testing.T) {
 		"per_connection_buffer_high_watermark_timeout: 1s, per_connection_buffer_limit_bytes: 0": func(c *plan.Cluster) any {
 			return c.HighWatermarkTimeout == 0
 		},
-		"metadata: {filter_metadata: {a: {}}}":   func(c *plan.Cluster) any { return c.Metadata.GetFilterMetadata()["a"] != nil },
+		"metadata: {filter_metadata: {a: {}}}":             func(c *plan.Cluster) any { return c.Metadata.GetFilterMetadata()["a"] != nil },
 		"upstream_connection_options: {tcp_keepalive: {}}": func(c *plan.Cluster) any { return *c.Keepalive == plan.Keepalive{} },
 		"upstream_connection_options: {tcp_keepalive: {keepalive_probes: 3, keepalive_time: 4, keepalive_interval: 5}}": func(c *plan.Cluster) any {
 			return *c.Keepalive == plan.Keepalive{Probes: 3, Time: 4 * time.Second, Interval: 5 * time.Second}

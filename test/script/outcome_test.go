@@ -35,26 +35,46 @@ func TestModeDifferences(t *testing.T) {
 	}
 }
 
-func TestAnswersSurviveTheFile(t *testing.T) {
-	in := []Answer{
-		{"log out .", "one\ntwo"},
-		{"admin GET /", "200\n\n  indented\n> quoted"},
-		{"log out .", ""},
+// answers makes answers of commands and texts by turns.
+func answers(all ...string) (out []Answer) {
+	for i := 0; i < len(all); i += 2 {
+		out = append(out, Answer{Command: all[i], Text: all[i+1]})
 	}
+	return out
+}
+
+func TestAnswersSurviveTheFile(t *testing.T) {
+	in := answers("log out .", "one\ntwo", "admin GET /", "200\n\n  indented\n> quoted", "log out .", "")
 	if d := cmp.Diff(in, ParseAnswers(FormatAnswers(in))); d != "" {
 		t.Error(d)
 	}
 }
 
 func TestAnswerDifferences(t *testing.T) {
-	envoy := []Answer{{"log a", "1"}, {"log a", "2"}, {"only envoy", "x"}}
-	same := []Answer{{"log a", "1"}, {"only ginnel", "y"}, {"log a", "2"}, {"log a", "asked once more"}}
+	envoy := answers("log a", "1", "log a", "2", "only envoy", "x")
+	same := answers("log a", "1", "only ginnel", "y", "log a", "2", "log a", "asked once more")
 	if got := AnswerDifferences(envoy, same); len(got) > 0 {
 		t.Errorf("%q", got)
 	}
 	want := []string{"> log a\nEnvoy:  2\nginnel: 3"}
-	if d := cmp.Diff(want, AnswerDifferences(envoy, []Answer{{"log a", "1"}, {"log a", "3"}})); d != "" {
+	if d := cmp.Diff(want, AnswerDifferences(envoy, answers("log a", "1", "log a", "3"))); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestOrderOfLines: that of an access log of requests is nobody's promise.
+func TestOrderOfLines(t *testing.T) {
+	recorded, other := answers("log a", "1\n2\n2"), answers("log a", "2\n1\n2")
+	if len(AnswerDifferences(recorded, other)) == 0 {
+		t.Error("another order was taken for the same")
+	}
+	other[0].AnyOrder = true
+	if got := AnswerDifferences(recorded, other); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+	other[0].Text = "2\n1\n1"
+	if len(AnswerDifferences(recorded, other)) == 0 {
+		t.Error("other lines were taken for the same")
 	}
 }
 

@@ -33,6 +33,7 @@ type session struct {
 	clients     map[string]*actor
 	origins     map[string]*origin
 	https       map[string]*http.Transport // clients of the command http
+	requests    bool                       // HTTP is served
 	stops       []func()
 	certs       map[string]*certificate
 	sessions    map[string]tls.ClientSessionCache // of clients that resume

@@ -222,6 +222,7 @@ func (s *session) render(name, text string) (string, error) {
 		return strconv.Itoa(port)
 	})
 	if strings.Contains(out, "HttpConnectionManager") {
+		s.requests = true
 		s.outcome.excepted = append(s.outcome.excepted, exception{"stat", lengthOfHeads})
 	}
 	return out, failed

@@ -287,4 +287,6 @@ func (s *session) cmdHTTPS(_ *testscript.TestScript, neg bool, args []string) er
 
 // secure reports whether a client of the command http is one of TLS. That it has a
 // TLSClientConfig does not say so: net/http makes one for any that speaks HTTP/2.
-func secure(t *http.Transport) bool { return !t.Protocols.UnencryptedHTTP2() && t.TLSClientConfig != nil }
+func secure(t *http.Transport) bool {
+	return !t.Protocols.UnencryptedHTTP2() && t.TLSClientConfig != nil
+}
