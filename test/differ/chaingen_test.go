@@ -58,6 +58,8 @@ type genListener struct {
 	looks  bool // listener filters look at the first bytes
 	wide   bool // it listens on all addresses of 127.0.0.0/8
 	inner  bool // what clients connect to leads to it by name
+
+	mentioned mentioned // where connections may have been going to, beside what is made up
 }
 
 // listener makes the n-th listener. How chains are chosen, and by what, follows from n.

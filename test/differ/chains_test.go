@@ -28,7 +28,7 @@ var (
 const genListeners = 120
 
 // TestChains has ginnel and Envoy choose filter chains for the same connections of the same
-// listeners, all of them made up: there is no difference between the two.
+// listeners, made up or an istiod's: there is no difference between the two.
 //
 //	ENVOY_BIN=... go test ./test/differ -run TestChains -chain-connections 10000 -chain-seed 7
 func TestChains(t *testing.T) {
@@ -40,7 +40,7 @@ func TestChains(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := generator{rand.New(rand.NewPCG(*chainSeed, 0))}
-	var listeners []genListener
+	listeners := istioListeners(t)
 	for n := range genListeners {
 		listeners = append(listeners, g.listener(n))
 	}
@@ -156,14 +156,15 @@ func (g generator) conn(l genListener) genConn {
 		c.to = fmt.Sprintf("127.0.0.%d", 1+g.IntN(3))
 	}
 	if l.proxy {
-		c.header = g.header()
+		c.header = g.header(l.mentioned)
 	}
 	c.about, c.first = g.first()
 	return c
 }
 
-// header says where a connection came from, and was going to.
-func (g generator) header() string {
+// header says where a connection came from, and was going to: often what the listener
+// mentions.
+func (g generator) header(m mentioned) string {
 	if g.one(10) {
 		return "PROXY UNKNOWN\r\n"
 	}
@@ -171,12 +172,22 @@ func (g generator) header() string {
 	for strings.Contains(src, ":") != strings.Contains(dst, ":") {
 		dst = pick(g, genIPs)
 	}
+	if len(m.ips) > 0 && !g.one(3) {
+		src, dst = "10.0.0.1", pick(g, m.ips)
+		if strings.Contains(dst, ":") {
+			src = "::1"
+		}
+	}
 	family := "TCP4"
 	if strings.Contains(src, ":") {
 		family = "TCP6"
 	}
-	port := func() int { return pick(g, append([]int{1}, genPorts...)) }
-	return fmt.Sprintf("PROXY %s %s %s %d %d\r\n", family, src, dst, port(), port())
+	port := func(all []int) int { return pick(g, append([]int{1}, all...)) }
+	to := genPorts
+	if len(m.ports) > 0 && !g.one(3) {
+		to = m.ports
+	}
+	return fmt.Sprintf("PROXY %s %s %s %d %d\r\n", family, src, dst, port(genPorts), port(to))
 }
 
 // first are the first bytes, of what chains and matchers can tell apart.
