@@ -14,6 +14,9 @@ func secrets(s, all *extension.Scope, list []*tlsv3.Secret) {
 	for i, m := range list {
 		at := s.Index(i)
 		secretFields.Check(at, m)
+		if m.GetType() == nil {
+			at.Errorf("Secret type not implemented")
+		}
 		if byName[m.GetName()] != nil {
 			at.Field("name").Errorf("Duplicate static secret name %s", m.GetName())
 		}

@@ -56,3 +56,14 @@ func TestCipherNames(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// That certificates are missing is said whatever else is wrong in a configuration.
+func TestNoCertificatesAfterOtherErrors(t *testing.T) {
+	var r extension.Report
+	s := extension.NewScope(&r, nil, nil)
+	s.Field("other").Errorf("wrong")
+	compileDownstream(s, new(tlsv3.DownstreamTlsContext))
+	if n := len(r.Issues); n != 2 || !strings.Contains(r.Issues[1].Message, "No TLS certificates found") {
+		t.Errorf("%+v", r.Issues)
+	}
+}

@@ -35,7 +35,7 @@ func compileDownstream(s *extension.Scope, m *tlsv3.DownstreamTlsContext) filter
 		ticketFields.Check(s.Field("session_ticket_keys"), k)
 		d.tickets = ticketKeys(s.Field("session_ticket_keys.keys"), k.GetKeys())
 	}
-	if len(d.certificates) == 0 && !s.Failed() {
+	if c := m.GetCommonTlsContext(); len(c.GetTlsCertificates()) == 0 && len(c.GetTlsCertificateSdsSecretConfigs()) == 0 {
 		s.Field("common_tls_context").Errorf("No TLS certificates found for server context")
 	}
 	if d.require && !d.validation.asks() {
