@@ -32,8 +32,8 @@ func FuzzMatch(f *testing.F) {
 		g := &generator{bytes: seed[:min(len(seed), 512)]}
 		m := g.matcher(4)
 		tree, issues := compile(m, true)
-		for _, i := range issues {
-			if !strings.Contains(i.Message, "Duplicate domain") {
+		if len(issues) > 0 {
+			if i := issues[0]; !strings.Contains(i.Message, "Duplicate domain") {
 				t.Fatalf("%v\n%v", i, m)
 			}
 			return
