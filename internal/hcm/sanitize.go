@@ -104,8 +104,8 @@ func (s *stream) scheme(h *httpmsg.Header, has bool) *httpmsg.Response {
 	if o.useRemoteAddress && s.conn.tls() == nil && r.Scheme == "https" && r.Protocol != httpmsg.HTTP2 {
 		s.conn.closeAfter()
 		s.conn.service.stats.cxProtocolError.Add(1)
-		return s.Reply(filter.LocalReply{Status: 403, Details: "http1.https_url_on_plaintext_connection",
-			Body: http.StatusText(403), Flags: filter.DownstreamProtocolError})
+		return s.Reply(filter.LocalReply{Status: http.StatusForbidden, Details: "http1.https_url_on_plaintext_connection",
+			Body: http.StatusText(http.StatusForbidden), Flags: filter.DownstreamProtocolError})
 	}
 	if untrusted || !has {
 		h.Set(forwardedProto, s.transport())
