@@ -58,6 +58,12 @@ type UpstreamFactory interface {
 	NewUpstream(scope filter.Scope) filter.UpstreamTransport
 }
 
+// A Negotiator is an UpstreamTransport that can agree with hosts on a protocol, by ALPN.
+type Negotiator interface {
+	// Negotiates reports whether it does: one that is put into another may, or may not.
+	Negotiates() bool
+}
+
 // A MetadataSource names a namespace of metadata and where it is read.
 type MetadataSource struct {
 	Kind MetadataKind

@@ -68,6 +68,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		p.ConnectTimeout = d.AsDuration()
 	}
 	checksHTTP2(s, p)
+	checkALPN(s, c, p)
 	if c.GetCloseConnectionsOnHostHealthFailure() && (p.Check != nil || p.Outlier != nil) {
 		s.Field("close_connections_on_host_health_failure").Errorf("not supported yet: TCP connections to a host that becomes unhealthy go on")
 	}

@@ -1,13 +1,13 @@
 package compile
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	preservecasev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/header_formatters/preserve_case/v3"
-	rawv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -15,6 +15,7 @@ import (
 	"github.com/ginnel/ginnel/internal/http2settings"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/route"
+	"github.com/ginnel/ginnel/internal/transport"
 )
 
 // defaultIdleTimeout is Envoy's.
@@ -33,7 +34,7 @@ func httpOptions(s *extension.Scope, c *clusterv3.Cluster) plan.HTTP {
 		commonHTTP(at.Field("common_http_protocol_options"), m.GetCommonHttpProtocolOptions(), &h)
 		upstreamHTTP(at.Field("upstream_http_protocol_options"), m.GetUpstreamHttpProtocolOptions(), &h)
 		upstreamFilters(at.Field("http_filters"), m)
-		httpVersion(at, c, m, &h)
+		httpVersion(at, m, &h)
 		if p := route.CompileClusterPolicies(at, m); p != nil {
 			h.Policies = p
 		}
@@ -74,7 +75,7 @@ func olderHTTPOptions(s *extension.Scope, c *clusterv3.Cluster, h *plan.HTTP) {
 	}
 }
 
-func httpVersion(s *extension.Scope, c *clusterv3.Cluster, m *httpv3.HttpProtocolOptions, h *plan.HTTP) {
+func httpVersion(s *extension.Scope, m *httpv3.HttpProtocolOptions, h *plan.HTTP) {
 	switch v := m.GetUpstreamProtocolOptions().(type) {
 	case *httpv3.HttpProtocolOptions_ExplicitHttpConfig_:
 		at, e := s.Field("explicit_http_config"), v.ExplicitHttpConfig
@@ -91,11 +92,24 @@ func httpVersion(s *extension.Scope, c *clusterv3.Cluster, m *httpv3.HttpProtoco
 		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), h)
 		h.Version = plan.AsDownstream
 	case *httpv3.HttpProtocolOptions_AutoConfig:
-		if t := c.GetTransportSocket().GetTypedConfig(); t != nil && !t.MessageIs(&rawv3.RawBuffer{}) {
-			s.Field("auto_config").Errorf("not supported yet: name the version that the hosts speak in explicit_http_config")
-			return
-		}
-		s.Field("auto_config").Errorf("ALPN configured for cluster %s which has a non-ALPN transport socket", c.GetName())
+		at, e := s.Field("auto_config"), v.AutoConfig
+		autoFields.Check(at, e)
+		http1(at.Field("http_protocol_options"), e.GetHttpProtocolOptions(), &h.HTTP1)
+		http2(at.Field("http2_protocol_options"), e.GetHttp2ProtocolOptions(), h)
+		h.Version = plan.Negotiated
+	}
+}
+
+// checkALPN reports a cluster that is to choose its version by ALPN and has a transport
+// without. One that did not compile is reported already.
+func checkALPN(s *extension.Scope, c *clusterv3.Cluster, p *plan.Cluster) {
+	if p.HTTP.Version != plan.Negotiated {
+		return
+	}
+	_, at := typedHTTPOptions(s, c)
+	lacks := func(t plan.Transport) bool { return t.Socket != nil && !transport.Negotiates(t.Socket) }
+	if lacks(p.Transport) || slices.ContainsFunc(p.Transports, func(m plan.TransportMatch) bool { return lacks(m.Transport) }) {
+		at.Field("auto_config").Errorf("ALPN configured for cluster %s which has a non-ALPN transport socket", c.GetName())
 	}
 }
 

@@ -30,6 +30,11 @@ var useDownstreamFields = extension.Fields{
 	Obeyed:  []string{"http_protocol_options", "http2_protocol_options"},
 }
 
+var autoFields = extension.Fields{
+	Message: &httpv3.HttpProtocolOptions_AutoHttpConfig{},
+	Obeyed:  []string{"http_protocol_options", "http2_protocol_options"},
+}
+
 var commonHTTPFields = extension.Fields{
 	Message: &corev3.HttpProtocolOptions{},
 	Where:   "cluster",

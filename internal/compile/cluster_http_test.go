@@ -28,6 +28,11 @@ func TestClusterHTTP(t *testing.T) {
 		"HTTP/1":     {typed(`explicit_http_config: {http_protocol_options: {}}`), func(*plan.HTTP) {}},
 		"HTTP/2":     {typed(`explicit_http_config: {http2_protocol_options: {}}`), func(h *plan.HTTP) { h.Version = plan.HTTP2Only }},
 		"downstream": {typed(`use_downstream_protocol_config: {}`), func(h *plan.HTTP) { h.Version = plan.AsDownstream }},
+		"negotiated": {
+			typed(`auto_config: {http2_protocol_options: {max_concurrent_streams: 9}}`) + `, transport_socket: {name: tls, typed_config:
+				{"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext}}`,
+			func(h *plan.HTTP) { h.Version, h.HTTP2.MaxStreams = plan.Negotiated, 9 },
+		},
 		"common": {
 			typed(`explicit_http_config: {http_protocol_options: {}}, common_http_protocol_options: {idle_timeout: 0s,
 				max_connection_duration: 3s, max_connection_duration_jitter: {value: 10}, max_requests_per_connection: 7,
@@ -94,6 +99,7 @@ func TestClusterHTTPRefused(t *testing.T) {
 	for fields, want := range map[string]string{
 		typed(`common_http_protocol_options: {}`):                   "expected one of explicit_http_config",
 		typed(`auto_config: {}`):                                    "ALPN configured for cluster c which has a non-ALPN transport socket",
+		typed(`auto_config: {http3_protocol_options: {}}`):          "auto_config.http3_protocol_options",
 		typed(`explicit_http_config: {http3_protocol_options: {}}`): "explicit_http_config.http3_protocol_options",
 		typed(`explicit_http_config: {http_protocol_options: {}}, retry_policy: {retry_back_off: {base_interval: 2s, max_interval: 1s}}`):                                                  "retry_policy.max_interval must",
 		typed(`explicit_http_config: {http_protocol_options: {}}, hash_policy: [{header: {header_name: x, regex_rewrite: {pattern: {regex: "("}}}}]`):                                      "hash_policy[0].header.regex_rewrite",

@@ -260,7 +260,7 @@ var (
 // clusterSupport lists what is obeyed of the messages that make up a cluster.
 func clusterSupport() []*extension.Fields {
 	return []*extension.Fields{
-		&httpOptionsFields, &explicitFields, &useDownstreamFields, &commonHTTPFields, &upstreamHTTPFields,
+		&httpOptionsFields, &explicitFields, &useDownstreamFields, &autoFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
 		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &caresFields, &resolutionFields, &resolverOptionFields,

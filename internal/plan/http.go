@@ -32,11 +32,13 @@ type HTTP struct {
 // An HTTPVersion is what a cluster's hosts speak.
 type HTTPVersion uint8
 
-// The versions. AsDownstream is what the client of the request speaks.
+// The versions. AsDownstream is what the client of the request speaks; Negotiated is what a
+// host chooses of both by ALPN, HTTP/1 where it does not know ALPN.
 const (
 	HTTP1Only HTTPVersion = iota
 	HTTP2Only
 	AsDownstream
+	Negotiated
 )
 
 // HTTP1 is what is special to HTTP/1 towards a host.

@@ -27,6 +27,7 @@ type upstream struct {
 var (
 	_ extension.UpstreamTransport = (*upstream)(nil)
 	_ extension.UpstreamFactory   = (*upstream)(nil)
+	_ extension.Negotiator        = (*upstream)(nil)
 )
 
 func compileUpstream(s *extension.Scope, m *tlsv3.UpstreamTlsContext) extension.UpstreamTransport {
@@ -56,6 +57,9 @@ func (*upstream) Transparent() bool { return false }
 
 // Passthrough implements extension.UpstreamTransport.
 func (*upstream) Passthrough() ([]extension.MetadataSource, bool) { return nil, false }
+
+// Negotiates implements extension.Negotiator.
+func (*upstream) Negotiates() bool { return true }
 
 // NewUpstream implements extension.UpstreamFactory.
 func (u *upstream) NewUpstream(scope filter.Scope) filter.UpstreamTransport {

@@ -26,6 +26,9 @@ func (t *Internal) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
 	return nil
 }
 
+// Negotiates implements extension.Negotiator by the socket inside.
+func (t *Internal) Negotiates() bool { return Negotiates(t.Inner) }
+
 // Passthrough implements extension.UpstreamTransport. The socket inside of another
 // internal_upstream passes nothing of its own.
 func (t *Internal) Passthrough() ([]extension.MetadataSource, bool) { return t.Sources, true }

@@ -28,6 +28,9 @@ func (t *ProxyProtocol) Passthrough() ([]extension.MetadataSource, bool) {
 	return t.Inner.Passthrough()
 }
 
+// Negotiates implements extension.Negotiator by the socket inside.
+func (t *ProxyProtocol) Negotiates() bool { return Negotiates(t.Inner) }
+
 // NewUpstream implements extension.UpstreamFactory.
 func (t *ProxyProtocol) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
 	p := &heading{ProxyProtocol: t, tooLong: scope.Counter("upstream.proxyprotocol.v2_tlvs_exceed_max_length")}

@@ -21,6 +21,12 @@ func (Raw) Transparent() bool { return true }
 // Passthrough implements extension.UpstreamTransport.
 func (Raw) Passthrough() ([]extension.MetadataSource, bool) { return nil, false }
 
+// Negotiates reports whether a socket agrees with hosts on a protocol.
+func Negotiates(t extension.UpstreamTransport) bool {
+	n, ok := t.(extension.Negotiator)
+	return ok && n.Negotiates()
+}
+
 var (
 	rawFields    = extension.Fields{Message: &rawv3.RawBuffer{}}
 	socketFields = extension.Fields{

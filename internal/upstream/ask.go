@@ -112,11 +112,16 @@ func (p *pool) transportAsks(o *filter.TransportOptions) *filter.TransportOption
 	if o != nil {
 		a = *o
 	}
-	a.Fallback = slices.Clone(offers[:1])
-	if p.key.protocol == httpmsg.HTTP2 {
+	switch {
+	case p.negotiates():
+		a.Fallback = []string{offers[1], offers[0]}
+	case p.key.protocol == httpmsg.HTTP2:
 		a.Fallback = slices.Clone(offers[1:])
+	default:
+		a.Fallback = slices.Clone(offers[:1])
 	}
 	return &a
 }
 
+// offers are the versions as ALPN names them.
 var offers = [...]string{"http/1.1", "h2"}

@@ -150,7 +150,16 @@ type land struct {
 	takes   time.Duration // to connect
 	fails   error         // what connecting fails with
 	dials   []*inproc.Dial
+	chosen  *filter.TLS // what ALPN chose, and the like; nil: there is no TLS
 }
+
+// A secured is a stream with TLS.
+type secured struct {
+	*stream
+	tls *filter.TLS
+}
+
+func (s *secured) TLS() *filter.TLS { return s.tls }
 
 func (l *land) Connect(d *inproc.Dial) (filter.Stream, error) {
 	if l.takes > 0 {
@@ -169,7 +178,7 @@ func (l *land) Connect(d *inproc.Dial) (filter.Stream, error) {
 		return nil, &inproc.RefusedError{Addr: d.Addr, Reason: l.fails}
 	}
 	l.dials = append(l.dials, d)
-	return &stream{local: filter.InternalClient}, nil
+	return &secured{&stream{local: filter.InternalClient}, l.chosen}, nil
 }
 
 func (l *land) client(m *member, s filter.Stream) (httpmsg.Client, error) {

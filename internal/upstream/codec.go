@@ -14,7 +14,7 @@ type codec func(m *member, s filter.Stream) (httpmsg.Client, error)
 
 func newClient(m *member, s filter.Stream) (httpmsg.Client, error) {
 	c := m.pool.host.cluster
-	if m.pool.key.protocol == httpmsg.HTTP2 {
+	if m.protocol == httpmsg.HTTP2 {
 		return http2.NewClient(s, c.codecs().http2, m), nil
 	}
 	return http1.NewClient(s, c.codecs().http1, m), nil

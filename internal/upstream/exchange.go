@@ -47,7 +47,7 @@ var (
 func (x *exchange) Host() *filter.Host { return &x.member.pool.host.Host }
 
 // Protocol implements filter.UpstreamStream.
-func (x *exchange) Protocol() httpmsg.Protocol { return x.member.pool.key.protocol }
+func (x *exchange) Protocol() httpmsg.Protocol { return x.member.protocol }
 
 // Wire implements filter.UpstreamStream.
 func (x *exchange) Wire() filter.HTTPBytes {

@@ -42,7 +42,7 @@ func (p *pool) expire() {
 
 func (p *pool) expireIdle(now, limit time.Duration) {
 	all := &p.births
-	if p.key.protocol != httpmsg.HTTP2 {
+	if p.key.protocol != httpmsg.HTTP2 { // nor negotiated
 		all = &p.ready // none of them has a request, and the first was idle for longest
 	}
 	for m := range all.all {

@@ -91,10 +91,10 @@ type order struct {
 	asked time.Duration // in the set's time, when it began to wait; 0: it did not
 }
 
-// protocol is what the request will be sent in.
+// protocol is what the request will be sent in, or the most that may be negotiated.
 func (o *order) protocol(p *plan.Cluster) httpmsg.Protocol {
 	switch v := p.HTTP.Version; {
-	case v == plan.HTTP2Only, v == plan.AsDownstream && o.r.Protocol == httpmsg.HTTP2:
+	case v == plan.HTTP2Only, v == plan.Negotiated, v == plan.AsDownstream && o.r.Protocol == httpmsg.HTTP2:
 		return httpmsg.HTTP2
 	}
 	return httpmsg.HTTP11
@@ -124,7 +124,7 @@ func (o *order) opened(s *exchange) {
 		i.More().UpState = o.shared
 	}
 	if h := i.HTTP(); h != nil {
-		h.UpProtocol = m.pool.key.protocol
+		h.UpProtocol = m.protocol
 		if h.PoolReady = 1; o.asked != 0 {
 			h.PoolReady = set.now() - o.asked
 		}

@@ -23,6 +23,7 @@ type member struct {
 	cancel chan struct{} // closed: no connection is wanted any more
 
 	// Fixed once it is connected.
+	protocol      httpmsg.Protocol
 	client        httpmsg.Client  // nil before
 	stream        filter.Farewell // under it; nil: not within the process
 	tls           *filter.TLS     // nil: there is none
@@ -100,6 +101,7 @@ func (m *member) connect(o *origin) {
 		p.refused(m, judge(err, to, p.host.cluster.sockets[0].Source, c.expires))
 		return
 	}
+	m.protocol = p.spoken(s)
 	client, err := p.host.cluster.set.opts.client(m, s)
 	if err != nil {
 		s.Close()
@@ -111,6 +113,19 @@ func (m *member) connect(o *origin) {
 	}
 	m.tls = filter.TLSOf(s)
 	p.connected(m, client, localAddr(s), to)
+}
+
+// spoken is the version of a new connection.
+func (p *pool) spoken(s filter.Stream) httpmsg.Protocol {
+	if !p.negotiates() {
+		return p.key.protocol
+	}
+	v := httpmsg.HTTP11
+	if t := filter.TLSOf(s); t != nil && t.Protocol == offers[1] {
+		v = httpmsg.HTTP2
+	}
+	p.counts(v)
+	return v
 }
 
 // refused settles a connection that could not be made.
@@ -151,6 +166,7 @@ func (p *pool) connected(m *member, client httpmsg.Client, local, remote net.Add
 	p.connecting--
 	m.client, m.local, m.remote, m.id = client, local, remote, set.ids.Add(1)
 	m.took = now - m.born
+	p.assume(m.protocol)
 	p.host.cluster.stats.connectMillis.Record(uint64(m.took.Milliseconds()))
 	if max := p.host.cluster.plan.HTTP.MaxDuration; max > 0 {
 		jitter := p.host.cluster.plan.HTTP.MaxDurationJitter / 100
@@ -216,7 +232,7 @@ func (m *member) broken() {
 		m.pool.host.cluster.stats.cutOff(m.byUs)
 		m.cut = true
 	default:
-		m.cut = m.pool.key.protocol != httpmsg.HTTP2
+		m.cut = m.protocol != httpmsg.HTTP2
 	}
 }
 
@@ -272,7 +288,7 @@ func (m *member) Draining() {
 	if m.retired || m.closed {
 		return
 	}
-	two := p.key.protocol == httpmsg.HTTP2
+	two := m.protocol == httpmsg.HTTP2
 	if m.told = m.releasing.Load() == 0; m.told && two { // else the exchange left it so
 		p.host.cluster.stats.http.closeNotify.Add(1)
 	}
@@ -309,7 +325,7 @@ func (p *pool) lost(m *member, why *httpmsg.ResetError) {
 			m.byUs = true
 		}
 	}
-	if m.told && m.releasing.Load() > 0 && p.key.protocol != httpmsg.HTTP2 {
+	if m.told && m.releasing.Load() > 0 && m.protocol != httpmsg.HTTP2 {
 		stats.http.closeNotify.Add(1) // the response that was the last one said so; else it just ended
 	}
 	stats.http.perConnection.Record(m.served)

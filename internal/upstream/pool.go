@@ -9,6 +9,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/lb"
+	"github.com/ginnel/ginnel/internal/plan"
 )
 
 // errGone is the answer of a pool that has just been given up: there is, or will be,
@@ -24,7 +25,6 @@ type pool struct {
 	host       *host
 	key        poolKey
 	breaker    *breaker
-	assumed    int // requests at once on a connection of which nothing is known yet
 	perMember  uint32
 	preconnect float64
 	asks       *filter.TransportOptions // of the transport; nil: nothing
@@ -39,6 +39,7 @@ type pool struct {
 	draining   bool      // no connection is kept without a request
 	dialled    bool      // it has had a connection
 	gone       bool
+	assumed    int         // requests at once on a connection of which nothing is known yet
 	timer      *time.Timer // nil until first needed
 	wakes      time.Duration
 }
@@ -55,21 +56,28 @@ type result struct {
 
 func newPool(h *host, key poolKey, b *breaker) *pool {
 	cfg := &h.cluster.plan.HTTP
-	p := &pool{host: h, key: key, breaker: b, assumed: 1, preconnect: max(cfg.PerHostPreconnect, 1)}
+	p := &pool{host: h, key: key, breaker: b, preconnect: max(cfg.PerHostPreconnect, 1)}
 	if p.perMember = cfg.MaxRequests; key.unique {
 		p.perMember = 1 // nobody else could use the connection
 	}
-	if key.protocol == httpmsg.HTTP2 {
-		p.assumed = int(cfg.HTTP2.MaxStreams)
-		if p.assumed == 0 {
-			p.assumed = defaultStreams
-		}
-		if p.perMember > 0 {
-			p.assumed = min(p.assumed, int(p.perMember))
-		}
-	}
+	p.assume(key.protocol)
 	p.births.link, p.ready.link = birthLink, readyLink
 	return p
+}
+
+// assume sets what is expected of connections that are being made. Of one that negotiates
+// it is HTTP/2 at first, so that all wait for the first answer.
+func (p *pool) assume(v httpmsg.Protocol) {
+	if p.assumed = 1; v != httpmsg.HTTP2 {
+		return
+	}
+	p.assumed = int(p.host.cluster.plan.HTTP.HTTP2.MaxStreams)
+	if p.assumed == 0 {
+		p.assumed = defaultStreams
+	}
+	if p.perMember > 0 {
+		p.assumed = min(p.assumed, int(p.perMember))
+	}
 }
 
 // defaultStreams is max_concurrent_streams where nothing is configured.
@@ -138,7 +146,7 @@ func (p *pool) begin(m *member) {
 	case p.perMember > 0 && m.served >= uint64(p.perMember):
 		stats.http.maxRequests.Add(1)
 		m.retire()
-	case p.key.protocol != httpmsg.HTTP2:
+	case m.protocol != httpmsg.HTTP2:
 		p.ready.remove(m)
 	}
 }
@@ -326,16 +334,27 @@ func (p *pool) dial() bool {
 	}
 	m := &member{pool: p, born: h.cluster.set.now(), cancel: make(chan struct{})}
 	h.cluster.stats.opened(h)
-	if p.key.protocol == httpmsg.HTTP2 {
-		h.cluster.stats.http.http2.Add(1)
-	} else {
-		h.cluster.stats.http.http1.Add(1)
+	if !p.negotiates() {
+		p.counts(p.key.protocol)
 	}
 	p.births.push(m)
 	p.dialled = true
 	p.connecting++
 	go m.connect(p.origin)
 	return true
+}
+
+// negotiates reports whether each connection has the version that its host chose; the
+// key then says HTTP/2.
+func (p *pool) negotiates() bool { return p.host.cluster.plan.HTTP.Version == plan.Negotiated }
+
+// counts counts a connection by its version.
+func (p *pool) counts(v httpmsg.Protocol) {
+	if stats := &p.host.cluster.stats.http; v == httpmsg.HTTP2 {
+		stats.http2.Add(1)
+	} else {
+		stats.http1.Add(1)
+	}
 }
 
 // admit takes what a connection needs of the circuit breakers.
