@@ -39,7 +39,16 @@ const tcpConfig = `{{template "begin" .}}
   {{- template "hop" .}}
     per_connection_buffer_limit_bytes: 1048576
     filter_chains:
-    - filters:
+    - {{if and .Listen $.Certs}}transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          require_client_certificate: true
+          common_tls_context:
+            tls_params: {tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}
+            tls_certificates: [{certificate_chain: {filename: "{{$.Certs}}/server.pem"}, private_key: {filename: "{{$.Certs}}/server.key"}}]
+            validation_context: {trusted_ca: {filename: "{{$.Certs}}/ca.pem"}}
+      {{end}}filters:
       - name: tcp
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
@@ -104,6 +113,7 @@ type chain struct {
 	form  *template.Template
 	hops  int
 	encap bool // webForm: within a CONNECT
+	tls   bool // tcpForm: the socket is one of TLS
 
 	listeners, clusters int // tcpForm: so many more, which nobody uses
 }
@@ -134,12 +144,16 @@ func (c chain) yaml(p place) (string, error) {
 		More, MoreClusters            []extra
 		Encap                         bool
 		Origin                        string // the cluster of the backend
+		Certs                         string // where they are; "": no TLS
 	}{Dir: p.dir, Listen: p.listen, Admin: p.admin, More: extras("listener", c.listeners), MoreClusters: extras("cluster", c.clusters),
 		Backend: p.backend, Conns: p.conns, Encap: c.encap, Origin: hopName(c.hops + 1)}
 	for i := range c.hops + 1 {
 		v.Hops = append(v.Hops, hop{Number: i, Next: hopName(i + 1), Last: i == c.hops})
 	}
 	v.Hops[0].Listen = p.listen
+	if c.tls {
+		v.Certs = p.certs
+	}
 	var text strings.Builder
 	err := c.form.Execute(&text, v)
 	return text.String(), err

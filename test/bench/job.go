@@ -4,9 +4,10 @@ import "time"
 
 // A job is what the load generator is told to do, one line of JSON.
 type job struct {
-	Verb string // "run", "open", "close"
-	Addr string // of the proxy, or of the backend itself
-	PIDs []int  // processes whose CPU time is taken with the counts
+	Verb  string // "run", "open", "close"
+	Addr  string // of the proxy, or of the backend itself
+	Certs string `json:",omitempty"` // where those of TLS are; "": plain text
+	PIDs  []int  // processes whose CPU time is taken with the counts
 
 	// How many connections of each kind "run" keeps busy at the same time.
 	Down, Up, Messages, Connects int

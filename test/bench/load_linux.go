@@ -64,6 +64,9 @@ func (g *generator) do(j *job) (*answer, error) {
 
 // run keeps all connections of the job busy, and counts what happens in the window.
 func (g *generator) run(j *job) (*answer, error) {
+	if j.Certs != "" {
+		return g.runTLS(j)
+	}
 	addr, err := sockaddr(j.Addr)
 	if err != nil {
 		return nil, err

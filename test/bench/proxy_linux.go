@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -51,7 +52,7 @@ func launch(s subject, p place) (*proxy, error) {
 		x.cmd.Wait()
 		close(x.done)
 	}()
-	if err := x.awaitFirst(); err != nil {
+	if err := x.awaitFirst(p.certs); err != nil {
 		x.stop()
 		return nil, fmt.Errorf("%s: %w\n%s", s.name, err, x.lastWords())
 	}
@@ -60,10 +61,17 @@ func launch(s subject, p place) (*proxy, error) {
 	return x, err
 }
 
-// awaitFirst connects until a byte comes back.
-func (x *proxy) awaitFirst() error {
+// awaitFirst connects until a byte comes back. certs is where the certificates are.
+func (x *proxy) awaitFirst(certs string) error {
+	var cfg *tls.Config
+	if x.tls {
+		var err error
+		if cfg, err = clientTLS(certs); err != nil {
+			return err
+		}
+	}
 	for begin := time.Now(); ; time.Sleep(500 * time.Microsecond) {
-		err := askOnce(x.addr)
+		err := askOnce(x.addr, cfg)
 		if err == nil {
 			return nil
 		}
@@ -78,14 +86,17 @@ func (x *proxy) awaitFirst() error {
 	}
 }
 
-// askOnce asks as HTTP, and takes any answer for one.
-func askOnce(addr string) error {
+// askOnce asks as HTTP, and takes any answer for one. cfg nil: without TLS.
+func askOnce(addr string, cfg *tls.Config) error {
 	c, err := net.Dial("tcp4", addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(startLimit))
+	if cfg != nil {
+		c = tls.Client(c, cfg)
+	}
 	if _, err := c.Write(httpRequest(1)); err != nil {
 		return err
 	}

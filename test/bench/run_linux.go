@@ -51,6 +51,9 @@ func measure(ctx context.Context, o *options, dir string) (*report, error) {
 		Date: time.Now().UTC().Format("2006-01-02"), Machine: machine(), Versions: b.versions,
 		Rounds: o.rounds, Window: o.window.Seconds(),
 	}}
+	if err := makeCertificates(dir); err != nil {
+		return nil, err
+	}
 	counter := filepath.Join(dir, "counter")
 	if r.backend, err = startHelper(roleBackend, counter); err != nil {
 		return nil, err
@@ -106,6 +109,8 @@ func (r *runner) subjects(s *scenario) []subject {
 	all := r.bins.lineup(r.o, s.hops)
 	if s.web.on {
 		all = r.bins.webLineup(r.o, s.hops, s.web)
+	} else if s.tls {
+		all = r.bins.tlsLineup(r.o, s.hops)
 	} else if s.listeners+s.clusters > 0 {
 		all = r.bins.startLineup(r.o, s)
 	}
@@ -157,7 +162,7 @@ func (r *runner) sample(s *scenario, sub subject, running map[string]*proxy) sam
 // launch starts a subject in a place of its own.
 func (r *runner) launch(sub subject) (*proxy, error) {
 	r.launched++
-	p := place{dir: filepath.Join(r.dir, strconv.Itoa(r.launched)), conns: r.maxConns()}
+	p := place{dir: filepath.Join(r.dir, strconv.Itoa(r.launched)), certs: r.dir, conns: r.maxConns()}
 	if err := os.Mkdir(p.dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -238,6 +243,9 @@ func (r *runner) busy(p *proxy) (time.Duration, error) {
 func (r *runner) run(s *scenario, p *proxy, result *sample) error {
 	j := s.job
 	j.Addr, j.PIDs = p.addr, p.pids
+	if s.tls {
+		j.Certs = r.dir
+	}
 	stop := r.record(s, p, result)
 	a, err := r.ask(&j)
 	stop()

@@ -20,6 +20,8 @@ type scenario struct {
 	ask         ask
 	web         web // what the proxies are set up as
 
+	tls bool // TLS 1.3 is ended, for clients with certificates
+
 	listeners, clusters int // so many more, which nobody uses
 }
 
@@ -88,6 +90,13 @@ func scenarios(o *options) []scenario {
 			Metrics: []metric{mixMessages, mixAccepts, mixMsgRate, mixConnRate, speed},
 			hops:    []int{0}, splice: true, job: job{Down: 8, Messages: 20, Connects: 2, Window: 2 * o.window},
 		},
+		secured(bulk("tls-bulk-1", "1 connection of TLS 1.3 with client certificates, ended by the proxy; the backend sends without end", job{Down: 1}, []int{0})),
+		secured(bulk("tls-bulk-8", "the same with 8 connections", job{Down: 8}, []int{0})),
+		secured(scenario{
+			Name: "tls-handshakes", About: "16 at a time: connect, a full handshake of TLS 1.3 with a client certificate (ECDSA P-256), 1 byte there and back, close",
+			Metrics: []metric{cpuPerConn, connRate, msgP50, msgP99},
+			hops:    []int{0}, job: job{Connects: 16},
+		}),
 		requests("http1-100", "50 connections, GET of 100 bytes, one after the other", job{HTTP1: 50, Size: 100}, web{}, []int{0, 1}),
 		requests("http1-64k", "50 connections, GET of 64 KiB", job{HTTP1: 50, Size: 64 << 10}, web{}, []int{0, 1}),
 		requests("http2-100", "10 connections of 5 streams, GET of 100 bytes; HTTP/1.1 to the backend", job{HTTP2: 10, Streams: 5, Size: 100}, web{http2: true}, []int{0}),
@@ -140,6 +149,12 @@ func messages(name, about string, n int, hops []int) scenario {
 		Name: name, About: about, Metrics: []metric{cpuPerMsg, msgRate, msgP50, msgP99},
 		hops: hops, job: job{Messages: n},
 	}
+}
+
+// secured is a scenario behind TLS, which direct, HAProxy and nginx take no part in.
+func secured(s scenario) scenario {
+	s.tls, s.splice, s.alone = true, false, true
+	return s
 }
 
 // many is start with more to set up.

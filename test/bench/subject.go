@@ -14,11 +14,12 @@ type subject struct {
 	// command writes what the proxy needs into the place and returns its command
 	// line. nil: no proxy at all.
 	command func(place) ([]string, error)
+	tls     bool // it speaks TLS
 }
 
 // A place is where a proxy runs.
 type place struct {
-	dir                    string
+	dir, certs             string
 	listen, admin, backend int // ports of 127.0.0.1
 	conns                  int // connections it must be able to serve
 }
@@ -63,6 +64,15 @@ func (b *bins) chains(o *options, hops []int, c chain) (all []subject) {
 // startLineup is ginnel and Envoy with more listeners and clusters than are used.
 func (b *bins) startLineup(o *options, s *scenario) []subject {
 	return b.chains(o, s.hops, chain{form: tcpForm, listeners: s.listeners, clusters: s.clusters})
+}
+
+// tlsLineup is ginnel and Envoy with TLS.
+func (b *bins) tlsLineup(o *options, hops []int) []subject {
+	all := b.chains(o, hops, chain{form: tcpForm, tls: true})
+	for i := range all {
+		all[i].tls = true
+	}
+	return all
 }
 
 // webLineup is everything that takes part in a scenario of HTTP.
