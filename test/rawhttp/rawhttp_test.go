@@ -80,24 +80,29 @@ func receive(s *subject) (rows []row) {
 			rows = append(rows, row{})
 			continue
 		}
-		s.host.answer(a)
-		got := ask(network, addr, a.request(), max(a.n, 1), s.patience)
-		seen := s.host.take()
-		// A connection is there for others a moment after its answer is.
-		for end := time.Now().Add(s.patience); ; time.Sleep(time.Millisecond) {
-			if after := ask(network, addr, second, 1, s.patience); after != ok {
-				got += ", then " + after
-				break
-			}
-			seen = append(seen, s.host.take()...)
-			if !a.reused || reuse(seen) == "used again" || time.Now().After(end) {
+		// A connection is there for others a moment after its answer is. Who asks before
+		// gets another one, and that one again from then on: so all is asked anew.
+		var r row
+		for end := time.Now().Add(s.patience); ; {
+			r = receiveOne(s, a, network, addr)
+			if !a.reused || r.saw == "used again" || time.Now().After(end) {
 				break
 			}
 		}
-		s.host.answer(nil)
-		rows = append(rows, row{got, reuse(seen)})
+		rows = append(rows, r)
 	}
 	return rows
+}
+
+func receiveOne(s *subject, a *answer, network, addr string) row {
+	s.host.answer(a)
+	defer s.host.answer(nil)
+	got := ask(network, addr, a.request(), max(a.n, 1), s.patience)
+	seen := s.host.take()
+	if after := ask(network, addr, second, 1, s.patience); after != ok {
+		got += ", then " + after
+	}
+	return row{got, reuse(append(seen, s.host.take()...))}
 }
 
 // reuse tells whether a connection of the first request served one for something else.
