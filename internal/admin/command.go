@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -28,39 +29,37 @@ var onOff = []string{"y", "n"}
 
 // table lists the commands, in the order of their paths.
 func (s *Server) table() []command {
-	get := func(path, help string, f http.HandlerFunc, params ...param) command {
-		return command{path: path, help: help, serve: f, params: params}
-	}
-	post := func(path, help string, f http.HandlerFunc, params ...param) command {
-		return command{path: path, help: help, serve: f, params: params, mutates: true}
-	}
-	open := func(path, help string, f http.HandlerFunc, params ...param) command {
-		return command{path: path, help: help, serve: f, params: params, anyHost: true}
-	}
+	all := slices.Concat(s.shows(), s.changes(), profilers(), s.statistics())
+	slices.SortFunc(all, func(a, b command) int { return strings.Compare(a.path, b.path) })
+	return all
+}
+
+func get(path, help string, f http.HandlerFunc, params ...param) command {
+	return command{path: path, help: help, serve: f, params: params}
+}
+
+func post(path, help string, f http.HandlerFunc, params ...param) command {
+	return command{path: path, help: help, serve: f, params: params, mutates: true}
+}
+
+// open is a get that may be asked by any host.
+func open(path, help string, f http.HandlerFunc, params ...param) command {
+	return command{path: path, help: help, serve: f, params: params, anyHost: true}
+}
+
+// shows are the commands that tell what the proxy does and what it was told to do.
+func (s *Server) shows() []command {
 	return []command{
 		get("/", "Admin home page", s.index),
-		post("/allocprofiler", "see /debug/pprof/allocs", elsewhere("GET /debug/pprof/allocs"), param{name: "enable", help: "has no effect", choices: onOff}),
 		get("/certs", "print certs on machine", certs),
 		get("/clusters", "upstream cluster status", s.clusters,
 			param{name: "filter", help: "Regular expression (Google re2) for filtering clusters by name"},
 			param{name: "format", help: "File format to use", choices: formats}),
-		{path: "/config", help: "apply another configuration: the body is a bootstrap as YAML or JSON. On an error nothing has changed", mutates: true, body: true, serve: s.configure},
 		get("/config_dump", "dump current configs", s.configDump,
 			param{name: "resource", help: "The resource to dump"},
 			param{name: "mask", help: "The mask to apply. When both resource and mask are specified, the mask is applied to every element in the desired repeated field so that only a subset of fields are returned. The mask is parsed as a Protobuf::FieldMask"},
 			param{name: "name_regex", help: "Dump only the currently loaded configurations whose names match the specified regex. Can be used with both resource and mask query parameters."},
 			param{name: "include_eds", help: "Dump currently loaded configuration including EDS. See the response definition for more information", flag: true}),
-		get("/contention", "print the places where goroutines wait for each other (if they are sampled)", contention),
-		post("/cpuprofiler", "see /debug/pprof/profile", elsewhere("GET /debug/pprof/profile?seconds=30"), param{name: "enable", help: "has no effect", choices: onOff}),
-		get("/debug/pprof/", "profiles for `go tool pprof`", profiles),
-		post("/drain_listeners", "drain listeners", s.drainListeners,
-			param{name: "graceful", help: "When draining listeners, enter a graceful drain period prior to closing listeners. This behaviour and duration is configurable via server options or CLI", flag: true},
-			param{name: "skip_exit", help: "When draining listeners, drain the connections but never stop the listeners. The graceful parameter has no effect when this is set, since the drain period only delays stopping the listeners", flag: true},
-			param{name: "inboundonly", help: "Drains all inbound listeners. traffic_direction field in envoy_v3_api_msg_config.listener.v3.Listener is used to determine whether a listener is inbound or outbound.", flag: true}),
-		post("/healthcheck/fail", "cause the server to fail health checks", s.failHealth(true)),
-		post("/healthcheck/ok", "cause the server to pass health checks", s.failHealth(false)),
-		get("/heap_dump", "dump the current heap profile", heapDump),
-		post("/heapprofiler", "see /debug/pprof/heap", elsewhere("GET /debug/pprof/heap"), param{name: "enable", help: "has no effect", choices: onOff}),
 		get("/help", "print out list of admin commands", s.serveHelp),
 		get("/hot_restart_version", "print the hot restart compatibility version", fixed("disabled")),
 		get("/init_dump", "dump what initialization waits for (nothing: files are there at once)", initDump,
@@ -70,19 +69,50 @@ func (s *Server) table() []command {
 			param{name: "listener", help: "Only the listener of this name"},
 			param{name: "limit", help: "Most connections to print for each listener; 1000 by default, 0 for all"}),
 		get("/listeners", "print listener info", s.listeners, param{name: "format", help: "File format to use", choices: formats}),
+		open("/ready", "print server state, return 200 if LIVE, otherwise return 503", s.ready),
+		get("/runtime", "print runtime values", s.runtime),
+		get("/server_info", "print server version/status information", s.serverInfo),
+	}
+}
+
+// changes are the commands that make the proxy do something else.
+func (s *Server) changes() []command {
+	return []command{
+		{path: "/config", help: "apply another configuration: the body is a bootstrap as YAML or JSON. On an error nothing has changed", mutates: true, body: true, serve: s.configure},
+		post("/drain_listeners", "drain listeners", s.drainListeners,
+			param{name: "graceful", help: "When draining listeners, enter a graceful drain period prior to closing listeners. This behaviour and duration is configurable via server options or CLI", flag: true},
+			param{name: "skip_exit", help: "When draining listeners, drain the connections but never stop the listeners. The graceful parameter has no effect when this is set, since the drain period only delays stopping the listeners", flag: true},
+			param{name: "inboundonly", help: "Drains all inbound listeners. traffic_direction field in envoy_v3_api_msg_config.listener.v3.Listener is used to determine whether a listener is inbound or outbound.", flag: true}),
+		post("/healthcheck/fail", "cause the server to fail health checks", s.failHealth(true)),
+		post("/healthcheck/ok", "cause the server to pass health checks", s.failHealth(false)),
 		post("/logging", "query/change logging levels", s.logging,
 			param{name: "paths", help: "Change multiple logging levels by setting to <logger_name1>:<desired_level1>,<logger_name2>:<desired_level2>."},
 			param{name: "level", help: "desired logging level, this will change all loggers's level", choices: append([]string{""}, levels...)}),
+		post("/quitquitquit", "exit the server", s.quit),
+		post("/reopen_logs", "reopen access logs", s.reopenLogs),
+		post("/runtime_modify", "Adds or modifies runtime values as passed in query parameters. To delete a previously added key, use an empty string as the value. Note that deletion only applies to overrides added via this endpoint; values loaded from disk can be modified via override but not deleted. E.g. ?key1=value1&key2=value2...", s.runtimeModify),
+	}
+}
+
+// profilers are the commands about memory and CPU; those of Envoy's that Go has otherwise say where.
+func profilers() []command {
+	return []command{
+		post("/allocprofiler", "see /debug/pprof/allocs", elsewhere("GET /debug/pprof/allocs"), param{name: "enable", help: "has no effect", choices: onOff}),
+		get("/contention", "print the places where goroutines wait for each other (if they are sampled)", contention),
+		post("/cpuprofiler", "see /debug/pprof/profile", elsewhere("GET /debug/pprof/profile?seconds=30"), param{name: "enable", help: "has no effect", choices: onOff}),
+		get("/debug/pprof/", "profiles for `go tool pprof`", profiles),
+		get("/heap_dump", "dump the current heap profile", heapDump),
+		post("/heapprofiler", "see /debug/pprof/heap", elsewhere("GET /debug/pprof/heap"), param{name: "enable", help: "has no effect", choices: onOff}),
 		get("/memory", "print current allocation/heap usage", memory),
 		get("/memory/tcmalloc", "see /memory", elsewhere("GET /memory or GET /debug/pprof/heap")),
 		get("/peak_heap_dump", "see /debug/pprof/allocs", elsewhere("GET /debug/pprof/allocs")),
-		post("/quitquitquit", "exit the server", s.quit),
-		open("/ready", "print server state, return 200 if LIVE, otherwise return 503", s.ready),
-		post("/reopen_logs", "reopen access logs", s.reopenLogs),
+	}
+}
+
+// statistics are the commands about statistics.
+func (s *Server) statistics() []command {
+	return []command{
 		post("/reset_counters", "reset all counters to zero", s.resetCounters),
-		get("/runtime", "print runtime values", s.runtime),
-		post("/runtime_modify", "Adds or modifies runtime values as passed in query parameters. To delete a previously added key, use an empty string as the value. Note that deletion only applies to overrides added via this endpoint; values loaded from disk can be modified via override but not deleted. E.g. ?key1=value1&key2=value2...", s.runtimeModify),
-		get("/server_info", "print server version/status information", s.serverInfo),
 		open("/stats", "print server stats", s.opts.Stats.ServeStats,
 			param{name: "usedonly", help: "Only include stats that have been written by system since restart", flag: true},
 			param{name: "filter", help: "Regular expression (Google re2) for filtering stats"},

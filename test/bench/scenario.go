@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -73,7 +74,29 @@ const (
 
 // scenarios are all there are, in the order of the report.
 func scenarios(o *options) []scenario {
-	all := []scenario{
+	all := slices.Concat(ofTCP(o), ofTLS(), ofHTTP(), ofLife(o))
+	for i := range all {
+		s := &all[i]
+		if len(o.hops) > 0 {
+			s.hops = o.hops
+		}
+		if s.rounds == 0 || s.rounds > o.rounds {
+			s.rounds = o.rounds
+		}
+		s.job.Verb, s.job.Warm = "run", o.warm
+		if s.job.Size == 0 {
+			s.job.Size = messageSize
+		}
+		if s.job.Window == 0 {
+			s.job.Window = o.window
+		}
+	}
+	return all
+}
+
+// ofTCP is what goes over plain connections.
+func ofTCP(o *options) []scenario {
+	return []scenario{
 		bulk("bulk-down-1", "1 connection, the backend sends without end", job{Down: 1}, chains),
 		bulk("bulk-up-1", "1 connection, the client sends without end", job{Up: 1}, []int{0}),
 		bulk("bulk-down-8", "8 connections, the backend sends without end", job{Down: 8}, chains),
@@ -90,6 +113,12 @@ func scenarios(o *options) []scenario {
 			Metrics: []metric{mixMessages, mixAccepts, mixMsgRate, mixConnRate, speed},
 			hops:    []int{0}, splice: true, job: job{Down: 8, Messages: 20, Connects: 2, Window: 2 * o.window},
 		},
+	}
+}
+
+// ofTLS is what goes over connections whose TLS the proxy ends.
+func ofTLS() []scenario {
+	return []scenario{
 		secured(bulk("tls-bulk-1", "1 connection of TLS 1.3 with client certificates, ended by the proxy; the backend sends without end", job{Down: 1}, []int{0})),
 		secured(bulk("tls-bulk-8", "the same with 8 connections", job{Down: 8}, []int{0})),
 		secured(scenario{
@@ -97,11 +126,23 @@ func scenarios(o *options) []scenario {
 			Metrics: []metric{cpuPerConn, connRate, msgP50, msgP99},
 			hops:    []int{0}, job: job{Connects: 16},
 		}),
+	}
+}
+
+// ofHTTP is requests.
+func ofHTTP() []scenario {
+	return []scenario{
 		requests("http1-100", "50 connections, GET of 100 bytes, one after the other", job{HTTP1: 50, Size: 100}, web{}, []int{0, 1}),
 		requests("http1-64k", "50 connections, GET of 64 KiB", job{HTTP1: 50, Size: 64 << 10}, web{}, []int{0, 1}),
 		requests("http2-100", "10 connections of 5 streams, GET of 100 bytes; HTTP/1.1 to the backend", job{HTTP2: 10, Streams: 5, Size: 100}, web{http2: true}, []int{0}),
 		requests("http2-64k", "the same of 64 KiB", job{HTTP2: 10, Streams: 5, Size: 64 << 10}, web{http2: true}, []int{0}),
 		requests("encap-100", "50 connections, GET of 100 bytes inside an HTTP/2 CONNECT, which the same process ends again", job{HTTP1: 50, Size: 100}, web{encap: true}, []int{0}),
+	}
+}
+
+// ofLife is what a proxy takes that stands still, starts, or runs for long.
+func ofLife(o *options) []scenario {
+	return []scenario{
 		{
 			Name: "idle", About: "connections that have carried one byte each way and now wait",
 			Metrics: []metric{rssPerConn, kernPerConn, fdsPerConn, idleCPU},
@@ -121,23 +162,6 @@ func scenarios(o *options) []scenario {
 			job: job{Down: 1, Window: o.steady, Every: o.steady / steadyParts},
 		},
 	}
-	for i := range all {
-		s := &all[i]
-		if len(o.hops) > 0 {
-			s.hops = o.hops
-		}
-		if s.rounds == 0 || s.rounds > o.rounds {
-			s.rounds = o.rounds
-		}
-		s.job.Verb, s.job.Warm = "run", o.warm
-		if s.job.Size == 0 {
-			s.job.Size = messageSize
-		}
-		if s.job.Window == 0 {
-			s.job.Window = o.window
-		}
-	}
-	return all
 }
 
 func bulk(name, about string, j job, hops []int) scenario {
