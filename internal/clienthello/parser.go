@@ -174,7 +174,7 @@ func (x *Parser) alert(body []byte) error {
 		}
 		return nil
 	case level == 2:
-		return &Error{alertReasons + what, alertName(what)}
+		return &Error{alertReasons + what, AlertName(what)}
 	}
 	return errAlertLevel
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/clienthello"
 )
 
 // A failure is a handshake that failed. Its text is Envoy's failure reason.
@@ -42,22 +43,6 @@ const (
 	libSSL = 16 << 24
 	alerts = 1000 // reasons of alerts begin here
 )
-
-// alertNames are BoringSSL's names of the alerts that peers send.
-var alertNames = map[int]string{
-	10: "SSLV3_ALERT_UNEXPECTED_MESSAGE", 20: "SSLV3_ALERT_BAD_RECORD_MAC", 21: "TLSV1_ALERT_DECRYPTION_FAILED",
-	22: "TLSV1_ALERT_RECORD_OVERFLOW", 30: "SSLV3_ALERT_DECOMPRESSION_FAILURE", 40: "SSLV3_ALERT_HANDSHAKE_FAILURE",
-	41: "SSLV3_ALERT_NO_CERTIFICATE", 42: "SSLV3_ALERT_BAD_CERTIFICATE", 43: "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
-	44: "SSLV3_ALERT_CERTIFICATE_REVOKED", 45: "SSLV3_ALERT_CERTIFICATE_EXPIRED", 46: "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-	47: "SSLV3_ALERT_ILLEGAL_PARAMETER", 48: "TLSV1_ALERT_UNKNOWN_CA", 49: "TLSV1_ALERT_ACCESS_DENIED",
-	50: "TLSV1_ALERT_DECODE_ERROR", 51: "TLSV1_ALERT_DECRYPT_ERROR", 60: "TLSV1_ALERT_EXPORT_RESTRICTION",
-	70: "TLSV1_ALERT_PROTOCOL_VERSION", 71: "TLSV1_ALERT_INSUFFICIENT_SECURITY", 80: "TLSV1_ALERT_INTERNAL_ERROR",
-	86: "TLSV1_ALERT_INAPPROPRIATE_FALLBACK", 90: "TLSV1_ALERT_USER_CANCELLED", 100: "TLSV1_ALERT_NO_RENEGOTIATION",
-	110: "TLSV1_ALERT_UNSUPPORTED_EXTENSION", 111: "TLSV1_ALERT_CERTIFICATE_UNOBTAINABLE",
-	112: "TLSV1_ALERT_UNRECOGNIZED_NAME", 113: "TLSV1_ALERT_BAD_CERTIFICATE_STATUS_RESPONSE",
-	114: "TLSV1_ALERT_BAD_CERTIFICATE_HASH_VALUE", 115: "TLSV1_ALERT_UNKNOWN_PSK_IDENTITY",
-	116: "TLSV1_ALERT_CERTIFICATE_REQUIRED", 120: "TLSV1_ALERT_NO_APPLICATION_PROTOCOL",
-}
 
 // local is what crypto/tls says of failures that it found itself, and what BoringSSL does.
 var local = []struct {
@@ -116,11 +101,7 @@ func alerted(e *net.OpError, err error) *failure {
 		return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + err.Error() + ":TLS_error_end"}
 	}
 	n := int(v.Uint())
-	name, ok := alertNames[n]
-	if !ok {
-		name = fmt.Sprintf("UNKNOWN_ALERT_%d", n)
-	}
-	return coded(alerts+n, name, err)
+	return coded(alerts+n, clienthello.AlertName(n), err)
 }
 
 func coded(code int, reason string, err error) *failure {

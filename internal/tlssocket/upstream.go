@@ -12,6 +12,7 @@ import (
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/clienthello"
 )
 
 // An upstream is a compiled UpstreamTlsContext. It implements extension.UpstreamTransport.
@@ -117,8 +118,8 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	c := &Conn{wire: w, tls: tls.Client(w, cfg)}
 	if err := shake(c, deadline, cancel); err != nil {
 		f := explain(err)
-		if !heard && strings.Contains(f.reason, alertNames[40]) {
-			f.reason = strings.Replace(f.reason, alertNames[40], alertNames[40]+refusedHello, 1)
+		if !heard {
+			f.reason = strings.Replace(f.reason, refusal, refusal+refusedHello, 1)
 		}
 		t.stats.failed(f)
 		return nil, f
@@ -129,6 +130,8 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	t.stats.shook(&c.info)
 	return c, nil
 }
+
+var refusal = clienthello.AlertName(40) // handshake_failure
 
 // refusedHello is what BoringSSL adds where a server's first word is an alert.
 var refusedHello = fmt.Sprintf("|%d:SSL routines:OPENSSL_internal:HANDSHAKE_FAILURE_ON_CLIENT_HELLO", libSSL|154)

@@ -7,31 +7,17 @@ import (
 	"time"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/local_ratelimit/v3"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
+	"github.com/ginnel/ginnel/internal/ext/testcompile"
 	"github.com/ginnel/ginnel/internal/stats/teststats"
 )
 
 func listenerFilter(t *testing.T, text string) (filter.ListenerFilterFactory, []extension.Issue) {
 	t.Helper()
-	m := &listenerv3.LocalRateLimit{}
-	if err := protojson.Unmarshal([]byte(text), m); err != nil {
-		t.Fatal(err)
-	}
-	packed, err := anypb.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, report := &extension.Registry{}, &extension.Report{}
-	localratelimit.Register(registry)
-	resolve := func(a *anypb.Any) (proto.Message, error) { return a.UnmarshalNew() }
-	f, _ := extension.Compile(extension.NewScope(report, registry, resolve).At("x"), extension.ListenerFilter, packed)
-	return f, report.Issues
+	return testcompile.JSON(t, localratelimit.Register, extension.ListenerFilter, &listenerv3.LocalRateLimit{}, text)
 }
 
 // Connections of one listener share the tokens; another one has its own.

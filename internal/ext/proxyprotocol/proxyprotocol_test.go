@@ -9,32 +9,18 @@ import (
 	"testing"
 
 	proxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
+	"github.com/ginnel/ginnel/internal/ext/testcompile"
 	"github.com/ginnel/ginnel/internal/proxyproto"
 	"github.com/ginnel/ginnel/internal/stats/teststats"
 )
 
 func compile(t *testing.T, text string) (filter.ListenerFilterFactory, []extension.Issue) {
 	t.Helper()
-	m := &proxyv3.ProxyProtocol{}
-	if err := protojson.Unmarshal([]byte(text), m); err != nil {
-		t.Fatal(err)
-	}
-	packed, err := anypb.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, report := &extension.Registry{}, &extension.Report{}
-	proxyprotocol.Register(registry)
-	resolve := func(a *anypb.Any) (proto.Message, error) { return a.UnmarshalNew() }
-	f, _ := extension.Compile(extension.NewScope(report, registry, resolve).At("x"), extension.ListenerFilter, packed)
-	return f, report.Issues
+	return testcompile.JSON(t, proxyprotocol.Register, extension.ListenerFilter, &proxyv3.ProxyProtocol{}, text)
 }
 
 // arriving is bytes that come one by one, and then an end.

@@ -5,9 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/set_filter_state/v3"
 	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
@@ -15,23 +13,13 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
+	"github.com/ginnel/ginnel/internal/ext/testcompile"
 )
 
 // compile compiles a configuration given as JSON and returns what was reported.
 func compile[F any](t *testing.T, k extension.Kind[F], m proto.Message, text string) (F, []extension.Issue) {
 	t.Helper()
-	if err := protojson.Unmarshal([]byte(text), m); err != nil {
-		t.Fatal(err)
-	}
-	packed, err := anypb.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, report := &extension.Registry{}, &extension.Report{}
-	setfilterstate.Register(registry)
-	resolve := func(a *anypb.Any) (proto.Message, error) { return a.UnmarshalNew() }
-	f, _ := extension.Compile(extension.NewScope(report, registry, resolve).At("x"), k, packed)
-	return f, report.Issues
+	return testcompile.JSON(t, setfilterstate.Register, k, m, text)
 }
 
 func network(t *testing.T, text string) filter.Network {
