@@ -7,6 +7,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/httptext"
 	"github.com/ginnel/ginnel/internal/route"
 )
 
@@ -153,8 +154,11 @@ func parseLocation(v string) (l location, ok bool) {
 		end = len(rest)
 	}
 	l.authority, l.path = rest[:end], rest[end:]
+	if i := strings.LastIndexByte(l.authority, '@'); i >= 0 { // as of a request
+		l.authority = l.authority[i+1:]
+	}
 	if !strings.HasPrefix(l.path, "/") {
 		l.path = "/" + l.path
 	}
-	return l, l.authority != "" && !strings.ContainsAny(v, " \t\"<>\\^`{|}")
+	return l, l.authority != "" && httptext.Authority(l.authority) && !strings.ContainsAny(l.path, " \t\"<>\\^`{|}")
 }
