@@ -3,8 +3,8 @@ package router
 import (
 	"context"
 	"io"
-	"sync"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
