@@ -4,20 +4,21 @@
 package house
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"go/ast"
+	"go/format"
 	"go/parser"
 	"go/token"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"os"
 )
 
 const module = "github.com/ginnel/ginnel"
@@ -189,6 +190,19 @@ func TestHouseRules(t *testing.T) {
 					t.Errorf("%s:%d: %s", path, i+1, r.reason)
 				}
 			}
+		}
+	})
+}
+
+// TestFormatted: what gofmt would write otherwise is found here, not by whoever builds.
+func TestFormatted(t *testing.T) {
+	eachFile(t, func(path string, _ *ast.File) {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := format.Source(text); err != nil || !bytes.Equal(text, want) {
+			t.Errorf("%s: not as gofmt writes it (%v)", path, err)
 		}
 	})
 }
