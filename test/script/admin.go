@@ -139,6 +139,12 @@ func compare(got string, test []string) error {
 		return errors.New("usage: stat NAME ==|>=|<= VALUE")
 	}
 	g, err := strconv.ParseInt(got, 10, 64)
+	if text, e := strconv.Unquote(got); e == nil && test[0] == "==" {
+		if text != test[1] {
+			return fmt.Errorf("it is %s", got)
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}

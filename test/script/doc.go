@@ -68,10 +68,13 @@
 //	proxy said REGEXP                something on its standard error
 //	proxy idle                       every gauge of open connections has come to 0
 //	proxy files ==|>=|<= N           its open descriptors
-//	stat NAME ==|>=|<= VALUE         also: stat NAME absent. Polls
+//	stat NAME ==|>=|<= VALUE         also: stat NAME absent. Polls, so it is how to wait for something, too. A text is
+//	                                 compared by == alone
 //	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
+//	put FILE TARGET                  fills a file of the script in, as those given to proxy, and moves it to $WORK/TARGET
+//	                                 in one step, as a watched file has to be
 //	cert [FLAG...] NAME              a certificate: $WORK/NAME.pem and NAME.key. Flags: -ca; -by NAME, who signs it;
 //	                                 -cn, -dns, -uri, -ip, -email; -rsa; -expired; -future; -for client|server; -encipher
 //	crl -by NAME NAME [CERT...]      $WORK/NAME.crl, what an authority has revoked

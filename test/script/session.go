@@ -63,6 +63,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"admin":     (*session).cmdAdmin,
 		"modes":     (*session).cmdModes,
 		"replace":   (*session).cmdReplace,
+		"put":       (*session).cmdPut,
 
 		"cert":       (*session).cmdCert,
 		"crl":        (*session).cmdCRL,
@@ -312,6 +313,23 @@ func (s *session) cmdReplace(_ *testscript.TestScript, neg bool, args []string) 
 		out = strings.ReplaceAll(out, pair[0], pair[1])
 	}
 	return os.WriteFile(file, []byte(out), 0o644)
+}
+
+// cmdPut fills a file of the script in, and moves it to where the proxy watches: who reads
+// sees all of it, or what was there before.
+func (s *session) cmdPut(_ *testscript.TestScript, neg bool, args []string) error {
+	if neg || len(args) != 2 {
+		return errors.New("usage: put FILE TARGET")
+	}
+	path, err := s.rendered(args[0])
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(s.work, args[1])
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(s.work, path), target)
 }
 
 // close ends everything the script has started. What went wrong in a backend is

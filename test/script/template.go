@@ -3,6 +3,7 @@ package script
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -34,6 +35,8 @@ import (
 //	hop I                       "hopI"; "up" after the last
 //	first                       hop 1
 //	hash CERT, spki CERT        what pins a certificate of the command cert
+//	from FILE                   a config source: the file below $WORK, as put places it
+//	delivery VERSION TYPE RESOURCE...  what such a file has: resources, as {...}, of a type below envoy.config
 //	last I YAML                 YAML where I is the last hop, nothing elsewhere
 func (s *session) functions() template.FuncMap {
 	return template.FuncMap{
@@ -57,6 +60,8 @@ func (s *session) functions() template.FuncMap {
 		"hop":         s.hop,
 		"first":       func() string { return s.hop(1) },
 		"last":        s.lastOnly,
+		"from":        s.from,
+		"delivery":    delivery,
 		"hash":        func(cert string) (string, error) { return s.certText(cert, "hash") },
 		"spki":        func(cert string) (string, error) { return s.certText(cert, "spki") },
 		"add":         func(a, b int) int { return a + b },
@@ -162,6 +167,17 @@ func upstream(sources ...string) string {
 	}
 	return "transport_socket: " + named("envoy.transport_sockets.internal_upstream",
 		"transport_sockets.internal_upstream.v3.InternalUpstreamTransport", yaml)
+}
+
+func (s *session) from(file string) string {
+	return fmt.Sprintf("{resource_api_version: V3, path_config_source: {path: %s}}", quote(filepath.Join(s.work, file)))
+}
+
+func delivery(version, typ string, resources ...string) string {
+	for i, r := range resources {
+		resources[i] = fmt.Sprintf(`{"@type": type.googleapis.com/envoy.config.%s, %s`, typ, strings.TrimPrefix(r, "{"))
+	}
+	return fmt.Sprintf("{version_info: %s, resources: [%s]}", quote(version), strings.Join(resources, ",\n"))
 }
 
 // quote writes a YAML scalar; a JSON string is one.
