@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ import (
 )
 
 var (
-	chainConns = flag.Int("chain-connections", 2000, "connections of TestChains")
+	chainConns = flag.Int("chain-connections", 10_000, "connections of TestChains")
 	chainSeed  = flag.Uint64("chain-seed", 6, "of TestChains")
 )
 
@@ -30,7 +31,7 @@ const genListeners = 120
 // TestChains has ginnel and Envoy choose filter chains for the same connections of the same
 // listeners, made up or an istiod's: there is no difference between the two.
 //
-//	ENVOY_BIN=... go test ./test/differ -run TestChains -chain-connections 10000 -chain-seed 7
+//	ENVOY_BIN=... go test ./test/differ -run TestChains -chain-seed 7
 func TestChains(t *testing.T) {
 	bin, err := oracle.Find(*from, t.TempDir())
 	if errors.Is(err, oracle.ErrNone) {
@@ -144,6 +145,7 @@ type genConn struct {
 	header   string // of the PROXY protocol
 	about    string
 	first    []byte
+	cut      int // how much of the header is sent before the rest
 }
 
 func (c genConn) String() string {
@@ -158,7 +160,10 @@ func (g generator) conn(l genListener) genConn {
 	if l.proxy {
 		c.header = g.header(l.mentioned)
 	}
-	c.about, c.first = g.first()
+	c.about, c.first = g.first(l.mentioned)
+	if c.header != "" && g.one(2) {
+		c.cut = g.IntN(len(c.header))
+	}
 	return c
 }
 
@@ -191,7 +196,7 @@ func (g generator) header(m mentioned) string {
 }
 
 // first are the first bytes, of what chains and matchers can tell apart.
-func (g generator) first() (about string, b []byte) {
+func (g generator) first(m mentioned) (about string, b []byte) {
 	switch g.IntN(6) {
 	case 0:
 		about = pick(g, []string{"GET / HTTP/1.1\r\n", "POST /a HTTP/1.0\r\n"})
@@ -204,10 +209,10 @@ func (g generator) first() (about string, b []byte) {
 	}
 	name := ""
 	if !g.one(5) {
-		name = pick(g, genHosts)
+		name = pick(g, slices.Concat(m.names, genHosts))
 	}
 	var protocols []string
-	for _, p := range several(g, genALPN[:3], 3) {
+	for _, p := range several(g, slices.Concat(m.protocols, genALPN[:3]), 3) {
 		protocols = append(protocols, p.(string))
 	}
 	if g.one(2) {
@@ -272,8 +277,11 @@ func (c genConn) answer(p *proxy.Proxy) string {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := conn.Write(append([]byte(c.header), c.first...)); err != nil {
-		return err.Error()
+	all := append([]byte(c.header), c.first...)
+	for _, piece := range [][]byte{all[:c.cut], all[c.cut:]} {
+		if _, err := conn.Write(piece); err != nil {
+			return err.Error()
+		}
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	var slow net.Error

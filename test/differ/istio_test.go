@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -22,15 +23,13 @@ func istioListeners(t *testing.T) (all []genListener) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var config struct {
-			Static struct {
-				Listeners []obj `json:"listeners"`
-			} `json:"static_resources"`
+		var sent struct {
+			Resources []obj `json:"resources"`
 		}
-		if err := json.Unmarshal(text, &config); err != nil {
+		if err := json.Unmarshal(text, &sent); err != nil {
 			t.Fatal(err)
 		}
-		for _, l := range config.Static.Listeners {
+		for _, l := range sent.Resources {
 			all = append(all, istioListener(filepath.Base(file)+"/", l))
 		}
 	}
@@ -58,8 +57,7 @@ func istioListener(prefix string, l obj) genListener {
 		out.config["filter_chain_matcher"] = m
 	}
 	out.mentioned.in(out.config)
-	slices.Sort(out.mentioned.ips) // so that a seed gives the same connections
-	slices.Sort(out.mentioned.ports)
+	out.mentioned.sort() // so that a seed gives the same connections
 	return out
 }
 
@@ -79,10 +77,10 @@ func answering(c obj, i int) obj {
 	return out
 }
 
-// mentioned are the addresses and ports that a listener asks for.
+// mentioned is what a listener asks for.
 type mentioned struct {
-	ips   []string
-	ports []int
+	ips, names, protocols []string
+	ports                 []int
 }
 
 // in looks through a configuration.
@@ -94,21 +92,42 @@ func (m *mentioned) in(v any) {
 		}
 	case obj:
 		for k, x := range v {
-			switch x := x.(type) {
-			case string:
-				if k == "address_prefix" {
-					m.ips = append(m.ips, x)
-				}
-			case float64:
-				if k == "destination_port" {
-					m.ports = append(m.ports, int(x))
-				}
-			default:
-				if port, err := strconv.Atoi(k); err == nil {
-					m.ports = append(m.ports, port)
-				}
-				m.in(x)
-			}
+			m.field(k, x)
 		}
 	}
+}
+
+func (m *mentioned) field(k string, x any) {
+	switch k {
+	case "address_prefix":
+		m.ips = append(m.ips, x.(string))
+	case "destination_port":
+		m.ports = append(m.ports, int(x.(float64)))
+	case "server_names":
+		m.names = appendTexts(m.names, x)
+	case "application_protocols":
+		m.protocols = appendTexts(m.protocols, x)
+	default:
+		if port, err := strconv.Atoi(k); err == nil {
+			m.ports = append(m.ports, port)
+		}
+		m.in(x)
+	}
+}
+
+// appendTexts adds those of a list; something stands in for a wildcard.
+func appendTexts(all []string, x any) []string {
+	for _, v := range asList(x) {
+		all = append(all, strings.Replace(v.(string), "*", "some", 1))
+	}
+	return all
+}
+
+func (m *mentioned) sort() {
+	for _, s := range []*[]string{&m.ips, &m.names, &m.protocols} {
+		slices.Sort(*s)
+		*s = slices.Compact(*s)
+	}
+	slices.Sort(m.ports)
+	m.ports = slices.Compact(m.ports)
 }
