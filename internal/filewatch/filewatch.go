@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -15,6 +16,7 @@ import (
 // Options of a watch. File is required.
 type Options struct {
 	File string
+	More []string // further files of which a change counts as well
 	// Dir is looked at in place of the file: the file counts as another one when anything
 	// is moved into this folder (Envoy's watched_directory). "": it is not.
 	Dir string
@@ -31,16 +33,26 @@ type Options struct {
 	Since *State
 }
 
-// A State is a file, and a watched folder, at some moment.
-type State struct{ file, dir state }
+// A State is the files, and a watched folder, at some moment.
+type State struct {
+	files []state // File and More
+	dir   state
+}
 
 // Look returns the state now.
 func (o *Options) Look() *State {
-	s := &State{file: look(o.File)}
+	s := &State{files: []state{look(o.File)}}
+	for _, f := range o.More {
+		s.files = append(s.files, look(f))
+	}
 	if o.Dir != "" {
 		s.dir = look(o.Dir)
 	}
 	return s
+}
+
+func (s *State) same(as *State) bool {
+	return slices.EqualFunc(s.files, as.files, state.same) && s.dir.same(as.dir)
 }
 
 // Watch calls changed after each change, until ctx ends. Changes
@@ -55,7 +67,7 @@ func Watch(ctx context.Context, o Options, started, changed func()) {
 	if o.Since == nil {
 		o.Since = o.Look()
 	}
-	w := &watch{o: o, seen: o.Since.file, dir: o.Since.dir}
+	w := &watch{o: o, seen: o.Since}
 	events, stop := w.begin()
 	defer stop()
 	if started != nil {
@@ -67,8 +79,7 @@ func Watch(ctx context.Context, o Options, started, changed func()) {
 // A watch is one file that is watched.
 type watch struct {
 	o       Options
-	seen    state             // of the file when it was told last
-	dir     state             // of Options.Dir likewise
+	seen    *State            // when it was told last
 	watcher *fsnotify.Watcher // nil: nothing is told
 }
 
@@ -83,7 +94,7 @@ func (w *watch) begin() (events <-chan fsnotify.Event, stop func()) {
 	return watcher.Events, func() { watcher.Close() }
 }
 
-// follow watches the folders of the file and of the links that lead to it, which may have
+// follow watches the folders of the files and of the links that lead to it, which may have
 // changed. What cannot be watched is looked at again and again.
 func (w *watch) follow() {
 	if w.watcher == nil {
@@ -92,7 +103,14 @@ func (w *watch) follow() {
 	if w.o.Dir != "" {
 		_ = w.watcher.Add(w.o.Dir)
 	}
-	path := w.o.File
+	w.followFile(w.o.File)
+	for _, f := range w.o.More {
+		w.followFile(f)
+	}
+}
+
+func (w *watch) followFile(path string) {
+	file := path
 	for range 40 { // as many links as the kernel follows
 		_ = w.watcher.Add(filepath.Dir(path))
 		to, err := os.Readlink(path)
@@ -104,7 +122,7 @@ func (w *watch) follow() {
 		}
 		path = to
 	}
-	if real, err := filepath.EvalSymlinks(w.o.File); err == nil {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
 		_ = w.watcher.Add(filepath.Dir(real))
 	}
 }
@@ -113,10 +131,10 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 	again := time.NewTicker(w.o.Again)
 	defer again.Stop()
 	var settled <-chan time.Time // nil: nothing has changed
-	var last State               // when it was looked at last
+	var last *State              // when it was looked at last
 	check := func() {
-		if now := w.o.Look(); settled == nil && w.differs(now.file, now.dir) {
-			last = *now
+		if now := w.o.Look(); settled == nil && w.differs(now) {
+			last = now
 			settled = time.After(w.o.Settle)
 		}
 	}
@@ -131,8 +149,8 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 		case <-again.C:
 		case <-settled:
 			settled = nil
-			if now := w.o.Look(); now.file.same(last.file) && now.dir.same(last.dir) {
-				w.seen, w.dir = now.file, now.dir
+			if now := w.o.Look(); now.same(last) {
+				w.seen = now
 				changed()
 				w.follow()
 			}
@@ -141,16 +159,26 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 }
 
 // differs reports whether there is something to tell.
-func (w *watch) differs(file, dir state) bool {
+func (w *watch) differs(now *State) bool {
+	if w.o.Dir != "" {
+		return !now.dir.same(w.seen.dir)
+	}
+	for i, f := range now.files {
+		if w.changed(w.seen.files[i], f) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *watch) changed(was, is state) bool {
 	switch {
-	case w.o.Dir != "":
-		return !dir.same(w.dir)
-	case file.info == nil: // it has gone, and another one may come
+	case is.info == nil: // it has gone, and another one may come
 		return false
 	case w.o.Moved:
-		return w.seen.info == nil || !os.SameFile(file.info, w.seen.info)
+		return was.info == nil || !os.SameFile(is.info, was.info)
 	}
-	return !file.same(w.seen)
+	return !is.same(was)
 }
 
 // A state is a file at some moment.

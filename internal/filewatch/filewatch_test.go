@@ -107,14 +107,15 @@ func TestOnlyMoves(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "f")
 	write(t, file, "x")
-	w := &watch{o: Options{File: file, Moved: true}, seen: look(file)}
+	w := &watch{o: Options{File: file, Moved: true}}
+	w.seen = w.o.Look()
 	write(t, file, "another")
-	if w.differs(look(file), state{}) {
+	if w.differs(w.o.Look()) {
 		t.Error("told of a file that was written")
 	}
 	write(t, dir+"/new", "third")
 	try(t, os.Rename(dir+"/new", file))
-	if !w.differs(look(file), state{}) {
+	if !w.differs(w.o.Look()) {
 		t.Error("not told of a move")
 	}
 }
@@ -126,4 +127,18 @@ func TestLookingAgain(t *testing.T) {
 	try(t, os.Mkdir(filepath.Dir(file), 0o755))
 	write(t, file, "x")
 	await(t, told)
+}
+
+// A change of any of several files is told of.
+func TestMoreFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, f := range []string{"cert", "key"} {
+		write(t, filepath.Join(dir, f), "x")
+	}
+	told := watched(t, Options{File: filepath.Join(dir, "cert"), More: []string{filepath.Join(dir, "key")}, Moved: true, Again: time.Hour})
+	for _, f := range []string{"key", "cert", "key"} {
+		write(t, filepath.Join(dir, "new"), f)
+		try(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, f)))
+		await(t, told)
+	}
 }
