@@ -211,14 +211,7 @@ func TestHangup(t *testing.T) {
 
 // TestTunnelHangup: half a close leaves a tunnel alone, a whole one ends it.
 func TestTunnelHangup(t *testing.T) {
-	c, s := pipe.New(pipe.Options{})
-	var hangups netconn.Hangups
-	defer hangups.Close()
-	_, wait := serve(s, &ServerOptions{Hangups: &hangups}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
-		gone := make(chan *httpmsg.ResetError, 1)
-		w.OnReset(func(why *httpmsg.ResetError) { gone <- why })
-		_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
-		_, _ = io.WriteString(c, "bytes")
+	inTunnel(t, func(c *pipe.Conn, r *httpmsg.Request, w httpmsg.Responder, gone chan *httpmsg.ResetError) {
 		_ = c.CloseWrite()
 		if got, _ := readBody(t, r.Body); got != "bytes" {
 			t.Errorf("%q", got)
@@ -233,22 +226,13 @@ func TestTunnelHangup(t *testing.T) {
 		if err := w.WriteData(make([]byte, 64<<10), false); err == nil {
 			t.Error("wrote to nobody")
 		}
-	}})
-	_, _ = io.WriteString(c, "CONNECT b:1 HTTP/1.1\r\n\r\n")
-	_ = wait()
+	})
 }
 
 // TestTunnelClosed: a client that has closed the whole connection is gone when its last
 // bytes were read, not before.
 func TestTunnelClosed(t *testing.T) {
-	c, s := pipe.New(pipe.Options{})
-	var hangups netconn.Hangups
-	defer hangups.Close()
-	_, wait := serve(s, &ServerOptions{Hangups: &hangups}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
-		gone := make(chan *httpmsg.ResetError, 1)
-		w.OnReset(func(why *httpmsg.ResetError) { gone <- why })
-		_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
-		_, _ = io.WriteString(c, "bytes")
+	inTunnel(t, func(c *pipe.Conn, r *httpmsg.Request, w httpmsg.Responder, gone chan *httpmsg.ResetError) {
 		_ = c.Close()
 		if len(gone) > 0 {
 			t.Error("bytes that were sent are lost")
@@ -257,6 +241,22 @@ func TestTunnelClosed(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 		<-gone
+	})
+}
+
+// inTunnel has f serve a tunnel that its client c has sent bytes through; gone tells that
+// the client has left.
+func inTunnel(t *testing.T, f func(c *pipe.Conn, r *httpmsg.Request, w httpmsg.Responder, gone chan *httpmsg.ResetError)) {
+	t.Helper()
+	c, s := pipe.New(pipe.Options{})
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	_, wait := serve(s, &ServerOptions{Hangups: &hangups}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		gone := make(chan *httpmsg.ResetError, 1)
+		w.OnReset(func(why *httpmsg.ResetError) { gone <- why })
+		_ = w.WriteResponse(&httpmsg.Response{Status: 200}, false)
+		_, _ = io.WriteString(c, "bytes")
+		f(c, r, w, gone)
 	}})
 	_, _ = io.WriteString(c, "CONNECT b:1 HTTP/1.1\r\n\r\n")
 	_ = wait()
