@@ -22,6 +22,7 @@ import (
 	"github.com/ginnel/ginnel/builtin"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
 	"github.com/ginnel/ginnel/internal/load"
+	"github.com/ginnel/ginnel/test/origin"
 )
 
 // chainYAML is a configuration of a socket listener and n internal listeners behind
@@ -89,32 +90,6 @@ func run(t testing.TB, p *Proxy) *Proxy {
 	}
 	t.Cleanup(func() { p.Close() })
 	return p
-}
-
-func listen(t testing.TB, serve func(*net.TCPConn)) net.Addr {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				serve(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		wg.Wait()
-	})
-	return l.Addr()
 }
 
 func dial(t testing.TB, p *Proxy) *net.TCPConn {
@@ -200,7 +175,7 @@ func TestTransfer(t *testing.T) {
 func transfer(t *testing.T, hops, size int, w way) {
 	up := make(chan [32]byte, 1)
 	downSeed := rand.Uint64()
-	backend := listen(t, func(c *net.TCPConn) {
+	backend := origin.Listen(t, func(c *net.TCPConn) {
 		var wg sync.WaitGroup
 		wg.Go(func() { sendRandom(c, downSeed, size) })
 		up <- sum(c)
@@ -277,7 +252,7 @@ func TestRandomEnds(t *testing.T) {
 }
 
 func randomEnds(t *testing.T, hops, n int, w way) {
-	manyLives(t, run(t, w.use(&Proxy{Bootstrap: parse(t, chainYAML(hops, listen(t, anyEnd)))})), n, 0)
+	manyLives(t, run(t, w.use(&Proxy{Bootstrap: parse(t, chainYAML(hops, origin.Listen(t, anyEnd)))})), n, 0)
 }
 
 // manyLives has n clients come and go, and looks what is left of them, but for the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/test/origin"
 )
 
 // patience is how long something may take that must not hang.
@@ -157,7 +158,7 @@ func TestBacklog(t *testing.T) {
 // TestConnectionLimit: a burst does not pass the limit.
 func TestConnectionLimit(t *testing.T) {
 	const limit = 5
-	backend := listen(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	backend := origin.Listen(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	p := run(t, &Proxy{Bootstrap: parse(t, chainYAML(0, backend)+
 		"layered_runtime: {layers: [{name: s, static_layer: {envoy.resource_limits.listener.street.connection_limit: 5}}]}\n")})
 	var burst sync.WaitGroup
@@ -218,7 +219,7 @@ func TestRemoveGivesBack(t *testing.T) {
 
 // TestPeriodicLogsWhileConnecting is for the race detector.
 func TestPeriodicLogsWhileConnecting(t *testing.T) {
-	backend := listen(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	backend := origin.Listen(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	p := run(t, &Proxy{Bootstrap: parse(t, strings.ReplaceAll(chainYAML(2, backend), "          cluster: ", `          access_log_options: {access_log_flush_interval: 0.001s}
           access_log:
           - name: envoy.access_loggers.file

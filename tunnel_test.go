@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ginnel/ginnel/test/origin"
 )
 
 // A tunnelShape is a way through a proxy that has a tunnel in its middle: internal
@@ -291,7 +293,7 @@ func TestTunnelRandomEnds(t *testing.T) {
 	for _, w := range []way{{}, {pipes: true, goroutines: true}} {
 		for _, s := range []tunnelShape{{h2: true}, {h2: true, internal: true, hops: 1}, {}, {internal: true, hops: 1}} {
 			t.Run(fmt.Sprintf("%v,pipes=%v", s, w.pipes), func(t *testing.T) {
-				p, _ := s.start(t, listen(t, anyEnd), w)
+				p, _ := s.start(t, origin.Listen(t, anyEnd), w)
 				lives(t, p, 200) // HTTP/2 keeps its connection, and goroutines that answer
 				manyLives(t, p, n, 8)
 			})
@@ -304,7 +306,7 @@ func TestTunnelRandomEnds(t *testing.T) {
 func TestTunnelLastBytes(t *testing.T) {
 	const size = 16 << 20
 	piece := bytes.Repeat([]byte("0123456789abcdef"), 64<<10/16)
-	backend := listen(t, func(c *net.TCPConn) {
+	backend := origin.Listen(t, func(c *net.TCPConn) {
 		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		in := bufio.NewReader(c)
 		for {

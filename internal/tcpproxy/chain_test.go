@@ -21,6 +21,7 @@ import (
 	"github.com/ginnel/ginnel/internal/stats"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
 	"github.com/ginnel/ginnel/internal/upstream"
+	"github.com/ginnel/ginnel/test/origin"
 )
 
 // A world is what stands around the filter: listeners, clusters, pumps.
@@ -135,28 +136,6 @@ func cluster(name string, addr net.Addr) *plan.Cluster {
 	}
 }
 
-func backend(t testing.TB, serve func(*net.TCPConn)) net.Addr {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				serve(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	return l.Addr()
-}
-
 // chain is a street listener and n internal ones.
 func (w *world) chain(n int) net.Addr {
 	for i := 1; i <= n; i++ {
@@ -207,7 +186,7 @@ func TestChainEnds(t *testing.T) {
 				}, "TcpConnectionEnd in=5 out=0 flags=UR down=LocalReset/ up=RemoteReset/"},
 			} {
 				t.Run(fmt.Sprintf("%s/hops=%d/pipes=%v", c.name, hops, pipes), func(t *testing.T) {
-					w := newWorld(t, pipes, chainClusters(hops, backend(t, c.serve))...)
+					w := newWorld(t, pipes, chainClusters(hops, origin.Listen(t, c.serve))...)
 					conn, err := net.Dial("tcp", w.chain(hops).String())
 					if err != nil {
 						t.Fatal(err)
@@ -235,7 +214,7 @@ func TestSetUpBlocksNobody(t *testing.T) {
 	}
 	defer full.Close()
 	fill(t, full)
-	echo := backend(t, func(c *net.TCPConn) { io.Copy(c, c) })
+	echo := origin.Listen(t, origin.Echo)
 	w := newWorld(t, false,
 		cluster("full", full.Addr()), cluster("mute", filter.InternalAddr{Listener: "mute"}),
 		cluster("inner", filter.InternalAddr{Listener: "hop"}), cluster("echo", echo))

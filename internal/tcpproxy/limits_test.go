@@ -13,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
+	"github.com/ginnel/ginnel/test/origin"
 )
 
 // watched tells the limits of the hops that it serves.
@@ -30,7 +31,7 @@ func (w watched) Start(down, up filter.Stream, hop filter.Outer, first func() er
 // that is told as Envoy does: a full listener's side closes both, a full host's side
 // is the reason of that side only.
 func TestHighWatermarkTimeouts(t *testing.T) {
-	end := backend(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
+	end := origin.Listen(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) })
 	for cause, want := range map[filter.Cause]string{
 		filter.DownstreamHighWatermarkReached: "flags=- down=Normal/buffer_high_watermark_timeout_reached up=Normal/buffer_high_watermark_timeout_reached",
 		filter.UpstreamHighWatermarkReached:   "flags=- down=Normal/ up=Normal/buffer_high_watermark_timeout_reached",
@@ -127,7 +128,7 @@ func equalLimits(t *testing.T, pipes bool, config tcpproxy.Config, reason string
 
 // The lower of the limits of the listener (1 MiB here) and of the cluster holds.
 func TestClusterLimitsBuffers(t *testing.T) {
-	end := backend(t, func(c *net.TCPConn) { io.Copy(c, c) })
+	end := origin.Listen(t, origin.Echo)
 	for limit, want := range map[int]int{0: 1 << 20, 4096: 4096, 2 << 20: 1 << 20} {
 		c := cluster("up", end)
 		c.BufferBytes = limit

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/test/oracle"
+	"github.com/ginnel/ginnel/test/origin"
 	"github.com/ginnel/ginnel/test/proxy"
 )
 
@@ -114,26 +115,10 @@ func genCluster(name string, address obj) obj {
 // answerers are backends that answer the name of a chain, and go on until the client leaves.
 func answerers(t *testing.T) (addrs []string) {
 	for i := range 11 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				wg.Go(func() {
-					defer c.Close()
-					_, _ = io.WriteString(c, chainName(i)+"\n")
-					_, _ = io.Copy(io.Discard, c)
-				})
-			}
-		})
-		t.Cleanup(func() { l.Close(); wg.Wait() })
-		addrs = append(addrs, l.Addr().String())
+		addrs = append(addrs, origin.Listen(t, func(c *net.TCPConn) {
+			_, _ = io.WriteString(c, chainName(i)+"\n")
+			_, _ = io.Copy(io.Discard, c)
+		}).String())
 	}
 	return addrs
 }

@@ -2,78 +2,62 @@ package reliability
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/test/origin"
 	"github.com/ginnel/ginnel/test/proxy"
 )
 
-var changesFor = flag.Duration("changes", 3*time.Second, "how long TestChanges changes the configuration")
+var full = flag.Bool("full", false, "TestChanges as long and with as many requests as the goal says: 60 s, 5,000 a second")
 
 const (
 	changesPerSecond = 10
 	longLived        = 1000
+	grownAtMost      = 8 << 20 // bytes of the heap that is left when all is over, of any number of changes
 )
 
-// changing is version n of a configuration of which every kind of thing changes: a chain
-// beside one that stays, whole listeners on a socket and within the process, a cluster,
-// and listeners that come and go.
-func changing(n int, echo, host string) string {
-	const any = "{prefix_ranges: [{address_prefix: 0.0.0.0, prefix_len: 0}]}"
-	var b strings.Builder
-	socket := func(name, more, chains string) {
-		fmt.Fprintf(&b, "  - {name: %s, address: {socket_address: {address: 127.0.0.1, port_value: 0}}, %s filter_chains: [%s]}\n", name, more, chains)
-	}
-	tcp := func(prefix, cluster string) string {
-		return fmt.Sprintf(`{name: tcp, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: %s, cluster: %s}}`, prefix, cluster)
-	}
-	hcm := func(prefix, cluster string) string {
-		return fmt.Sprintf(`{name: hcm, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: %s, route_config: {virtual_hosts: [{name: v, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: %s}}]}]}, http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}}`, prefix, cluster)
-	}
-	says := fmt.Sprintf(`{name: said, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config, response: {inline_string: "%d"}}}`, n)
-	chain := func(match, filter string) string {
-		return fmt.Sprintf("{filter_chain_match: %s, filters: [%s]}", match, filter)
-	}
-	local := "{source_prefix_ranges: [{address_prefix: 127.0.0.1, prefix_len: 32}]}"
-	far := "{source_prefix_ranges: [{address_prefix: 127.0.0.2, prefix_len: 32}]}"
-
-	b.WriteString("bootstrap_extensions: [{name: i, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener}}]\nstatic_resources:\n  listeners:\n")
-	socket("long", "", chain(local, tcp("long", "in"))+", "+chain(far, says))
-	socket("kept", "", chain(far, says)+", "+chain(local, hcm("kept", "host")))
-	socket("moved", fmt.Sprintf("stat_prefix: moved%d,", n%3), chain(any, hcm("moved", "changed")))
-	socket(fmt.Sprintf("passing%d", n%2), "", chain(any, says))
-	fmt.Fprintf(&b, "  - {name: in, internal_listener: {}, filter_chains: [{filters: [%s]}]}\n", tcp("in", "echo"))
-	fmt.Fprintf(&b, "  - {name: inner, internal_listener: {}, stat_prefix: inner%d, filter_chains: [{filters: [%s]}]}\n", n%2, tcp(fmt.Sprintf("inner%d", n%5), "host"))
-	b.WriteString("  clusters:\n")
-	cluster := func(name, more, address string) {
-		fmt.Fprintf(&b, "  - {name: %s, type: STATIC, %s load_assignment: {cluster_name: c, endpoints: [{lb_endpoints: [{endpoint: {address: %s}}]}]}}\n", name, more, address)
-	}
-	at := func(addr string) string {
-		h, p, _ := net.SplitHostPort(addr)
-		return fmt.Sprintf("{socket_address: {address: %s, port_value: %s}}", h, p)
-	}
-	cluster("echo", "", at(echo))
-	cluster("host", "", at(host))
-	cluster("in", "", "{envoy_internal_address: {server_listener_name: in}}")
-	cluster("changed", fmt.Sprintf("connect_timeout: %ds,", 5+n%7), "{envoy_internal_address: {server_listener_name: inner}}")
-	return b.String()
+// The clients of TestChanges, and their parts of the requests. Those of "kept" keep their
+// connections all the while.
+var changesClients = []struct {
+	listener string
+	clients  int
+	h2, anew bool // HTTP/2; a connection for each request
+	percent  int
+}{
+	{"kept", 16, false, false, 65},
+	{"kept", 2, true, false, 10},
+	{"moved", 4, false, false, 5},
+	{"moved", 2, true, false, 5},
+	{"moved", 4, false, true, 5},
+	{"wider", 4, false, false, 5},
+	{"wider", 4, false, true, 5},
 }
 
 // TestChanges: while the configuration changes ten times a second, nothing on a filter
-// chain that stays is closed, and no request fails.
+// chain that stays is closed, no request fails, and nothing is left of what is gone.
+//
+//	go test ./test/reliability -run TestChanges -full -v
 func TestChanges(t *testing.T) {
-	echo, host := echoes(t), newHost(t)
-	config := func(n int) string { return changing(n, echo, fmt.Sprintf("127.0.0.1:%d", host.port())) }
-	p := proxy.Start(t, proxy.Build(t), config(0), "--drain-time-s", "2")
+	lasts, rate := 3*time.Second, 500
+	if *full {
+		lasts, rate = time.Minute, 5000
+	}
+	config := changing{echo: origin.Listen(t, origin.Echo).String()}
+	for range 3 {
+		config.hosts = append(config.hosts, fmt.Sprintf("127.0.0.1:%d", newHost(t).port()))
+	}
+	p := proxy.Start(t, proxy.Build(t), config.version(0), "--drain-time-s", "2")
+	heapBefore, routinesBefore := heap(t, p), goroutines(t, p)
 	long := make([]net.Conn, min(longLived, descriptors()/8))
 	for i := range long {
 		c, err := net.Dial("tcp", p.Addr("long"))
@@ -87,50 +71,25 @@ func TestChanges(t *testing.T) {
 
 	over := make(chan struct{})
 	var clients sync.WaitGroup
-	var requests atomic.Int64
-	ask := func(name string, again bool) {
-		transport := &http.Transport{DisableKeepAlives: !again}
-		defer transport.CloseIdleConnections()
-		client := http.Client{Transport: transport, Timeout: answerWithin}
-		for {
-			select {
-			case <-over:
-				return
-			default:
-			}
-			if err := get(&client, p.Addr(name)); err != nil {
-				t.Errorf("%s after %d requests: %v", name, requests.Load(), err)
-				return
-			}
-			requests.Add(1)
+	var took latencies
+	for _, c := range changesClients {
+		tokens := pace(&clients, rate*c.percent/100, over)
+		for range c.clients {
+			clients.Go(func() { request(t, p.Addr(c.listener), transport(c.h2, c.anew), tokens, &took) })
 		}
 	}
-	for range 4 {
-		clients.Go(func() { ask("kept", true) })
-		clients.Go(func() { ask("moved", false) })
-	}
-	clients.Go(func() { // the long ones live all the while
-		for i := 0; ; i++ {
-			select {
-			case <-over:
+	tokens := pace(&clients, len(long), over) // the long ones live all the while
+	clients.Go(func() {
+		i := 0
+		for range tokens {
+			if err := echoOnce(long[i]); err != nil {
+				t.Errorf("connection %d: %v", i, err)
 				return
-			default:
-				if err := echoOnce(long[i%len(long)]); err != nil {
-					t.Errorf("connection %d: %v", i%len(long), err)
-					return
-				}
 			}
+			i = (i + 1) % len(long)
 		}
 	})
-
-	changes, tick := 0, time.NewTicker(time.Second/changesPerSecond)
-	defer tick.Stop()
-	for end := time.Now().Add(*changesFor); time.Now().Before(end) && !t.Failed(); <-tick.C {
-		changes++
-		if err := p.Post("/config", config(changes)); err != nil {
-			t.Errorf("change %d: %v", changes, err)
-		}
-	}
+	changes, slowest := change(t, p, config, lasts)
 	close(over)
 	clients.Wait()
 	for i, c := range long {
@@ -138,22 +97,135 @@ func TestChanges(t *testing.T) {
 			t.Errorf("connection %d at the end: %v", i, err)
 		}
 	}
-	t.Logf("%d changes, %d requests", changes, requests.Load())
+	t.Logf("%d changes in %v (the slowest took %v), %d long connections, requests: %s", changes, lasts, slowest, len(long), &took)
+	keptAll(t, p, len(long), changes)
+
+	for _, c := range long {
+		c.Close()
+	}
+	p.Await(t, "tcp.long.downstream_cx_active", 0)
+	p.Await(t, "listener_manager.total_filter_chains_draining", 0)
+	p.Await(t, "listener_manager.total_listeners_draining", 0)
+	proxy.Poll(t, answerWithin, func() error {
+		if n := goroutines(t, p); n > routinesBefore+10 {
+			return fmt.Errorf("%d goroutines are left, there were %d", n, routinesBefore)
+		}
+		return nil
+	})
+	grown := heap(t, p) - heapBefore
+	t.Logf("afterwards: %d goroutines (%d before), the heap has grown by %d KiB from %d KiB", goroutines(t, p), routinesBefore, grown>>10, heapBefore>>10)
+	if grown > grownAtMost {
+		t.Errorf("the heap has grown by %d bytes", grown)
+	}
+}
+
+// change applies one version after the other, and returns how many, and how long the one
+// took that took longest.
+func change(t *testing.T, p *proxy.Proxy, config changing, lasts time.Duration) (n int, slowest time.Duration) {
+	tick := time.NewTicker(time.Second / changesPerSecond)
+	defer tick.Stop()
+	for end := time.Now().Add(lasts); time.Now().Before(end) && !t.Failed(); <-tick.C {
+		n++
+		begin := time.Now()
+		if err := p.Post("/config", config.version(n)); err != nil {
+			t.Errorf("change %d: %v", n, err)
+		}
+		slowest = max(slowest, time.Since(begin))
+	}
+	return n, slowest
+}
+
+// keptAll requires that what stayed was not touched, and that all changes were made.
+func keptAll(t *testing.T, p *proxy.Proxy, long, changes int) {
 	all, err := p.Stats()
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept := 0
+	for _, c := range changesClients {
+		if c.listener == "kept" {
+			kept += c.clients
+		}
+	}
 	for name, want := range map[string]int{
-		"tcp.long.downstream_cx_total": len(long), "http.kept.downstream_cx_destroy_local": 0,
-		"listener_manager.listener_create_failure": 0, "http.kept.downstream_rq_5xx": 0, "http.moved.downstream_rq_5xx": 0,
-		"listener_manager.listener_added": 5 + 1 + changes, "listener_manager.listener_removed": changes,
+		"tcp.long.downstream_cx_total": long, "http.kept.downstream_cx_total": kept, "http.kept.downstream_cx_destroy_local": 0,
+		"http.kept.downstream_rq_5xx": 0, "http.moved.downstream_rq_5xx": 0, "http.wider.downstream_rq_5xx": 0,
+		"listener_manager.listener_create_failure": 0,
+		"listener_manager.listener_added":          changingAlways + changes, "listener_manager.listener_removed": changes,
 	} {
 		if all[name] != want {
 			t.Errorf("%s is %d, not %d", name, all[name], want)
 		}
 	}
-	p.Await(t, "listener_manager.total_filter_chains_draining", 0)
-	p.Await(t, "listener_manager.total_listeners_draining", 0)
+}
+
+// pace gives so many tokens a second, until it is over and the channel is closed.
+func pace(wg *sync.WaitGroup, perSecond int, over <-chan struct{}) <-chan struct{} {
+	tokens := make(chan struct{})
+	wg.Go(func() {
+		defer close(tokens)
+		begin := time.Now()
+		for n := 0; ; n++ {
+			if early := time.Until(begin.Add(time.Duration(n) * time.Second / time.Duration(perSecond))); early > 0 {
+				select {
+				case <-over:
+					return
+				case <-time.After(early):
+				}
+			}
+			select {
+			case <-over:
+				return
+			case tokens <- struct{}{}:
+			}
+		}
+	})
+	return tokens
+}
+
+// latencies are how long requests took.
+type latencies struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (l *latencies) add(all []time.Duration) {
+	l.mu.Lock()
+	l.all = append(l.all, all...)
+	l.mu.Unlock()
+}
+
+// String implements fmt.Stringer.
+func (l *latencies) String() string {
+	slices.Sort(l.all)
+	n := len(l.all)
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%d, of which half took at most %v, 99 %% %v, all %v", n, l.all[n/2], l.all[n*99/100], l.all[n-1])
+}
+
+// request asks once for each token.
+func request(t *testing.T, addr string, tr *http.Transport, tokens <-chan struct{}, took *latencies) {
+	defer tr.CloseIdleConnections()
+	client := http.Client{Transport: tr, Timeout: answerWithin}
+	var mine []time.Duration
+	defer func() { took.add(mine) }()
+	for range tokens {
+		begin := time.Now()
+		if err := get(&client, addr); err != nil {
+			t.Errorf("%s after %d requests: %v", addr, len(mine), err)
+			return
+		}
+		mine = append(mine, time.Since(begin))
+	}
+}
+
+func transport(h2, anew bool) *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(!h2)
+	protocols.SetUnencryptedHTTP2(h2)
+	return &http.Transport{Protocols: &protocols, DisableKeepAlives: anew}
 }
 
 func get(client *http.Client, addr string) error {
@@ -168,28 +240,14 @@ func get(client *http.Client, addr string) error {
 	return nil
 }
 
-// echoes is a backend that sends back what it gets.
-func echoes(t *testing.T) string {
+// goroutines is how many the proxy has.
+func goroutines(t *testing.T, p *proxy.Proxy) (n int) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	first, _, _ := bytes.Cut(p.Admin(t, "/debug/pprof/goroutine?debug=1"), []byte("\n"))
+	if _, err := fmt.Sscanf(string(first), "goroutine profile: total %d", &n); err != nil {
+		t.Fatalf("%q: %v", first, err)
 	}
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer c.Close()
-				_, _ = io.Copy(c, c)
-			})
-		}
-	})
-	t.Cleanup(func() { ln.Close() }) // the connections end with those of the test
-	return ln.Addr().String()
+	return n
 }
 
 func echoed(t *testing.T, c net.Conn) {
