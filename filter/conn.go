@@ -73,6 +73,8 @@ type ConnHost interface {
 	Own(*Conn, Closer) bool
 	// Closing returns why the listener wants its connections ended; "": it does not.
 	Closing(*Conn) string
+	// DrainClose is asked of Conn.DrainClose.
+	DrainClose(*Conn) bool
 	// Replace puts s, which lies upon the connection's stream, in place of that.
 	Replace(c *Conn, s Stream)
 }
@@ -81,9 +83,9 @@ type ConnHost interface {
 type Closer interface{ CloseLocal(reason string) }
 
 // A Drainer is a Closer of a connection that can end in order, as one of HTTP between
-// requests. Drain asks for that, to begin at some moment within a time: not all at once,
-// for each client comes back by another connection. It does not block, and may be called
-// several times, already from within Own.
+// requests. Drain asks for that, of who has not asked Conn.DrainClose in time, to begin at
+// some moment within a time: not all at once, for each client comes back by another
+// connection. It does not block, and may be called several times, already from within Own.
 type Drainer interface {
 	Closer
 	Drain(within time.Duration)
@@ -129,6 +131,12 @@ func (c *Conn) End() {
 		c.host.Ended(c)
 	}
 }
+
+// DrainClose reports whether the connection is to end now, in order, for what serves it is on
+// its way out: a removed listener or filter chain, a proxy that drains. Who can end a
+// connection in order asks whenever it could, as with each response of HTTP: so they do not
+// all end at the same time. It is asked once the connection has a filter chain.
+func (c *Conn) DrainClose() bool { return c.host.DrainClose(c) }
 
 // OnEnd has f called when the connection ends, before its listener settles it. The last
 // one is called first. f must not block.

@@ -38,6 +38,7 @@ func (owner) Blocks(*filter.Conn)                     {}
 func (owner) Ended(*filter.Conn)                      {}
 func (owner) Own(*filter.Conn, filter.Closer) bool    { return true }
 func (owner) Closing(*filter.Conn) string             { return "" }
+func (owner) DrainClose(*filter.Conn) bool            { return false }
 func (owner) Replace(c *filter.Conn, s filter.Stream) { c.Stream = s }
 
 func newConn(text string) *filter.Conn {

@@ -194,16 +194,10 @@ func (s shown) Drain(o admin.DrainOptions) {
 	if o.InboundOnly {
 		which = inbound
 	}
-	switch {
-	case o.SkipExit:
-		s.drainConns(which, s.spread())
-	case o.Graceful:
-		s.drainConns(which, s.spread())
-		s.stopLater(which)
-	default:
+	if !o.Graceful && !o.SkipExit {
 		s.StopListeners(which)
-		s.drainConns(which, s.spread())
 	}
+	s.drain(which, o.Graceful && !o.SkipExit)
 }
 
 // Quit implements admin.Proxy.

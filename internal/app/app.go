@@ -16,6 +16,7 @@ import (
 	"github.com/ginnel/ginnel/internal/accesslog"
 	"github.com/ginnel/ginnel/internal/admin"
 	"github.com/ginnel/ginnel/internal/cli"
+	"github.com/ginnel/ginnel/internal/drain"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/listener"
 	"github.com/ginnel/ginnel/internal/netconn"
@@ -70,11 +71,11 @@ type App struct {
 
 	applying  sync.Mutex // held for the whole of a change; taken before handling
 	mu        sync.Mutex
-	listeners []*entry        // in the order of the configuration, then those of the Go program
-	draining  map[*entry]bool // what was removed or replaced and has connections
-	handling  sync.Mutex      // names of the Go program, changes, the graceful drain and the end, one after the other; taken before mu
-	stops     []scopeOfDrain  // of listeners that were stopped for good; guarded by handling
-	drains    bool            // guarded by handling
+	listeners []*entry            // in the order of the configuration, then those of the Go program
+	draining  map[*entry]bool     // what was removed or replaced and has connections
+	handling  sync.Mutex          // names of the Go program, changes, the graceful drain and the end, one after the other; taken before mu
+	stops     []scopeOfDrain      // of listeners that were stopped for good; guarded by handling
+	drains    [scopes]drain.Drain // that the admin has asked for
 	state     atomic.Int32
 	unhealthy atomic.Bool  // the admin said so
 	total     atomic.Int64 // open connections from sockets
@@ -223,7 +224,9 @@ func (a *App) Done() <-chan struct{} { return a.stopped }
 func (a *App) Shutdown(ctx context.Context) error {
 	a.state.Store(int32(Draining))
 	a.StopListeners(everything)
-	a.drainConns(everything, 0)
+	for _, e := range a.snapshot() {
+		e.listener.DrainAll()
+	}
 	idle := make(chan struct{})
 	go func() {
 		for _, e := range a.all() {

@@ -6,6 +6,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/drain"
 	"github.com/ginnel/ginnel/internal/listener"
 )
 
@@ -22,6 +23,9 @@ const (
 	everything scopeOfDrain = iota
 	inbound
 )
+
+// scopes is the number of them.
+const scopes = 2
 
 func (s scopeOfDrain) covers(l *filter.ListenerInfo) bool {
 	return s == everything || l.Direction == corev3.TrafficDirection_INBOUND
@@ -40,22 +44,18 @@ func (a *App) StopListeners(which scopeOfDrain) {
 	}
 }
 
-// stopLater stops listeners after the drain time. Asked again meanwhile it does nothing
-// (Envoy).
-func (a *App) stopLater(which scopeOfDrain) {
+// drain begins to drain listeners, whose connections are told to end, and stops them after
+// the drain time if it is to. Asked again it does nothing (Envoy).
+func (a *App) drain(which scopeOfDrain, stop bool) {
 	a.handling.Lock()
 	defer a.handling.Unlock()
-	if a.ended() || a.drains {
+	if a.ended() || a.drains[everything].Begun() || !a.drains[which].Begin(a.drainPolicy()) {
 		return
 	}
-	a.drains = true
 	a.tasks.Go(func() {
-		after := time.NewTimer(a.opts.DrainTime)
-		defer after.Stop()
-		select {
-		case <-after.C:
+		a.within(func() { <-a.stopping }, func(d time.Duration) { a.drainConns(which, d) })
+		if stop && !a.ended() {
 			a.StopListeners(which)
-		case <-a.stopping:
 		}
 	})
 }
@@ -70,6 +70,17 @@ func (a *App) drainConns(which scopeOfDrain, within time.Duration) {
 	}
 }
 
+// drainsFor reports whether a connection of a listener that asks is to end, for reasons that
+// are not the listener's own.
+func (a *App) drainsFor(l *filter.ListenerInfo) bool {
+	return a.unhealthy.Load() && !l.ModifyOnly ||
+		a.drains[everything].Decide() || inbound.covers(l) && a.drains[inbound].Decide()
+}
+
+func (a *App) drainPolicy() drain.Policy {
+	return drain.Policy{Time: a.opts.DrainTime, AtOnce: a.opts.DrainAtOnce}
+}
+
 // drainAway ends a listener whose place is taken, or that is no more: it accepts nothing
 // from now on, and its connections end within the drain time. Then nothing is left of it,
 // at once if it has none. heir is the listener in its place, or nil. The caller holds
@@ -79,9 +90,9 @@ func (a *App) drainAway(e *entry, heir *listener.Listener) {
 	l.AcceptRest()
 	l.StopFor(heir)
 	a.server.draining.Add(1)
-	l.Drain(a.spread())
+	l.Leave(a.drainPolicy())
 	a.tasks.Go(func() {
-		a.within(l.Wait)
+		a.within(l.Wait, l.Drain)
 		l.CloseConns(listenerRemoved)
 		l.Wait()
 		l.Release()
@@ -100,35 +111,36 @@ func (a *App) drainChains(x *listener.Leaving) {
 		return
 	}
 	a.server.chainsDraining.Add(n)
-	x.Drain(a.spread())
+	x.Leave(a.drainPolicy())
 	a.tasks.Go(func() {
-		a.within(x.Wait)
+		a.within(x.Wait, x.Drain)
 		x.Close(chainRemoved)
 		a.server.chainsDraining.Add(-n)
 	})
 }
 
-// spread is the time over which connections are asked to end.
-func (a *App) spread() time.Duration {
-	if a.opts.DrainAtOnce {
-		return 0
-	}
-	return a.opts.DrainTime
-}
-
-// within returns when wait has, or the drain time is over, or the proxy stops. Wait must
+// within returns when wait has, or the drain time is over, or the proxy stops. Who has not
+// asked whether to end by half of that time, as idle connections of HTTP do not, is told to
+// by drain, so that the end of the time surprises nobody (Envoy: everybody). Wait must
 // return soon after the caller has closed what it waits for.
-func (a *App) within(wait func()) {
+func (a *App) within(wait func(), drain func(time.Duration)) {
 	idle := make(chan struct{})
 	a.tasks.Go(func() {
 		wait()
 		close(idle)
 	})
-	limit := time.NewTimer(a.opts.DrainTime)
+	limit, half := time.NewTimer(a.opts.DrainTime), time.NewTimer(a.opts.DrainTime/2)
 	defer limit.Stop()
-	select {
-	case <-idle:
-	case <-limit.C:
-	case <-a.stopping:
+	defer half.Stop()
+	for {
+		select {
+		case <-half.C:
+			drain(a.opts.DrainTime / 4)
+			continue
+		case <-idle:
+		case <-limit.C:
+		case <-a.stopping:
+		}
+		return
 	}
 }

@@ -41,7 +41,10 @@ func (a *App) add(p *plan.Listener, program bool) (*entry, error) {
 
 // listenerOptions are those of a listener that may go on with sockets.
 func (a *App) listenerOptions(there []listener.Socket) listener.Options {
-	return listener.Options{Concurrency: a.opts.Concurrency, Total: &a.total, Limit: &a.limit, Table: &a.table, Sockets: there}
+	return listener.Options{
+		Concurrency: a.opts.Concurrency, Total: &a.total, Limit: &a.limit, Table: &a.table, Sockets: there,
+		DrainClose: a.drainsFor,
+	}
 }
 
 // start makes the listener reachable; its sockets listen. The caller holds a.mu.

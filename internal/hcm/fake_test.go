@@ -78,13 +78,17 @@ func (s scope) Histogram(name string) filter.Histogram { return counter{s.get(na
 func (s scope) Close()                                 {}
 
 // host is the listener behind a connection.
-type host struct{ ended chan struct{} }
+type host struct {
+	ended  chan struct{}
+	drains bool
+}
 
 func (h *host) Accepted(*filter.Conn)                   {}
 func (h *host) Blocks(*filter.Conn)                     {}
 func (h *host) Ended(*filter.Conn)                      { close(h.ended) }
 func (h *host) Own(*filter.Conn, filter.Closer) bool    { return true }
 func (h *host) Closing(*filter.Conn) string             { return "" }
+func (h *host) DrainClose(*filter.Conn) bool            { return h.drains }
 func (h *host) Replace(c *filter.Conn, s filter.Stream) { c.Stream = s }
 
 // noStream is a stream that only ends.

@@ -226,6 +226,23 @@ func TestMaxRequests(t *testing.T) {
 	}
 }
 
+// Each response asks whether the connection is to end.
+func TestDrainClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, &Config{Codec: HTTP2, Limits: limits{drain: 5 * time.Second}}, hello)
+		r.do(get("/"))
+		if d := r.codec.drains(); len(d) != 0 {
+			t.Fatalf("drained by itself: %v", d)
+		}
+		r.host.drains = true
+		r.do(get("/"))
+		<-r.host.ended
+		if d, n := r.codec.drains(), r.stats.value("downstream_cx_drain_close"); len(d) != 1 || n != 1 {
+			t.Errorf("drained %v, downstream_cx_drain_close = %d", d, n)
+		}
+	})
+}
+
 // A listener that drains has each of its connections drain within a time.
 func TestListenerDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -205,16 +205,10 @@ func (s *stream) settleLimit() {
 	}
 }
 
-// staysWhenIll is drain_type MODIFY_ONLY of the listener.
-func (c *conn) staysWhenIll() bool {
-	l := c.filter.Info.Listener
-	return l != nil && l.ModifyOnly
-}
-
 // finishHead completes the head of a response.
 func (s *stream) finishHead(resp *httpmsg.Response) {
 	sv := s.conn.service
-	if failed := sv.env.HealthFailed; failed != nil && failed() && !s.conn.staysWhenIll() {
+	if s.conn.filter.DrainClose() {
 		s.conn.retire()
 	}
 	o, h := &sv.config.Response, &resp.Header

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/drain"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -46,9 +47,16 @@ type Leaving struct {
 // Chains is their number.
 func (x *Leaving) Chains() int { return len(x.chains) }
 
-// Drain asks the connections to end in their own time, which begins within a time.
+// Leave begins the drain: what of the connections asks is told to end.
+func (x *Leaving) Leave(p drain.Policy) {
+	for _, c := range x.chains {
+		c.drain.Begin(p)
+	}
+}
+
+// Drain asks the connections to end in order: each begins to within a time.
 func (x *Leaving) Drain(within time.Duration) {
-	for _, c := range x.mark(func(c *chain) { c.drains = true }) {
+	for _, c := range x.mark(func(*chain) {}) {
 		if d, ok := c.(filter.Drainer); ok {
 			d.Drain(within)
 		}
@@ -56,7 +64,7 @@ func (x *Leaving) Drain(within time.Duration) {
 }
 
 // Wait returns when no connection is left, but for such as were about to choose a chain
-// when it was removed. Drain was called before.
+// when it was removed. Leave was called before.
 func (x *Leaving) Wait() {
 	l := x.listener
 	l.mu.Lock()
@@ -76,7 +84,7 @@ func (x *Leaving) Close(reason string) {
 	}
 	x.Wait()
 	for _, c := range x.chains {
-		release(c.env)
+		c.release()
 	}
 }
 

@@ -109,12 +109,18 @@ func (c *conn) Own(_ *filter.Conn, x filter.Closer) bool {
 	l := c.listener()
 	l.mu.Lock()
 	c.closer = x
-	closing, drains := c.closing() != "", l.drains || c.chain.drains
+	closing, drains := c.closing() != "", l.drains
 	l.mu.Unlock()
 	if d, ok := x.(filter.Drainer); ok && drains && !closing {
 		d.Drain(0)
 	}
 	return !closing
+}
+
+// DrainClose implements filter.ConnHost.
+func (c *conn) DrainClose(*filter.Conn) bool {
+	l := c.listener()
+	return l.leaving.Decide() || c.chain.drain.Decide() || l.drainClose != nil && l.drainClose(&l.plan.Info)
 }
 
 // Closing implements filter.ConnHost.

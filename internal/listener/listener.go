@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/drain"
 	"github.com/ginnel/ginnel/internal/match"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -38,6 +39,9 @@ type Listener struct {
 	limit    *Limit // of Options; nil: none that counts these connections
 	limitKey string
 
+	leaving    drain.Drain // of a listener that is no more
+	drainClose func(*filter.ListenerInfo) bool
+
 	accepting sync.WaitGroup
 
 	mu      sync.Mutex
@@ -47,7 +51,7 @@ type Listener struct {
 	stopped bool      // nothing is accepted any more
 	heir    *Listener // serves what is accepted after that; nil: there is none
 	closing string    // why open connections, and those to come, are ended; "": they are not
-	drains  bool      // connections, and those to come, are asked to end in their own time
+	drains  bool      // connections, and those to come, are asked to end now
 }
 
 // Why a connection was refused before a filter chain served it.
@@ -64,7 +68,10 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	e := *env
 	e.Listener = &p.Info
 	e.Stats = env.Stats.Scope("") // closed with all that is made from it
-	l := &Listener{plan: p, env: &e, total: o.Total, table: o.Table, limit: limitFor(p, o.Limit), limitKey: limitKey(p.Info.Name)}
+	l := &Listener{
+		plan: p, env: &e, total: o.Total, table: o.Table, drainClose: o.DrainClose,
+		limit: limitFor(p, o.Limit), limitKey: limitKey(p.Info.Name),
+	}
 	if l.total == nil {
 		l.total = new(atomic.Int64)
 	}
@@ -102,9 +109,16 @@ func (e *Error) Listener() string { return e.Name }
 
 func listenerError(p *plan.Listener, err error) error { return &Error{p.Info.Name, err} }
 
-// Release gives the statistics of the listener and its filters back: they are no
-// longer listed. It is for a listener that has stopped and has no connection left.
-func (l *Listener) Release() { l.env.Stats.Close() }
+// Release gives back what the listener and its filters hold: their statistics are no
+// longer listed, nothing is asked for any more. It is for a listener that has stopped and has no connection left.
+func (l *Listener) Release() {
+	if v := l.now.Load(); v != nil {
+		for _, c := range v.without(nil) {
+			c.release()
+		}
+	}
+	l.env.Stats.Close()
+}
 
 // Options of a listener that do not come from its configuration.
 type Options struct {
@@ -115,6 +129,9 @@ type Options struct {
 	// Table is where the listener is found, and finds others, by addresses that connections
 	// were going to; nil: nowhere.
 	Table *Table
+	// DrainClose is asked, beside the drains of the listener and its chains, whether a
+	// connection is to end; nil: it is not.
+	DrainClose func(*filter.ListenerInfo) bool
 	// Sockets are of listeners that end: one that has what an address asks for goes on.
 	Sockets []Socket
 }

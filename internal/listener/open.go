@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/drain"
 )
 
 // enter takes a connection among the open ones, from the moment it arrives until
@@ -51,7 +52,7 @@ func (l *Listener) leave(c *conn) {
 	c.prev, c.next, c.closer = nil, nil, nil
 	l.tally(-1)
 	c.chain.open--
-	if l.count--; l.count == 0 || c.chain.open == 0 && (c.chain.drains || c.chain.closing != "") {
+	if l.count--; l.count == 0 || c.chain.open == 0 && c.chain.drain.Begun() {
 		l.empty.Broadcast()
 	}
 }
@@ -161,12 +162,20 @@ func (l *Listener) closers() []filter.Closer {
 	return all
 }
 
-// Drain asks open connections, and those to come, to end in their own time: those that
-// are open begin to within a time.
-func (l *Listener) Drain(within time.Duration) {
+// Leave begins the drain of a listener that is no more: what of its connections asks is told
+// to end.
+func (l *Listener) Leave(p drain.Policy) { l.leaving.Begin(p) }
+
+// DrainAll asks open connections, and those to come, to end in order now.
+func (l *Listener) DrainAll() {
 	l.mu.Lock()
 	l.drains = true
 	l.mu.Unlock()
+	l.Drain(0)
+}
+
+// Drain asks open connections to end in order: each begins to within a time.
+func (l *Listener) Drain(within time.Duration) {
 	for _, x := range l.closers() {
 		if d, ok := x.(filter.Drainer); ok {
 			d.Drain(within)

@@ -1,7 +1,10 @@
 package listener
 
 import (
+	"io"
+
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/drain"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/match"
 	"github.com/ginnel/ginnel/internal/netconn"
@@ -32,10 +35,11 @@ type chain struct {
 	handler   filter.ConnHandler // nil: no filters, connections are closed
 	transport filter.Transport   // nil: the bytes stay as they are
 	passive   bool               // no filter needs the bytes
+	wants     *subscriptions     // what its filters asked for by name; nil: nothing can be asked for
+	drain     drain.Drain        // begins when no version has the chain any more
 
 	// Guarded by listener.mu.
 	open    int    // connections
-	drains  bool   // they, and those to come, are asked to end in their own time
 	closing string // why they are ended, and none enters any more; "": they are not
 }
 
@@ -65,6 +69,15 @@ func release(e *filter.Env) {
 	if e.ListenerStats != nil {
 		e.ListenerStats.Close()
 	}
+}
+
+// release gives back what the chain holds.
+func (c *chain) release() {
+	if t, ok := c.transport.(io.Closer); ok {
+		t.Close()
+	}
+	c.wants.close()
+	release(c.env)
 }
 
 func (v *version) build(old *version) error {
@@ -146,7 +159,7 @@ func (v *version) without(other *version) []*chain {
 // discard forgets a version that was not put in place of old.
 func (v *version) discard(old *version) {
 	for _, c := range v.without(old) {
-		release(c.env)
+		c.release()
 	}
 	release(v.env)
 }
@@ -157,7 +170,7 @@ func (v *version) chain(p *plan.Chain, has map[uint64]*chain) (*chain, error) {
 	if c == nil {
 		c = &chain{listener: v.listener, plan: p, env: v.listener.scoped(), passive: true}
 		if err := c.build(); err != nil {
-			release(c.env)
+			c.release()
 			return nil, err
 		}
 	}
@@ -177,6 +190,10 @@ func (c *chain) build() error {
 			return err
 		}
 		c.passive = false
+	}
+	if from := c.env.Resources; from != nil {
+		c.wants = &subscriptions{from: from}
+		c.env.Resources = c.wants
 	}
 	t, err := p.Terminal.NewTerminal(c.env)
 	if err != nil {
