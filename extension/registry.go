@@ -51,11 +51,17 @@ type UpstreamTransport interface {
 	Passthrough() (sources []MetadataSource, ok bool)
 }
 
-// An UpstreamFactory is an UpstreamTransport that changes the bytes. scope is that of the
-// cluster, whose statistics it keeps; nil is returned by one that leaves the bytes as they
-// are after all.
+// An UpstreamFactory is an UpstreamTransport that changes the bytes. NewUpstream is called
+// once for each cluster; nil is returned by one that leaves the bytes as they are after all.
+// What it returns is closed with the cluster if it is an io.Closer, and may still be used.
 type UpstreamFactory interface {
-	NewUpstream(scope filter.Scope) filter.UpstreamTransport
+	NewUpstream(*UpstreamEnv) filter.UpstreamTransport
+}
+
+// UpstreamEnv is what an upstream transport may use.
+type UpstreamEnv struct {
+	Stats   filter.Scope   // of the cluster
+	Secrets filter.Secrets // nil: no source delivers any
 }
 
 // A Negotiator is an UpstreamTransport that can agree with hosts on a protocol, by ALPN.

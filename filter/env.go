@@ -124,6 +124,7 @@ type Env struct {
 	// proxy ends it ends ctx and waits for f. It reports false, and does not run f, if the
 	// proxy has ended. nil: nobody waits.
 	Background func(f func(ctx context.Context)) bool
+	Secrets    Secrets // nil: no source delivers any
 }
 
 // Hangups notice peers that go away while nobody reads.

@@ -16,7 +16,8 @@ type Transport interface {
 }
 
 // A TransportFactory is a compiled downstream transport socket that changes the bytes.
-// NewTransport is called once for each filter chain that goes live.
+// NewTransport is called once for each filter chain that goes live. What it returns is
+// closed with the chain if it is an io.Closer.
 type TransportFactory interface {
 	NewTransport(*Env) (Transport, error)
 }

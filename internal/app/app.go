@@ -22,6 +22,7 @@ import (
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/pump"
+	"github.com/ginnel/ginnel/internal/secret"
 	"github.com/ginnel/ginnel/internal/stats"
 	"github.com/ginnel/ginnel/internal/upstream"
 )
@@ -62,6 +63,7 @@ type App struct {
 	hangups netconn.Hangups
 	hosts   *upstream.Set
 	beside  background
+	secrets *secret.Store
 	runtime *runtime
 	env     *filter.Env
 	server  *serverStats
@@ -132,7 +134,8 @@ func (a *App) build() error {
 		Refused: a.refused,
 	})
 	a.runtime = newRuntime(p.Runtime)
-	a.hosts = upstream.NewSet(upstream.Options{Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
+	a.secrets = secret.New(secret.Options{Stats: store, Log: a.log, Run: a.beside.run})
+	a.hosts = upstream.NewSet(upstream.Options{Secrets: a.secrets, Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
 	a.store.OnRead(a.hosts.Settle)
 	if err := a.hosts.Apply(p.Clusters); err != nil {
 		return err
@@ -140,7 +143,7 @@ func (a *App) build() error {
 	a.env = &filter.Env{
 		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps, Hangups: &a.hangups,
 		Log: a.log, Node: p.Node, Runtime: a.runtime, LogFiles: a.logs,
-		HealthFailed: a.unhealthy.Load, Background: a.beside.run,
+		HealthFailed: a.unhealthy.Load, Background: a.beside.run, Secrets: a.secrets,
 	}
 	a.limit.Most = p.MaxConnections
 	for _, l := range p.Listeners {

@@ -63,8 +63,8 @@ func (*upstream) Passthrough() ([]extension.MetadataSource, bool) { return nil, 
 func (*upstream) Negotiates() bool { return true }
 
 // NewUpstream implements extension.UpstreamFactory.
-func (u *upstream) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
-	c := &client{plan: u, config: u.base(), stats: newStats(scope.Scope("ssl."))}
+func (u *upstream) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransport {
+	c := &client{plan: u, config: u.base(), stats: newStats(env.Stats.Scope("ssl."))}
 	c.config.InsecureSkipVerify = true // verify does it
 	if u.renegotiation {
 		c.config.Renegotiation = tls.RenegotiateFreelyAsClient

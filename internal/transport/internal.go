@@ -19,9 +19,9 @@ type Internal struct {
 func (t *Internal) Transparent() bool { return t.Inner.Transparent() }
 
 // NewUpstream implements extension.UpstreamFactory by the socket inside.
-func (t *Internal) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
+func (t *Internal) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransport {
 	if f, ok := t.Inner.(extension.UpstreamFactory); ok {
-		return f.NewUpstream(scope)
+		return f.NewUpstream(env)
 	}
 	return nil
 }

@@ -32,10 +32,10 @@ func (t *ProxyProtocol) Passthrough() ([]extension.MetadataSource, bool) {
 func (t *ProxyProtocol) Negotiates() bool { return Negotiates(t.Inner) }
 
 // NewUpstream implements extension.UpstreamFactory.
-func (t *ProxyProtocol) NewUpstream(scope filter.Scope) filter.UpstreamTransport {
-	p := &heading{ProxyProtocol: t, tooLong: scope.Counter("upstream.proxyprotocol.v2_tlvs_exceed_max_length")}
+func (t *ProxyProtocol) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransport {
+	p := &heading{ProxyProtocol: t, tooLong: env.Stats.Counter("upstream.proxyprotocol.v2_tlvs_exceed_max_length")}
 	if f, ok := t.Inner.(extension.UpstreamFactory); ok {
-		p.inner = f.NewUpstream(scope)
+		p.inner = f.NewUpstream(env)
 	}
 	return p
 }
@@ -156,4 +156,12 @@ func write(s filter.Stream, text string, deadline time.Time, cancel <-chan struc
 		}
 	}
 	return s.SetWriteDeadline(time.Time{})
+}
+
+// Close implements io.Closer.
+func (t *heading) Close() error {
+	if c, ok := t.inner.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc/pipe"
 	"github.com/ginnel/ginnel/internal/proxyproto"
@@ -39,7 +40,7 @@ func TestPreface(t *testing.T) {
 		if c.said != nil {
 			info.State.Set(filter.Entry{Name: proxyproto.StateKey, Object: c.said})
 		}
-		u := (&transport.ProxyProtocol{Inner: transport.Raw{}, Version: c.version, Pass: all}).NewUpstream(counts)
+		u := (&transport.ProxyProtocol{Inner: transport.Raw{}, Version: c.version, Pass: all}).NewUpstream(&extension.UpstreamEnv{Stats: counts})
 		if got := u.(filter.Prefacer).Preface(info); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
@@ -49,7 +50,7 @@ func TestPreface(t *testing.T) {
 // TestWrap: the header is written before anything else, and the stream stays what it is;
 // who does not take it is given up when the dialler is.
 func TestWrap(t *testing.T) {
-	u := (&transport.ProxyProtocol{Inner: transport.Raw{}, Version: 2}).NewUpstream(teststats.New())
+	u := (&transport.ProxyProtocol{Inner: transport.Raw{}, Version: 2}).NewUpstream(&extension.UpstreamEnv{Stats: teststats.New()})
 	near, far := pipe.New(pipe.Options{LimitBytes: 1 << 10})
 	defer near.Close()
 	defer far.Close()

@@ -53,6 +53,7 @@ func sameCheck(a, b *host) bool {
 func (c *Cluster) unwatch() {
 	c.changing.Lock()
 	c.ended = true
+	c.insecure()
 	c.changing.Unlock()
 	if c.names != nil {
 		c.names.close()

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"io"
+
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -19,9 +21,18 @@ func (c *Cluster) securing(t *plan.Transport) filter.UpstreamTransport {
 	if c.secures == nil {
 		c.secures = make(map[*plan.Transport]filter.UpstreamTransport)
 	}
-	u := f.NewUpstream(c.stats.scope)
+	u := f.NewUpstream(&extension.UpstreamEnv{Stats: c.stats.scope, Secrets: c.set.opts.Secrets})
 	c.secures[t] = u
 	return u
+}
+
+// insecure closes what securing has made. The caller holds changing.
+func (c *Cluster) insecure() {
+	for _, u := range c.secures {
+		if x, ok := u.(io.Closer); ok {
+			x.Close()
+		}
+	}
 }
 
 // wrap puts the transport between a stream that was dialled, which it closes when that

@@ -27,6 +27,8 @@ type Options struct {
 	Runtime filter.Runtime // nil: no values
 	Hangups filter.Hangups // nil: an idle connection that the host closes is found when it is used
 
+	Secrets filter.Secrets // nil: no source delivers any
+
 	Lookup Lookup // nil: as the clusters are configured
 
 	dial   dialer // nil: netconn.Dial

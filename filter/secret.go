@@ -1,0 +1,32 @@
+package filter
+
+import "google.golang.org/protobuf/proto"
+
+// A SecretRef names a secret that a source delivers while the proxy runs (SDS). It is
+// comparable.
+type SecretRef struct {
+	Name string
+	Kind SecretKind
+	Path string // of the file that it is in
+	Dir  string // folder that is watched in place of the file; "": the file is
+}
+
+// A SecretKind is what a secret is for.
+type SecretKind uint8
+
+// The kinds of envoy.extensions.transport_sockets.tls.v3.Secret.
+const (
+	CertificateSecret SecretKind = iota
+	ValidationSecret
+	TicketSecret
+)
+
+// Secrets are those that sources deliver. It is safe for concurrent use.
+type Secrets interface {
+	// Use has check called with the secret of a reference, before Use returns if it is there
+	// already, and with each that is to take its place. Where check of one user returns an
+	// error, the secret is rejected for all of them; else take of each is called. One
+	// secret follows the other. end, which may be called twice, ends that; it must not be
+	// called by check or take.
+	Use(r SecretRef, check func(secret proto.Message) (take func(), err error)) (end func())
+}
