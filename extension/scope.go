@@ -1,6 +1,7 @@
 package extension
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,6 +41,20 @@ type Report struct {
 	References []Reference
 }
 
+// Err returns the errors as one, each with its path; nil: there are none.
+func (r *Report) Err() error {
+	var all []string
+	for _, i := range r.Issues {
+		if i.Severity == Error {
+			all = append(all, strings.TrimPrefix(i.Path+": "+i.Message, ": "))
+		}
+	}
+	if all == nil {
+		return nil
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
 // A Scope is a place in a configuration while it is compiled: errors reported to it
 // carry its field path.
 type Scope struct {
@@ -69,6 +84,22 @@ func (s *Scope) At(path string) *Scope {
 	c := *s
 	c.path = path
 	return &c
+}
+
+// Later returns what makes scopes for messages of this configuration that are compiled
+// while the proxy runs: their paths begin anew, and each reports to where it is told. It is
+// safe for concurrent use.
+func (s *Scope) Later() func(*Report) *Scope {
+	like := *s
+	like.path = ""
+	return func(r *Report) *Scope {
+		c := like
+		c.report = r
+		if c.secrets != nil {
+			c.secrets = &secrets{byName: c.secrets.byName}
+		}
+		return &c
+	}
 }
 
 // SetSecrets gives the static secrets by name, for all scopes made from s.

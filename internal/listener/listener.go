@@ -109,9 +109,16 @@ func (e *Error) Listener() string { return e.Name }
 
 func listenerError(p *plan.Listener, err error) error { return &Error{p.Info.Name, err} }
 
-// Release gives the statistics of the listener and its filters back: they are no
-// longer listed. It is for a listener that has stopped and has no connection left.
-func (l *Listener) Release() { l.env.Stats.Close() }
+// Release gives back what the listener and its filters hold: their statistics are no
+// longer listed, nothing is asked for any more. It is for a listener that has stopped and has no connection left.
+func (l *Listener) Release() {
+	if v := l.now.Load(); v != nil {
+		for _, c := range v.without(nil) {
+			c.release()
+		}
+	}
+	l.env.Stats.Close()
+}
 
 // Options of a listener that do not come from its configuration.
 type Options struct {

@@ -1,6 +1,8 @@
 package listener
 
 import (
+	"io"
+
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/drain"
 	"github.com/ginnel/ginnel/internal/inproc"
@@ -33,6 +35,7 @@ type chain struct {
 	handler   filter.ConnHandler // nil: no filters, connections are closed
 	transport filter.Transport   // nil: the bytes stay as they are
 	passive   bool               // no filter needs the bytes
+	wants     *subscriptions     // what its filters asked for by name; nil: nothing can be asked for
 	drain     drain.Drain        // begins when no version has the chain any more
 
 	// Guarded by listener.mu.
@@ -66,6 +69,15 @@ func release(e *filter.Env) {
 	if e.ListenerStats != nil {
 		e.ListenerStats.Close()
 	}
+}
+
+// release gives back what the chain holds.
+func (c *chain) release() {
+	if t, ok := c.transport.(io.Closer); ok {
+		t.Close()
+	}
+	c.wants.close()
+	release(c.env)
 }
 
 func (v *version) build(old *version) error {
@@ -147,7 +159,7 @@ func (v *version) without(other *version) []*chain {
 // discard forgets a version that was not put in place of old.
 func (v *version) discard(old *version) {
 	for _, c := range v.without(old) {
-		release(c.env)
+		c.release()
 	}
 	release(v.env)
 }
@@ -158,7 +170,7 @@ func (v *version) chain(p *plan.Chain, has map[uint64]*chain) (*chain, error) {
 	if c == nil {
 		c = &chain{listener: v.listener, plan: p, env: v.listener.scoped(), passive: true}
 		if err := c.build(); err != nil {
-			release(c.env)
+			c.release()
 			return nil, err
 		}
 	}
@@ -178,6 +190,10 @@ func (c *chain) build() error {
 			return err
 		}
 		c.passive = false
+	}
+	if from := c.env.Resources; from != nil {
+		c.wants = &subscriptions{from: from}
+		c.env.Resources = c.wants
 	}
 	t, err := p.Terminal.NewTerminal(c.env)
 	if err != nil {
