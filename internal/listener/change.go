@@ -84,7 +84,7 @@ func (x *Leaving) Close(reason string) {
 	}
 	x.Wait()
 	for _, c := range x.chains {
-		release(c.env)
+		c.release()
 	}
 }
 
