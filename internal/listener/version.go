@@ -80,14 +80,6 @@ func (c *chain) release() {
 	release(c.env)
 }
 
-// release gives back what the chain holds.
-func (c *chain) release() {
-	if t, ok := c.transport.(io.Closer); ok {
-		t.Close()
-	}
-	release(c.env)
-}
-
 func (v *version) build(old *version) error {
 	for _, f := range v.plan.Filters {
 		lf, err := f.NewListenerFilter(v.env)
