@@ -2,8 +2,10 @@ package router
 
 import (
 	"io"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -95,5 +97,28 @@ func plainExchange(t testing.TB) func() {
 		for _, f := range client.ends {
 			f()
 		}
+	}
+}
+
+// The timer of a call goes on when the call is over, and does not keep the router until then.
+func TestTimerKeepsNothing(t *testing.T) {
+	r := &Router{}
+	r.calls.New = func() any { return newCall(r) }
+	x := r.calls.New().(*call)
+	x.mu.Lock()
+	x.start = time.Now()
+	x.arm(routeClock, 0, time.Hour)
+	x.mu.Unlock()
+	timer, left := x.timer, weak.Make(r)
+	x.free()
+	x, r = nil, nil
+	for range 3 { // pools let go at the second collection
+		runtime.GC()
+	}
+	if left.Value() != nil {
+		t.Error("the router is still there")
+	}
+	if !timer.Stop() {
+		t.Error("the timer does not run")
 	}
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -188,10 +189,22 @@ func (x *call) arm(clock int, now, at time.Duration) {
 	}
 	x.wakes = when
 	if x.timer == nil {
-		x.timer = time.AfterFunc(at-now, x.fire)
+		x.timer = x.alarm(at - now)
 		return
 	}
 	x.timer.Reset(at - now)
+}
+
+// alarm is a timer that calls fire. It is left running when the call is over, be it for
+// hours, and must not keep what nobody uses any more, and with it a whole version of a
+// configuration.
+func (x *call) alarm(d time.Duration) *time.Timer {
+	call := weak.Make(x)
+	return time.AfterFunc(d, func() {
+		if x := call.Value(); x != nil {
+			x.fire()
+		}
+	})
 }
 
 // fire is what the timer calls. It may be left over from a request that is over.
