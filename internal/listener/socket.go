@@ -116,7 +116,32 @@ func (l *Listener) Accept() {
 		l.table.add(l)
 	}
 	for _, s := range l.sockets {
-		l.accepting.Go(func() { l.accept(s) })
+		if err := l.acceptBy(s); err != nil {
+			l.accepting.Go(func() { l.accept(s) })
+		}
+	}
+}
+
+// acceptBy leaves a socket to the pumps' loops, if nothing of the set-up needs bytes, and
+// so waits for them. A goroutine takes over from loops that fail to accept.
+func (l *Listener) acceptBy(s *netconn.Listener) error {
+	w, ok := l.env.Pumps.(netconn.Watcher)
+	if !ok || !l.now.Load().TakesOver() {
+		return netconn.ErrNoLoops
+	}
+	return s.AcceptBy(w, l.takeIn, func(error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !l.stopped { // else somebody may wait already for who accepts
+			l.accepting.Go(func() { l.accept(s) })
+		}
+	})
+}
+
+// takeIn sets up what a loop has accepted, in its turn.
+func (l *Listener) takeIn(s *netconn.Socket, t *netconn.Turn) {
+	if c := l.take(s); c != nil {
+		c.setUp(t)
 	}
 }
 
@@ -125,37 +150,25 @@ func (l *Listener) Accept() {
 // woken for a connection may have been the listener that is no more.
 func (l *Listener) AcceptRest() {
 	for _, s := range l.sockets {
-		s.Rest(func(s *netconn.Socket) {
-			if c := l.take(s); c != nil {
-				c.setUp(nil)
-			}
-		})
+		s.Rest(func(s *netconn.Socket) { l.takeIn(s, nil) })
 	}
 }
 
-// accept takes in the connections of one listening socket: in the goroutines of the
-// pumps' loops if nothing of the set-up needs bytes, and so waits for them, else here.
+// accept takes in the connections of one listening socket, by loops where these may, else
+// here.
 func (l *Listener) accept(s *netconn.Listener) {
 	failed := func(err error) {
 		l.env.Log.Warn("accepting pauses: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
 	}
 	err := netconn.ErrNoLoops
 	if w, ok := l.env.Pumps.(netconn.Watcher); ok && l.now.Load().TakesOver() {
-		err = s.ServeBy(w, func(s *netconn.Socket, t *netconn.Turn) {
-			if c := l.take(s); c != nil {
-				c.setUp(t)
-			}
-		}, failed)
+		err = s.ServeBy(w, l.takeIn, failed)
 		if err != nil && err != netconn.ErrNoLoops {
 			l.env.Log.Error("event loops cannot accept, a goroutine does: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)
 		}
 	}
 	if err != nil {
-		err = s.Serve(func(s *netconn.Socket) {
-			if c := l.take(s); c != nil {
-				c.setUp(nil)
-			}
-		}, failed)
+		err = s.Serve(func(s *netconn.Socket) { l.takeIn(s, nil) }, failed)
 	}
 	if err != nil {
 		l.env.Log.Error("accepting ended: "+err.Error(), "logger", "conn_handler", "listener", l.plan.Info.Name)

@@ -3,6 +3,7 @@ package netconn
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,9 +32,31 @@ type Turn struct {
 	Home int
 }
 
-// ServeBy accepts like Serve, but by the loops of w: handle is called in the goroutine
-// of one of them, and may still run when ServeBy has returned.
+// AcceptBy has the loops of w accept until Close: handle is called in the goroutine of
+// one of them, and may still run when Close has returned. Nobody waits meanwhile:
+// AcceptBy returns when they have begun. trouble is called at most once, by a loop, when
+// accepting fails; who wants to go on then calls ServeBy, elsewhere.
+func (l *Listener) AcceptBy(w Watcher, handle func(*Socket, *Turn), trouble func(error)) error {
+	// Until the watch is stopped loops meet the same error again and again.
+	var told atomic.Bool
+	return l.watch(w, func(t *Turn) bool {
+		s, err := l.acceptNow()
+		switch {
+		case err == nil:
+			s.home = uint16(t.Home) + 1
+			handle(s, t)
+			return true
+		case err == unix.EAGAIN: // another loop was faster
+		case err != net.ErrClosed && told.CompareAndSwap(false, true):
+			trouble(err)
+		}
+		return false
+	})
+}
+
+// ServeBy accepts like Serve, but by the loops of w, as AcceptBy.
 func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(error)) error {
+	l.unwatch() // of AcceptBy
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		began := time.Now()
 		err := l.serveBy(w, handle)
@@ -56,24 +79,8 @@ func (l *Listener) ServeBy(w Watcher, handle func(*Socket, *Turn), failed func(e
 
 // serveBy accepts until Close, and then returns nil, or until the first error.
 func (l *Listener) serveBy(w Watcher, handle func(*Socket, *Turn)) error {
-	// Of this watch alone: until it is stopped loops meet the same error again and again.
 	trouble := make(chan error, 1)
-	ready := func(t *Turn) bool {
-		s, err := l.acceptNow()
-		switch {
-		case err == nil:
-			s.home = uint16(t.Home) + 1
-			handle(s, t)
-			return true
-		case err != unix.EAGAIN: // another loop was faster
-			select {
-			case trouble <- err:
-			default:
-			}
-		}
-		return false
-	}
-	if err := l.watch(w, ready); err != nil {
+	if err := l.AcceptBy(w, handle, func(err error) { trouble <- err }); err != nil {
 		return err
 	}
 	select {

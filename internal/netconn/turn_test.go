@@ -135,6 +135,44 @@ func TestServeByFailsOnce(t *testing.T) {
 	}
 }
 
+// Loops that cannot accept say so once, and who goes on then waits until they can.
+func TestServeByAfterTrouble(t *testing.T) {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: old.Max}); err != nil {
+		t.Skip(err)
+	}
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	loop, got, troubles := &insistentLoop{}, make(chan *Socket), make(chan error, 10)
+	handle := func(s *Socket, _ *Turn) { got <- s }
+	if err := l.AcceptBy(loop, handle, func(err error) { troubles <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-troubles; err != unix.EMFILE {
+		t.Error(err)
+	}
+	failures, served := 0, make(chan error)
+	go func() {
+		served <- l.ServeBy(loop, handle, func(error) {
+			failures++
+			unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+		})
+	}()
+	(<-got).Close()
+	l.Close()
+	if err := <-served; err != nil || len(troubles) > 0 || failures != 1 || loop.watches != 3 {
+		t.Errorf("%v after %d more troubles, %d failures and %d watches", err, len(troubles), failures, loop.watches)
+	}
+}
+
 // An insistentLoop calls once for each watch, and twice more while that is stopped.
 type insistentLoop struct{ watches int }
 
