@@ -48,8 +48,8 @@ type TransportOptions struct {
 // it is. Connections that begin otherwise do not serve each other's requests.
 type Prefacer interface {
 	UpstreamTransport
-	// Preface is what the connection of i begins with.
-	Preface(i *Info) string
+	// Preface is what the connection of i to h begins with.
+	Preface(i *Info, h *Host) string
 }
 
 // TLS is what is known of a TLS connection. It does not change.

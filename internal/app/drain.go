@@ -31,30 +31,17 @@ func (s scopeOfDrain) covers(l *filter.ListenerInfo) bool {
 	return s == everything || l.Direction == corev3.TrafficDirection_INBOUND
 }
 
-// StopListeners makes listeners stop accepting, for good. Internal ones go on, but count as
-// stopped (Envoy).
+// StopListeners makes listeners stop accepting, for good. Internal ones go on (Envoy:
+// they accept until the end of the drain).
 func (a *App) StopListeners(which scopeOfDrain) {
 	a.handling.Lock()
 	defer a.handling.Unlock()
 	a.stops = append(a.stops, which)
 	for _, e := range a.snapshot() {
-		if which.covers(e.listener.Info()) && e.stop() {
+		if !e.listener.Plan().Internal && which.covers(e.listener.Info()) && e.listener.Stop() {
 			a.server.stopped.Add(1)
 		}
 	}
-}
-
-// stop reports whether there was anything to stop. The caller holds handling.
-func (e *entry) stop() bool {
-	if e.program {
-		return false
-	}
-	if !e.listener.Plan().Internal {
-		return e.listener.Stop()
-	}
-	was := e.stopped
-	e.stopped = true
-	return !was
 }
 
 // drain begins to drain listeners, whose connections are told to end, and stops them after
@@ -62,11 +49,9 @@ func (e *entry) stop() bool {
 func (a *App) drain(which scopeOfDrain, stop bool) {
 	a.handling.Lock()
 	defer a.handling.Unlock()
-	if a.ended() || a.drains[everything].Begun() || a.drains[which].Begun() {
+	if a.ended() || a.drains[everything].Begun() || !a.drains[which].Begin(a.drainPolicy()) {
 		return
 	}
-	a.drainBegins(which)
-	a.drains[which].Begin(a.drainPolicy())
 	a.tasks.Go(func() {
 		a.within(func() { <-a.stopping }, func(d time.Duration) { a.drainConns(which, d) })
 		if stop && !a.ended() {
@@ -81,14 +66,6 @@ func (a *App) drainConns(which scopeOfDrain, within time.Duration) {
 	for _, e := range a.snapshot() {
 		if which.covers(e.listener.Info()) {
 			e.listener.Drain(within)
-		}
-	}
-}
-
-func (a *App) drainBegins(which scopeOfDrain) {
-	for _, e := range a.snapshot() {
-		if which.covers(e.listener.Info()) {
-			e.listener.DrainBegins()
 		}
 	}
 }

@@ -12,7 +12,7 @@ var passFields = extension.Fields{
 }
 
 // Support returns what is done with the fields of the messages read here.
-func Support() []*extension.Fields { return []*extension.Fields{&passFields} }
+func Support() []*extension.Fields { return []*extension.Fields{&passFields, &entryFields} }
 
 // PassThrough says which TLVs are passed on. nil: none.
 type PassThrough struct {

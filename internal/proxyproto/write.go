@@ -2,12 +2,8 @@ package proxyproto
 
 import (
 	"encoding/binary"
-	"errors"
 	"strconv"
 )
-
-// ErrTooLong is the error of a header that does not fit the protocol's 16 bits.
-var ErrTooLong = errors.New("the extensions of the PROXY protocol header are too long")
 
 // Append1 appends a header of version 1. Without two addresses of one family it says
 // UNKNOWN.
@@ -25,11 +21,15 @@ func (h *Header) Append1(b []byte) []byte {
 	return append(strconv.AppendUint(b, uint64(h.Destination.Port()), 10), "\r\n"...)
 }
 
-// Append2 appends a header of version 2. A Local one has neither addresses nor TLVs.
-func (h *Header) Append2(b []byte) ([]byte, error) {
+// most is how long what follows the fixed part of version 2 may be.
+const most = 0xffff
+
+// Append2 appends a header of version 2. A Local one has neither addresses nor TLVs. It
+// reports whether all TLVs fit; each one that does not is left out.
+func (h *Header) Append2(b []byte) (_ []byte, all bool) {
 	b = append(b, signature2...)
 	if h.Local || !h.sameFamily() {
-		return append(b, 0x20, 0, 0, 0), nil
+		return append(b, 0x20, 0, 0, 0), true
 	}
 	kind := byte(0x21)
 	if h.Source.Addr().Is4() {
@@ -41,19 +41,18 @@ func (h *Header) Append2(b []byte) ([]byte, error) {
 	b = append(b, h.Destination.Addr().AsSlice()...)
 	b = binary.BigEndian.AppendUint16(b, h.Source.Port())
 	b = binary.BigEndian.AppendUint16(b, h.Destination.Port())
+	all = true
 	for _, t := range h.TLVs {
-		if len(t.Value) > 0xffff {
-			return nil, ErrTooLong
+		if len(b)-at+3+len(t.Value) > most {
+			all = false
+			continue
 		}
 		b = append(b, t.Type)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(t.Value)))
 		b = append(b, t.Value...)
 	}
-	if len(b)-at > 0xffff {
-		return nil, ErrTooLong
-	}
 	binary.BigEndian.PutUint16(b[at-2:], uint16(len(b)-at))
-	return b, nil
+	return b, all
 }
 
 func (h *Header) sameFamily() bool {

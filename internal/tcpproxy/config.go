@@ -10,6 +10,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/accesslog"
+	"github.com/ginnel/ginnel/internal/proxyproto"
 )
 
 // Config is a compiled TcpProxy message.
@@ -28,14 +29,14 @@ type Config struct {
 	BackoffMax        time.Duration
 	Hash              func(*filter.Info) (uint64, bool) // nil: none
 	Mode              Mode
-	Tunnel            *Tunnel // nil: connections go to the hosts as they are
+	Tunnel            *Tunnel          // nil: connections go to the hosts as they are
+	TLVs              proxyproto.Added // for hosts that want a PROXY protocol header
+	Merge             Merge            // of TLVs and those of the client's own header
 
 	AccessLogs     []filter.AccessLogFactory
 	LogEvery       time.Duration // 0: no periodic entries
 	LogOnStart     bool
 	LogOnConnected bool
-
-	DrainClose bool // connections of what drains end when bytes pass
 }
 
 // A Weighted cluster takes its share of connections.
@@ -72,11 +73,12 @@ var fields = extension.Fields{
 		"access_log", "access_log_options", "access_log_flush_interval", "flush_access_log_on_connected",
 		"max_connect_attempts", "backoff_options", "hash_policy", "max_downstream_connection_duration",
 		"max_downstream_connection_duration_jitter_percentage", "upstream_connect_mode", "max_early_data_bytes",
-		"tunneling_config", "check_drain_close"},
+		"tunneling_config", "proxy_protocol_tlvs", "proxy_protocol_tlv_merge_policy"},
 	Ignored: map[string]string{
 		"downstream_idle_timeout": "Envoy 1.40 accepts it without effect",
 		"upstream_idle_timeout":   "Envoy 1.40 accepts it without effect",
 	},
+	Defaults: map[string]string{"check_drain_close": "false"},
 }
 
 var weightedFields = extension.Fields{
@@ -108,7 +110,6 @@ func compile(s *extension.Scope, m *tcpproxyv3.TcpProxy) filter.TerminalFactory 
 		AccessLogs:     accesslog.Compile(s.Field("access_log"), m.AccessLog),
 		LogEvery:       m.AccessLogFlushInterval.AsDuration(),
 		LogOnConnected: m.FlushAccessLogOnConnected,
-		DrainClose:     m.CheckDrainClose.GetValue(),
 	}
 	if m.IdleTimeout != nil {
 		c.IdleTimeout = m.IdleTimeout.AsDuration()
@@ -124,6 +125,8 @@ func compile(s *extension.Scope, m *tcpproxyv3.TcpProxy) filter.TerminalFactory 
 	c.hash(s.Field("hash_policy"), m.HashPolicy)
 	c.mode(s, m)
 	c.logs(s, m)
+	c.TLVs = proxyproto.CompileAdded(s.Field("proxy_protocol_tlvs"), m.ProxyProtocolTlvs)
+	c.Merge = m.ProxyProtocolTlvMergePolicy
 	c.Tunnel = compileTunnel(s.Field("tunneling_config"), m.TunnelingConfig)
 	return c
 }

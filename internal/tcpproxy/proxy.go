@@ -58,6 +58,7 @@ func (p *Proxy) ServeConn(c *filter.Conn) error {
 	if err := h.awaitData(); err != nil {
 		return h.fail(err)
 	}
+	p.addTLVs(&c.Info, t.cluster)
 	if err := h.connect(t); err != nil {
 		return h.fail(err)
 	}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"io"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -18,6 +19,7 @@ type ProxyProtocol struct {
 	Inner   extension.UpstreamTransport
 	Version int                     // 1 or 2
 	Pass    *proxyproto.PassThrough // TLVs of the client's own header
+	Added   proxyproto.Added        // TLVs in place of those of their types; a host's own come before them
 }
 
 // Transparent implements extension.UpstreamTransport.
@@ -47,7 +49,7 @@ var (
 	}
 	proxyConfigFields = extension.Fields{
 		Message: &corev3.ProxyProtocolConfig{}, Where: "transport socket",
-		Obeyed: []string{"version", "pass_through_tlvs"},
+		Obeyed: []string{"version", "pass_through_tlvs", "added_tlvs"},
 	}
 )
 
@@ -58,6 +60,7 @@ func compileProxyProtocol(s *extension.Scope, m *proxyv3.ProxyProtocolUpstreamTr
 	if c != nil {
 		proxyConfigFields.Check(at, c)
 		t.Pass = proxyproto.CompilePassThrough(at.Field("pass_through_tlvs"), c.GetPassThroughTlvs())
+		t.Added = proxyproto.CompileAdded(at.Field("added_tlvs"), c.GetAddedTlvs())
 	}
 	switch c.GetVersion() {
 	case corev3.ProxyProtocolConfig_V1:
@@ -84,27 +87,47 @@ type heading struct {
 
 // Preface implements filter.Prefacer: what the client's own header said, else its
 // addresses.
-func (t *heading) Preface(i *filter.Info) string {
+func (t *heading) Preface(i *filter.Info, host *filter.Host) string {
 	st, ok := filter.Get[*proxyproto.State](&i.State, proxyproto.StateKey)
 	if !ok {
 		st = &proxyproto.State{Source: i.Remote, Destination: i.Local}
 	}
-	return t.header(st)
+	if t.Version == 1 {
+		return t.header(st, nil)
+	}
+	added := slices.DeleteFunc(t.Added.TLVs(i), func(v proxyproto.TLV) bool { return len(v.Value) == 0 })
+	return t.header(st, proxyproto.Over(hostTLVs(host), added))
 }
 
-func (t *heading) header(st *proxyproto.State) string {
+// hostKey names the typed metadata of a host that has TLVs of its own (PerHostConfig).
+const hostKey = "envoy.transport_sockets.proxy_protocol"
+
+// hostTLVs returns what the header of connections to a host has besides. Metadata of another
+// type is as none (Envoy).
+func hostTLVs(h *filter.Host) []proxyproto.TLV {
+	a := h.Metadata.GetTypedFilterMetadata()[hostKey]
+	var m corev3.PerHostConfig
+	if a == nil || a.UnmarshalTo(&m) != nil {
+		return nil
+	}
+	var out []proxyproto.TLV
+	for _, e := range m.GetAddedTlvs() {
+		out = append(out, proxyproto.TLV{Type: byte(e.GetType()), Value: e.GetValue()})
+	}
+	return out
+}
+
+func (t *heading) header(st *proxyproto.State, added []proxyproto.TLV) string {
 	var h proxyproto.Header
 	h.Source, _ = filter.IP(st.Source)
 	h.Destination, _ = filter.IP(st.Destination)
 	if t.Version == 1 {
 		return string(h.Append1(nil))
 	}
-	h.TLVs = t.Pass.Select(st.TLVs)
-	b, err := h.Append2(nil)
-	if err != nil {
+	h.TLVs = proxyproto.Over(added, t.Pass.Select(st.TLVs))
+	b, all := h.Append2(nil)
+	if !all {
 		t.tooLong.Add(1)
-		h.TLVs = nil
-		b, _ = h.Append2(nil)
 	}
 	return string(b)
 }
@@ -118,7 +141,7 @@ func (t *heading) Wrap(s filter.Stream, o *filter.TransportOptions, deadline tim
 		if t.Version == 1 {
 			own.Source, own.Destination = s.LocalAddr(), s.RemoteAddr()
 		}
-		text = t.header(&own)
+		text = t.header(&own, nil)
 	}
 	if err := write(s, text, deadline, cancel); err != nil {
 		return nil, err

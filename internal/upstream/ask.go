@@ -25,7 +25,7 @@ func (h *host) asksOf(i *filter.Info) *filter.TransportOptions {
 		if a == nil {
 			a = new(filter.TransportOptions)
 		}
-		a.Preface = p.Preface(i)
+		a.Preface = p.Preface(i, &h.Host)
 	}
 	return a
 }

@@ -30,10 +30,10 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		host: h, asker: r.Hop, info: r.Info, route: r.Route, shared: r.Info.State.Shared(),
 		stream: r.Stream, outer: r.Outer, dialler: a, source: r.Info.Rest().Source,
 	}}
+	a.note()
 	if h.secure != nil {
 		a.asks = h.asksOf(r.Info)
 	}
-	a.note()
 	if err := a.reserve(); err != nil {
 		return err
 	}
