@@ -8,6 +8,7 @@ import (
 	"github.com/ginnel/ginnel/internal/ext/connectionlimit"
 	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
+	"github.com/ginnel/ginnel/internal/ext/dynamicforward"
 	"github.com/ginnel/ginnel/internal/ext/echo"
 	"github.com/ginnel/ginnel/internal/ext/extauthz"
 	"github.com/ginnel/ginnel/internal/ext/fault"
@@ -39,6 +40,7 @@ func Registry() *extension.Registry {
 	connectionlimit.Register(r)
 	cors.Register(r)
 	directresponse.Register(r)
+	dynamicforward.Register(r)
 	echo.Register(r)
 	extauthz.Register(r)
 	hcm.Register(r)

@@ -13,10 +13,13 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/accesslog"
 	"github.com/ginnel/ginnel/internal/compile"
+	"github.com/ginnel/ginnel/internal/dns"
+	"github.com/ginnel/ginnel/internal/dnscache"
 	"github.com/ginnel/ginnel/internal/ext/buffer"
 	"github.com/ginnel/ginnel/internal/ext/connectionlimit"
 	"github.com/ginnel/ginnel/internal/ext/cors"
 	"github.com/ginnel/ginnel/internal/ext/directresponse"
+	"github.com/ginnel/ginnel/internal/ext/dynamicforward"
 	"github.com/ginnel/ginnel/internal/ext/echo"
 	"github.com/ginnel/ginnel/internal/ext/extauthz"
 	"github.com/ginnel/ginnel/internal/ext/fault"
@@ -48,7 +51,7 @@ import (
 func Support() []*extension.Fields {
 	all := slices.Concat(
 		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
-		buffer.Support(), connectionlimit.Support(), cors.Support(), directresponse.Support(), echo.Support(), extauthz.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(), snicluster.Support(),
+		buffer.Support(), dns.Support(), dnscache.Support(), dynamicforward.Support(), connectionlimit.Support(), cors.Support(), directresponse.Support(), echo.Support(), extauthz.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(), snicluster.Support(),
 		httpinspector.Support(), tlsinspector.Support(),
 		hcm.Support(), httpmatch.Support(), matcher.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),
 	)

@@ -13,6 +13,14 @@ var (
 	ErrConnectTimeout  = errors.New("connect timeout")
 )
 
+// A NoHostError is ErrNoHost of HTTPCluster.Open where there is more to say.
+type NoHostError struct{ Details string } // for %RESPONSE_CODE_DETAILS%
+
+func (e *NoHostError) Error() string { return ErrNoHost.Error() + ": " + e.Details }
+
+// Unwrap returns ErrNoHost.
+func (e *NoHostError) Unwrap() error { return ErrNoHost }
+
 // A ConnectError is a connection that could not be made; another attempt may do
 // better. Its text is the transport failure reason of Envoy's logs.
 type ConnectError struct {

@@ -17,7 +17,7 @@ type HTTPCluster interface {
 	// Open chooses a host and returns a stream to it, on a connection that there is or a
 	// new one. It waits for one if it must. It writes the host and the connection to
 	// r.Info.Up, and counts the request in the cluster's statistics and circuit breakers
-	// until the stream is released. Errors are ErrNoHost, ErrOverflow, ErrPendingOverflow,
+	// until the stream is released. Errors are ErrNoHost, *NoHostError, ErrOverflow, ErrPendingOverflow,
 	// ErrRequestOverflow, ErrCanceled, and *ConnectError or ErrConnectTimeout.
 	Open(r *StreamRequest) (UpstreamStream, error)
 	// Retry takes one of the retries that may be under way at the same time; the caller

@@ -67,6 +67,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	if d := c.GetConnectTimeout(); d != nil {
 		p.ConnectTimeout = d.AsDuration()
 	}
+	t.forwards(s, c, p)
 	checksHTTP2(s, p)
 	checkALPN(s, c, p)
 	if c.GetCloseConnectionsOnHostHealthFailure() && (p.Check != nil || p.Outlier != nil) {

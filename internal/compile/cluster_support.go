@@ -2,7 +2,6 @@ package compile
 
 import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
@@ -12,7 +11,6 @@ import (
 	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
 	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
-	caresv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/network/dns_resolver/cares/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/http2settings"
@@ -69,28 +67,6 @@ var dnsClusterFields = extension.Fields{
 		"dns_refresh_rate", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_jitter", "typed_dns_resolver_config",
 		"dns_lookup_family", "all_addresses_in_single_endpoint", "dns_min_refresh_rate",
 	},
-}
-
-var caresFields = extension.Fields{
-	Message: &caresv3.CaresDnsResolverConfig{},
-	Obeyed: []string{
-		"resolvers", "use_resolvers_as_fallback", "dns_resolver_options", "query_timeout_seconds", "query_tries", "rotate_nameservers",
-	},
-	Ignored: map[string]string{
-		"udp_max_queries":           "each question has a socket of its own",
-		"max_udp_channel_duration":  "each question has a socket of its own",
-		"reinit_channel_on_timeout": "each question has a socket of its own",
-	},
-}
-
-var resolutionFields = extension.Fields{
-	Message: &corev3.DnsResolutionConfig{},
-	Obeyed:  []string{"resolvers", "dns_resolver_options"},
-}
-
-var resolverOptionFields = extension.Fields{
-	Message: &corev3.DnsResolverOptions{},
-	Obeyed:  []string{"use_tcp_for_dns_lookups", "no_default_search_domain"},
 }
 
 // protocolOptions are the types of typed_extension_protocol_options that may be
@@ -263,7 +239,7 @@ func clusterSupport() []*extension.Fields {
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &autoFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
-		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &caresFields, &resolutionFields, &resolverOptionFields,
+		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &forwardFields,
 		&trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
 		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,

@@ -6,6 +6,7 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
+	dfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -17,6 +18,8 @@ type clusterType struct {
 	known  bool              // false: it is reported
 	typed  *dnsv3.DnsCluster // where it says what DNS is; nil: the cluster itself does
 	at     *extension.Scope  // of typed
+
+	forward *forwardType // nil: it is no dynamic forward proxy
 }
 
 // typeOfCluster reads the type of a cluster: an enum, or an extension by its name.
@@ -42,6 +45,8 @@ func typeOfCluster(s *extension.Scope, c *clusterv3.Cluster) clusterType {
 	switch {
 	case custom.GetTypedConfig() != nil:
 		return typedCluster(at.Field("typed_config"), custom)
+	case custom.GetName() == forwardName:
+		return typeOfForward(at.Field("typed_config"), &dfpv3.ClusterConfig{})
 	case !ok:
 		at.Field("name").Errorf("Didn't find a registered cluster factory implementation for name: '%s'", custom.GetName())
 	default:
@@ -55,6 +60,9 @@ func typedCluster(s *extension.Scope, m *clusterv3.Cluster_CustomClusterType) cl
 	msg, ok := s.Unpack(m.GetTypedConfig())
 	if !ok {
 		return clusterType{}
+	}
+	if f, ok := msg.(*dfpv3.ClusterConfig); ok {
+		return typeOfForward(s, f)
 	}
 	d, ok := msg.(*dnsv3.DnsCluster)
 	if !ok {
@@ -74,7 +82,9 @@ func (t clusterType) names() bool {
 }
 
 // provides reports whether a cluster of the type chooses its hosts itself.
-func (t clusterType) provides() bool { return t.lookup == clusterv3.Cluster_ORIGINAL_DST }
+func (t clusterType) provides() bool {
+	return t.lookup == clusterv3.Cluster_ORIGINAL_DST || t.forward != nil
+}
 
 // checkPolicy reports a policy that does not go with the type.
 func (t clusterType) checkPolicy(s *extension.Scope, c *clusterv3.Cluster) {

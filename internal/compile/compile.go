@@ -57,5 +57,6 @@ func Bootstrap(b *bootstrapv3.Bootstrap, reg *extension.Registry, resolve extens
 		}
 	}
 	resolveReferences(s, r, p)
+	checkCaches(r)
 	return p, r
 }

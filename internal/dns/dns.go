@@ -22,6 +22,18 @@ import (
 type Answer struct {
 	Addrs []netip.Addr  // none: the name does not exist, or has no address of that family
 	TTL   time.Duration // of the record that ends first; 0: nobody said
+	// Missing tells that there is no such name, not even one with other records.
+	Missing bool
+}
+
+// A ServerError is what a name server said in place of an answer.
+type ServerError struct {
+	Server string
+	Code   int // the RCODE
+}
+
+func (e *ServerError) Error() string {
+	return fmt.Sprintf("%s answers %s", e.Server, dns.RcodeToString[e.Code])
 }
 
 // A Resolver looks names up. It is safe for concurrent use.
@@ -97,6 +109,7 @@ func both(a, b Answer) Answer {
 	if len(a.Addrs) == 0 || len(b.Addrs) > 0 && b.TTL < a.TTL {
 		out.TTL = b.TTL
 	}
+	out.Missing = a.Missing && b.Missing
 	return out
 }
 
@@ -172,7 +185,7 @@ func (r *Resolver) exchange(ctx context.Context, q *dns.Msg, server string) (*dn
 	case err != nil:
 		return nil, err
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return nil, fmt.Errorf("%s answers %s", server, dns.RcodeToString[m.Rcode])
+		return nil, &ServerError{server, m.Rcode}
 	}
 	return m, nil
 }
@@ -196,7 +209,7 @@ func (r *Resolver) once(ctx context.Context, q *dns.Msg, network, server string)
 // answer reads the addresses of a message. The names that led to them count for how long
 // they hold.
 func answer(m *dns.Msg, kind uint16) Answer {
-	var out Answer
+	out := Answer{Missing: m.Rcode == dns.RcodeNameError}
 	ttl, known := uint32(0), false
 	for _, rr := range m.Answer {
 		var addr net.IP

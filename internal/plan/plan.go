@@ -182,6 +182,7 @@ type Cluster struct {
 	Lookup               string       // cluster type as Envoy names it: "STATIC"
 	OriginalDst          *OriginalDst // nil: its hosts are those of Assignment
 	DNS                  *DNS         // nil: hosts of Assignment have no names
+	Forward              *Forward     // nil: it is no dynamic forward proxy
 	HTTP                 HTTP
 	Outlier              *Outlier     // nil: no host is ejected
 	Check                *HealthCheck // nil: hosts are not asked

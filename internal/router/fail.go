@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -13,6 +14,7 @@ type failure struct {
 	kind   failureKind
 	reason httpmsg.Reason // of wasReset
 	text   string         // the transport's failure reason; "": none
+	why    string         // details of noHost; "": the usual ones
 }
 
 type failureKind uint8
@@ -40,6 +42,9 @@ func connectFailure(err error) failure {
 		return failure{kind: wasReset, reason: httpmsg.Overflow}
 	case filter.ErrConnectTimeout:
 		return failure{kind: wasReset, reason: httpmsg.ConnectionTimeout}
+	}
+	if n, ok := err.(*filter.NoHostError); ok {
+		return failure{kind: noHost, why: n.Details}
 	}
 	f := failure{kind: wasReset, reason: httpmsg.RemoteConnectionFailure}
 	var c *filter.ConnectError
@@ -100,7 +105,7 @@ func flags(r httpmsg.Reason) filter.Flags {
 func (f *failure) details(started bool) string {
 	switch f.kind {
 	case noHost:
-		return "no_healthy_upstream"
+		return cmp.Or(f.why, "no_healthy_upstream")
 	case routeTimeout:
 		return "response_timeout"
 	case tryTimeout:

@@ -57,8 +57,8 @@ func NewFactories() Factories {
 		DisableTunnelingKey: func(s string) (filter.Object, bool) { return Bool(s == "true"), true },
 		IdleTimeoutKey:      parseUint64,
 
-		"envoy.upstream.dynamic_host": func(s string) (filter.Object, bool) { return Text(s), true },
-		"envoy.upstream.dynamic_port": parseUint32,
+		DynamicHostKey:                func(s string) (filter.Object, bool) { return Text(s), true },
+		DynamicPortKey:                parseUint32,
 		"envoy.ratelimit.hits_addend": parseUint32,
 	}
 }

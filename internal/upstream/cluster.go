@@ -27,7 +27,7 @@ type Cluster struct {
 	detector *outlier.Detector     // nil: no host is ejected
 	checker  *health.Checker       // nil: hosts are not asked
 	names    *names                // nil: no names are looked up
-	origin   *originals            // nil: the hosts are those of the roster
+	origin   maker                 // nil: the hosts are those of the roster
 	sockets  []netconn.DialOptions // by the family of hosts, see socketTo
 
 	changing sync.Mutex // one change of hosts or their health after the other
@@ -101,6 +101,9 @@ func (c *Cluster) init(s *Set) {
 	c.Update(c.initial())
 	if p.OriginalDst != nil {
 		c.origin = &originals{cluster: c, plan: p.OriginalDst}
+	}
+	if p.Forward != nil {
+		c.forward()
 	}
 }
 

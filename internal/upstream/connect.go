@@ -17,6 +17,9 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 		c.stats.overflow.Add(1)
 		return filter.ErrOverflow
 	}
+	if err := c.resolveConnection(r); err != nil {
+		return err
+	}
 	h := c.named(r.Info, int(r.Info.UpAttempts))
 	if h == nil {
 		h = c.pick(r.Info, lb.Request{Hash: r.Hash})

@@ -41,6 +41,9 @@ func (c *Cluster) breaker(high bool) *breaker {
 // canceling does, with ErrCanceled.
 func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	r.Info.Up.ClusterInfo = &c.info
+	if err := c.resolveRequest(r); err != nil {
+		return nil, err
+	}
 	h := c.pickFor(r)
 	if h == nil {
 		return nil, filter.ErrNoHost

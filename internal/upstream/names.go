@@ -84,7 +84,7 @@ func (n *names) close() {
 func (n *names) run(e *plan.Endpoint) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	fails := newBackoff(n.plan)
+	fails := n.backoff()
 	known := sync.OnceFunc(n.oneKnown)
 	for {
 		select {
@@ -97,12 +97,12 @@ func (n *names) run(e *plan.Endpoint) {
 		if n.ctx.Err() != nil {
 			return
 		}
-		wait := fails.next()
+		wait := fails.Next()
 		if err != nil || n.plan.Logical && len(a.Addrs) == 0 { // seen on Envoy 1.40
 			n.failure.Add(1)
 		} else {
 			n.found(e, a.Addrs)
-			fails = newBackoff(n.plan)
+			fails = n.backoff()
 			wait = n.holds(a)
 		}
 		known()
@@ -118,6 +118,10 @@ func (n *names) oneKnown() {
 	if last {
 		n.ready()
 	}
+}
+
+func (n *names) backoff() dns.Backoff {
+	return dns.NewBackoff(n.plan.Refresh, n.plan.FailBase, n.plan.FailMax)
 }
 
 // holds is how long an answer does.
@@ -194,20 +198,4 @@ func (n *names) expand(e *plan.Endpoint) (out []plan.Endpoint) {
 		out = append(out, one)
 	}
 	return out
-}
-
-// A backoff is how long to wait after failures.
-type backoff struct{ usual, at, most time.Duration }
-
-func newBackoff(p *plan.DNS) *backoff { return &backoff{p.Refresh, p.FailBase, p.FailMax} }
-
-// next returns the time until the next try: without a base the usual one, else by chance up
-// to a limit that doubles (Envoy).
-func (b *backoff) next() time.Duration {
-	if b.at == 0 {
-		return b.usual
-	}
-	wait := rand.N(b.at)
-	b.at = min(2*b.at, b.most)
-	return wait
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/dns"
+	"github.com/ginnel/ginnel/internal/dnscache"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -57,7 +58,8 @@ type Set struct {
 	stats setStats
 	begun bool // health checks have
 
-	live alive
+	live   alive
+	caches *dnscache.Caches // of dynamic forward proxies
 }
 
 // lookup returns what looks names up for a configuration.
@@ -78,6 +80,7 @@ func NewSet(o Options) *Set {
 	}
 	s := &Set{opts: o, epoch: time.Now(), stats: newSetStats(o.Stats)}
 	s.clusters.Store(&map[string]*Cluster{})
+	s.caches = dnscache.New(o.Stats, func(p plan.NameServers) dnscache.Lookup { return dnscache.Lookup(o.lookup(p)) })
 	return s
 }
 
@@ -127,6 +130,7 @@ func (s *Set) Close() {
 		c.unwatch()
 	}
 	s.mu.Unlock()
+	s.caches.Close()
 	s.live.close()
 }
 
