@@ -54,7 +54,7 @@ type message struct {
 
 const (
 	maxEvents = 256
-	bufBytes  = 256 << 10
+	bufBytes  = largestBytes // hold has a buffer for all of it
 	// maxGreed bounds how long a busy loop goes on before the runtime's poller is
 	// looked at, which the Go scheduler does only when it finds nothing to run.
 	maxGreed = time.Millisecond

@@ -133,8 +133,10 @@ func endOf(err error) error {
 	return os.NewSyscallError("read", err)
 }
 
-// writeBytes are encrypted before they are written with one call.
-const writeBytes = 112 << 10
+// writeBytes are encrypted before they are written with one call: with what four records
+// take beside them, they fit into one packet as the kernel hands it to the device, of less
+// than 64 KiB, and into its next cache.
+const writeBytes = 63 << 10
 
 // Write implements io.Writer.
 func (c *Conn) Write(p []byte) (n int, err error) {

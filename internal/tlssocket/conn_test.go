@@ -22,7 +22,7 @@ func pairs(t *testing.T, f func(t *testing.T, client, server *Conn)) {
 	ca := issue(t, nil, authority)
 	leaf := issue(t, ca, func(c *x509.Certificate) { c.DNSNames = []string{"a.example"} })
 	cert := &certificate{Certificate: tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leaf.key, Leaf: leaf.Certificate}, ecdsa: true}
-	for kind, connect := range map[string]func(*testing.T) (a, b filter.Stream){"sockets": sockets, "pipe": pipeEnds} {
+	for kind, connect := range map[string]func(testing.TB) (a, b filter.Stream){"sockets": sockets, "pipe": pipeEnds} {
 		for version, v := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 			t.Run(kind+" "+version, func(t *testing.T) {
 				a, b := connect(t)
@@ -42,7 +42,7 @@ func pairs(t *testing.T, f func(t *testing.T, client, server *Conn)) {
 	}
 }
 
-func sockets(t *testing.T) (a, b filter.Stream) {
+func sockets(t testing.TB) (a, b filter.Stream) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func sockets(t *testing.T) (a, b filter.Stream) {
 	return one, two
 }
 
-func pipeEnds(*testing.T) (a, b filter.Stream) {
+func pipeEnds(testing.TB) (a, b filter.Stream) {
 	return pipe.New(pipe.Options{})
 }
 

@@ -203,6 +203,7 @@ func shake(c *Conn, deadline time.Time, cancel <-chan struct{}) error {
 		}()
 		defer func() { close(done); <-left }()
 	}
+	deepen(0)
 	err := c.tls.Handshake()
 	select {
 	case <-cancel: // never of nil

@@ -63,14 +63,18 @@ func versionName(v uint16) string {
 }
 
 // cipherName returns BoringSSL's name; the suites of TLS 1.3 go by those of the RFC.
-func cipherName(id uint16) string {
-	for name, c := range ciphers {
-		if c == id {
-			return name
-		}
+func cipherName(id uint16) string { return namesOfCiphers[id] }
+
+var namesOfCiphers = func() map[uint16]string {
+	names := make(map[uint16]string)
+	for _, c := range tls.CipherSuites() {
+		names[c.ID] = c.Name
 	}
-	return tls.CipherSuiteName(id)
-}
+	for name, id := range ciphers {
+		names[id] = name
+	}
+	return names
+}()
 
 func curveName(id tls.CurveID) string {
 	for _, name := range []string{"X25519", "P-256", "P-384", "P-521", "X25519MLKEM768"} {

@@ -41,8 +41,16 @@ type wire struct {
 	late func() error // see Conn.OnFull
 }
 
-// blockBytes are what a read asks for: more while reads come back full.
-var blockBytes = [...]int{8 << 10, 128 << 10}
+// blockBytes are what a read asks for, more while reads come back full, and what a write
+// gathers.
+var blockBytes = [...]int{smallRead: 8 << 10, largeRead: 128 << 10, oneWrite: 64 << 10}
+
+// Classes of blocks.
+const (
+	smallRead = iota
+	largeRead
+	oneWrite
+)
 
 // A block is pooled memory.
 type block struct {
@@ -51,8 +59,9 @@ type block struct {
 }
 
 var blocks = [len(blockBytes)]sync.Pool{
-	{New: func() any { return &block{make([]byte, blockBytes[0]), 0} }},
-	{New: func() any { return &block{make([]byte, blockBytes[1]), 1} }},
+	smallRead: {New: func() any { return &block{make([]byte, blockBytes[smallRead]), smallRead} }},
+	largeRead: {New: func() any { return &block{make([]byte, blockBytes[largeRead]), largeRead} }},
+	oneWrite:  {New: func() any { return &block{make([]byte, blockBytes[oneWrite]), oneWrite} }},
 }
 
 func takeBlock(class uint8) *block { return blocks[class].Get().(*block) }
@@ -120,9 +129,9 @@ func (w *wire) fill() error {
 	case failed != nil:
 		return failed
 	case len(w.ahead) == len(w.in.b):
-		w.class = uint8(len(blockBytes) - 1)
-	case len(w.ahead) < blockBytes[0]:
-		w.class = 0
+		w.class = largeRead
+	case len(w.ahead) < blockBytes[smallRead]:
+		w.class = smallRead
 	}
 	return nil
 }
@@ -140,7 +149,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		return w.write(p)
 	}
 	if w.out == nil {
-		w.out = takeBlock(uint8(len(blockBytes) - 1))
+		w.out = takeBlock(oneWrite)
 		w.filled = w.out.b[:0]
 	}
 	if len(w.filled)+len(p) > cap(w.filled) {
