@@ -19,6 +19,7 @@ import (
 // runtime gives the values of runtime keys: the last layer that has a key wins.
 type runtime struct {
 	numbers atomic.Pointer[map[string]uint64] // of all layers together
+	doubles atomic.Pointer[map[string]float64]
 	flags   atomic.Pointer[map[string]bool]
 
 	mu     sync.Mutex
@@ -33,13 +34,17 @@ func newRuntime(layers []plan.RuntimeLayer) *runtime {
 
 // merge makes the numbers and flags anew from the layers.
 func (r *runtime) merge() {
-	all, flags := make(map[string]uint64), make(map[string]bool)
+	all, flags, doubles := make(map[string]uint64), make(map[string]bool), make(map[string]float64)
 	for _, l := range r.layers {
 		for key, v := range l.Values {
 			delete(all, key) // even by what is no number
 			delete(flags, key)
+			delete(doubles, key)
 			if n, ok := number(v); ok {
 				all[key] = n
+			}
+			if f, ok := double(v); ok {
+				doubles[key] = f
 			}
 			if b, ok := flag(v); ok {
 				flags[key] = b
@@ -48,6 +53,7 @@ func (r *runtime) merge() {
 	}
 	r.numbers.Store(&all)
 	r.flags.Store(&flags)
+	r.doubles.Store(&doubles)
 }
 
 // flag reads a value as Envoy does: booleans, their names, and integers.
@@ -117,13 +123,30 @@ func (r *runtime) Uint(key string, def uint64) uint64 {
 	return def
 }
 
-// number reads a value as Envoy does: numbers and what reads like one, without the
-// fraction. What is negative, or beyond 64 bits, is no number.
-func number(v *structpb.Value) (uint64, bool) {
+// Double implements filter.Doubles.
+func (r *runtime) Double(key string, def float64) float64 {
+	if f, ok := (*r.doubles.Load())[key]; ok {
+		return f
+	}
+	return def
+}
+
+// double reads numbers and what reads like one.
+func double(v *structpb.Value) (float64, bool) {
 	f := v.GetNumberValue()
 	if s, ok := v.GetKind().(*structpb.Value_StringValue); ok {
 		f = parseNumber(s.StringValue)
 	} else if _, ok := v.GetKind().(*structpb.Value_NumberValue); !ok {
+		return 0, false
+	}
+	return f, !math.IsNaN(f)
+}
+
+// number reads a value as Envoy does: without the fraction. What is negative, or beyond 64
+// bits, is no number.
+func number(v *structpb.Value) (uint64, bool) {
+	f, ok := double(v)
+	if !ok {
 		return 0, false
 	}
 	switch {

@@ -33,6 +33,7 @@ func clusters(s *extension.Scope, in []*clusterv3.Cluster) []*plan.Cluster {
 		}
 		out = append(out, cluster(at, c))
 	}
+	checkCircles(s, out)
 	return out
 }
 
@@ -50,7 +51,8 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		ConnectTimeout: defaultConnectTimeout,
 		BufferBytes:    int(valueOr(c.GetPerConnectionBufferLimitBytes(), defaultClusterBuffer)),
 		Metadata:       c.GetMetadata(),
-		Assignment:     assignment(s.Field("load_assignment"), c.GetLoadAssignment(), t.lookup),
+		Assignment:     t.hostsOfItsOwn(s, c),
+		Aggregate:      t.aggregate,
 		LB:             balancing(s, c),
 		Breakers:       breakers(s.Field("circuit_breakers"), c.GetCircuitBreakers()),
 		Transport:      upstreamTransport(s.Field("transport_socket"), c.GetTransportSocket()),
@@ -64,6 +66,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Check:          healthCheck(s.Field("health_checks"), c),
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
 	}
+	t.checkTyped(s, c, &p.LB)
 	if d := c.GetConnectTimeout(); d != nil {
 		p.ConnectTimeout = d.AsDuration()
 	}

@@ -33,7 +33,7 @@ var clusterFields = extension.Fields{
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "circuit_breakers", "upstream_bind_config",
 		"upstream_connection_options", "transport_socket", "transport_socket_matches",
 		"lb_policy", "ring_hash_lb_config", "maglev_lb_config", "least_request_lb_config",
-		"round_robin_lb_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",
+		"round_robin_lb_config", "lb_subset_config", "common_lb_config", "load_balancing_policy", "track_cluster_stats",
 		"typed_extension_protocol_options", "max_requests_per_connection", "upstream_http_protocol_options",
 		"common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection",
 		"health_checks", "close_connections_on_host_health_failure", "outlier_detection", "preconnect_policy", "connection_pool_per_downstream_connection",
@@ -165,10 +165,13 @@ var (
 		Message: &clusterv3.Cluster_CommonLbConfig_ConsistentHashingLbConfig{},
 		Obeyed:  []string{"use_hostname_for_hashing", "hash_balance_factor"},
 	}
-	roundRobinFields   = extension.Fields{Message: &clusterv3.Cluster_RoundRobinLbConfig{}}
+	roundRobinFields = extension.Fields{
+		Message: &clusterv3.Cluster_RoundRobinLbConfig{},
+		Obeyed:  []string{"slow_start_config"},
+	}
 	leastRequestFields = extension.Fields{
 		Message: &clusterv3.Cluster_LeastRequestLbConfig{},
-		Obeyed:  []string{"choice_count", "active_request_bias"},
+		Obeyed:  []string{"choice_count", "active_request_bias", "slow_start_config"},
 	}
 	ringHashFields = extension.Fields{
 		Message: &clusterv3.Cluster_RingHashLbConfig{},
@@ -186,11 +189,11 @@ var lbPolicyFields = extension.Fields{
 var (
 	typedRoundRobinFields = extension.Fields{
 		Message: &roundrobinv3.RoundRobin{},
-		Obeyed:  []string{"locality_lb_config"},
+		Obeyed:  []string{"locality_lb_config", "slow_start_config"},
 	}
 	typedLeastRequestFields = extension.Fields{
 		Message:  &leastrequestv3.LeastRequest{},
-		Obeyed:   []string{"choice_count", "active_request_bias", "locality_lb_config"},
+		Obeyed:   []string{"choice_count", "active_request_bias", "slow_start_config", "locality_lb_config"},
 		Defaults: map[string]string{"selection_method": "N_CHOICES"},
 	}
 	typedRandomFields = extension.Fields{
@@ -235,7 +238,7 @@ var (
 
 // clusterSupport lists what is obeyed of the messages that make up a cluster.
 func clusterSupport() []*extension.Fields {
-	return []*extension.Fields{
+	return append([]*extension.Fields{
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &autoFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
 		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
@@ -247,5 +250,5 @@ func clusterSupport() []*extension.Fields {
 		&roundRobinFields, &leastRequestFields, &ringHashFields, &maglevFields, &lbPolicyFields,
 		&typedRoundRobinFields, &typedLeastRequestFields, &typedRandomFields, &typedRingHashFields, &typedMaglevFields,
 		&typedOverrideFields, &overrideSourceFields, &typedLocalityFields, &typedZoneAwareFields, &typedHashingFields,
-	}
+	}, subsetSupport()...)
 }

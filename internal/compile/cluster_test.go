@@ -136,10 +136,10 @@ func override(sources, fallback string) string {
 
 func TestOverrideHostRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		override("{}", "random.v3.Random"):                                                                                                             "override_host_sources[0]: Empty override source",
-		override("{header: a, metadata: {key: k, path: [{key: p}]}}", "random.v3.Random"):                                                              "override_host_sources[0]: Only one override source must be set",
-		override("{header: a}", override("{header: a}", "random.v3.Random")):                                                                           "fallback_policy.policies[0].typed_extension_config.typed_config: not supported",
-		override("{header: a}", "subset.v3.Subset, fallback_policy: NO_FALLBACK, subset_lb_policy: {policies: [{typed_extension_config: {name: x}}]}"): "fallback_policy: cluster: didn't find",
+		override("{}", "random.v3.Random"):                                                "override_host_sources[0]: Empty override source",
+		override("{header: a, metadata: {key: k, path: [{key: p}]}}", "random.v3.Random"): "override_host_sources[0]: Only one override source must be set",
+		override("{header: a}", override("{header: a}", "random.v3.Random")):              "fallback_policy.policies[0].typed_extension_config.typed_config: not supported",
+		override("{header: a}", "pick_first.v3.PickFirst"):                                "fallback_policy: cluster: didn't find",
 	} {
 		data := "static_resources: {clusters: [{name: c, load_balancing_policy: {policies: [{typed_extension_config: {name: x, typed_config: {" +
 			`"@type": type.googleapis.com/envoy.extensions.load_balancing_policies.` + text + "}}}]}}]}"

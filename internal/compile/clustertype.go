@@ -5,6 +5,7 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	aggregatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/aggregate/v3"
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
 	dfpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dynamic_forward_proxy/v3"
 
@@ -20,6 +21,8 @@ type clusterType struct {
 	at     *extension.Scope  // of typed
 
 	forward *forwardType // nil: it is no dynamic forward proxy
+
+	aggregate []string // the clusters of an aggregate one; nil: it is none
 }
 
 // typeOfCluster reads the type of a cluster: an enum, or an extension by its name.
@@ -61,6 +64,9 @@ func typedCluster(s *extension.Scope, m *clusterv3.Cluster_CustomClusterType) cl
 	if !ok {
 		return clusterType{}
 	}
+	if a, ok := msg.(*aggregatev3.ClusterConfig); ok {
+		return aggregate(s, a)
+	}
 	if f, ok := msg.(*dfpv3.ClusterConfig); ok {
 		return typeOfForward(s, f)
 	}
@@ -83,7 +89,7 @@ func (t clusterType) names() bool {
 
 // provides reports whether a cluster of the type chooses its hosts itself.
 func (t clusterType) provides() bool {
-	return t.lookup == clusterv3.Cluster_ORIGINAL_DST || t.forward != nil
+	return t.lookup == clusterv3.Cluster_ORIGINAL_DST || t.forward != nil || t.aggregate != nil
 }
 
 // checkPolicy reports a policy that does not go with the type.
@@ -94,9 +100,26 @@ func (t clusterType) checkPolicy(s *extension.Scope, c *clusterv3.Cluster) {
 	case t.lookup == clusterv3.Cluster_ORIGINAL_DST && !provided:
 		s.Field("lb_policy").Errorf("cluster: LB policy %s is not valid for Cluster type ORIGINAL_DST. "+
 			"Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'", c.GetLbPolicy())
+	case t.aggregate != nil && !provided && c.GetLoadBalancingPolicy() == nil:
+		s.Field("lb_policy").Errorf("cluster manager: cluster provided LB not specified but cluster '%s' provided one: "+
+			"an aggregate cluster needs CLUSTER_PROVIDED", c.GetName())
 	case !t.provides() && provided && c.GetLoadBalancingPolicy() == nil:
 		s.Field("lb_policy").Errorf("cluster manager: cluster provided LB specified but cluster '%s' did not provide one: "+
 			"a %s cluster needs another policy", c.GetName(), t.lookup)
+	}
+}
+
+// checkTyped does so for load_balancing_policy.
+func (t clusterType) checkTyped(s *extension.Scope, c *clusterv3.Cluster, lb *plan.LB) {
+	at := s.Field("load_balancing_policy")
+	switch provided := lb.Policy == plan.Provided; {
+	case !t.known || c.GetLoadBalancingPolicy() == nil:
+	case provided && !t.provides():
+		at.Errorf("cluster manager: cluster provided LB specified but cluster '%s' did not provide one: "+
+			"a %s cluster needs another policy", c.GetName(), t.lookup)
+	case !provided && t.aggregate != nil:
+		at.Errorf("cluster manager: cluster provided LB not specified but cluster '%s' provided one: "+
+			"an aggregate cluster needs cluster_provided", c.GetName())
 	}
 }
 

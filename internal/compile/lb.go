@@ -2,9 +2,13 @@ package compile
 
 import (
 	"math/big"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
@@ -31,6 +35,7 @@ func balancing(s *extension.Scope, c *clusterv3.Cluster) plan.LB {
 	default:
 		typedPolicy(s.Field("load_balancing_policy"), typed, &lb)
 	}
+	clusterSubset(s, c, &lb)
 	return lb
 }
 
@@ -94,9 +99,11 @@ func enumConfig(s *extension.Scope, c *clusterv3.Cluster, used string, lb *plan.
 	switch m := c.GetLbConfig().(type) {
 	case *clusterv3.Cluster_RoundRobinLbConfig_:
 		roundRobinFields.Check(at, m.RoundRobinLbConfig)
+		slowStart(at, m.RoundRobinLbConfig.GetSlowStartConfig(), lb)
 	case *clusterv3.Cluster_LeastRequestLbConfig_:
 		leastRequestFields.Check(at, m.LeastRequestLbConfig)
 		leastRequest(at, m.LeastRequestLbConfig, lb)
+		slowStart(at, m.LeastRequestLbConfig.GetSlowStartConfig(), lb)
 	case *clusterv3.Cluster_RingHashLbConfig_:
 		ringHashFields.Check(at, m.RingHashLbConfig)
 		lb.Murmur = m.RingHashLbConfig.GetHashFunction() == clusterv3.Cluster_RingHashLbConfig_MURMUR_HASH_2
@@ -131,14 +138,45 @@ func leastRequest(s *extension.Scope, m leastRequestConfig, lb *plan.LB) {
 		return
 	}
 	at := s.Field("active_request_bias")
-	if b.GetRuntimeKey() != "" {
-		at.Field("runtime_key").Warnf("not read: active_request_bias is always the default_value")
-	}
-	lb.ActiveBias = b.GetDefaultValue()
+	lb.ActiveBias, lb.BiasKey = b.GetDefaultValue(), b.GetRuntimeKey()
 	if lb.ActiveBias < 0 {
 		at.Field("default_value").Warnf("a bias cannot be negative; 1 is used (as by Envoy)")
 		lb.ActiveBias = 1
 	}
+}
+
+// slowStart compiles both forms of a slow start; m may be nil.
+func slowStart[T any, M interface {
+	*T
+	proto.Message
+	GetSlowStartWindow() *durationpb.Duration
+	GetAggression() *corev3.RuntimeDouble
+	GetMinWeightPercent() *typev3.Percent
+}](s *extension.Scope, m M, lb *plan.LB) {
+	if m == nil {
+		return
+	}
+	at := s.Field("slow_start_config")
+	if m.ProtoReflect().Descriptor() == slowStartFields.Message.ProtoReflect().Descriptor() {
+		slowStartFields.Check(at, m)
+	} else {
+		typedSlowStartFields.Check(at, m)
+	}
+	out := &plan.SlowStart{Window: m.GetSlowStartWindow().AsDuration().Truncate(time.Millisecond), Aggression: 1, MinWeight: .1}
+	if out.Window == 0 {
+		return
+	}
+	if a := m.GetAggression(); a != nil {
+		out.Aggression, out.AggressionKey = a.GetDefaultValue(), a.GetRuntimeKey()
+		if !(out.Aggression > 0) {
+			at.Field("aggression").Field("default_value").Warnf("an aggression cannot be 0 or less; 1 is used (as by Envoy)")
+			out.Aggression = 1
+		}
+	}
+	if p := m.GetMinWeightPercent(); p != nil {
+		out.MinWeight = p.GetValue() / 100
+	}
+	lb.SlowStart = out
 }
 
 func ringSizes(s *extension.Scope, m ringConfig, lb *plan.LB) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	providedv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/cluster_provided/v3"
 	lbcommonv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/common/v3"
 	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
 	maglevv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/maglev/v3"
@@ -11,6 +12,7 @@ import (
 	randomv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/random/v3"
 	ringhashv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/ring_hash/v3"
 	roundrobinv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/round_robin/v3"
+	subsetv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/subset/v3"
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -43,7 +45,7 @@ func typedPolicy(s *extension.Scope, m *clusterv3.LoadBalancingPolicy, lb *plan.
 		unknown = append(unknown, string(msg.ProtoReflect().Descriptor().FullName()))
 	}
 	s.Errorf("cluster: didn't find a registered load balancer factory implementation with names from [%s]; "+
-		"ginnel has round_robin, least_request, random, ring_hash, maglev and override_host", strings.Join(unknown, ", "))
+		"ginnel has round_robin, least_request, random, ring_hash, maglev, subset, override_host and cluster_provided", strings.Join(unknown, ", "))
 }
 
 // onePolicy reports whether ginnel has the policy of that message.
@@ -52,11 +54,13 @@ func onePolicy(s *extension.Scope, msg proto.Message, lb *plan.LB) bool {
 	case *roundrobinv3.RoundRobin:
 		typedRoundRobinFields.Check(s, m)
 		lb.Policy = plan.RoundRobin
+		slowStart(s, m.GetSlowStartConfig(), lb)
 		typedLocality(s, m.GetLocalityLbConfig(), lb)
 	case *leastrequestv3.LeastRequest:
 		typedLeastRequestFields.Check(s, m)
 		lb.Policy = plan.LeastRequest
 		leastRequest(s, m, lb)
+		slowStart(s, m.GetSlowStartConfig(), lb)
 		typedLocality(s, m.GetLocalityLbConfig(), lb)
 	case *randomv3.Random:
 		typedRandomFields.Check(s, m)
@@ -72,6 +76,11 @@ func onePolicy(s *extension.Scope, msg proto.Message, lb *plan.LB) bool {
 		typedHashing(s, m.GetConsistentHashingLbConfig(), lb)
 	case *overridehostv3.OverrideHost:
 		typedOverride(s, m, lb)
+	case *subsetv3.Subset:
+		typedSubset(s, m, lb)
+	case *providedv3.ClusterProvided:
+		typedProvidedFields.Check(s, m)
+		lb.Policy = plan.Provided
 	default:
 		return false
 	}

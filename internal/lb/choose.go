@@ -53,23 +53,33 @@ type scheduled struct {
 func (s *scheduled) choose(uint64) *filter.Host { return s.hosts[s.schedule.next()] }
 
 // schedule gives each host turns by its weight; under LEAST_REQUEST that weight
-// shrinks as the host gets busier: weight / (active + 1) ^ bias.
+// shrinks as the host gets busier: weight / (active + 1) ^ bias. In a slow start it grows.
 func (b *Balancer) schedule(in []Endpoint, seed uint64) *scheduled {
 	s := &scheduled{hosts: hostsOf(in)}
 	weights := make([]float64, len(in))
 	for i := range in {
 		weights[i] = float64(in[i].weight())
 	}
-	var current func(i int) float64
-	if bias := b.policy.ActiveBias; b.policy.Policy == plan.LeastRequest && bias > 0 {
-		current = func(i int) float64 {
-			busy := float64(s.hosts[i].Requests.Load()) + 1
-			if bias != 1 {
-				busy = math.Pow(busy, bias)
-			}
-			return weights[i] / busy
-		}
+	current := b.burdened(s.hosts, weights)
+	if b.slow != nil {
+		current = b.slow.scaled(in, weights, current)
 	}
 	s.schedule = newEDF(weights, current, seed)
 	return s
+}
+
+// burdened returns what the weights are as the hosts are busy; nil: what they are in any
+// case.
+func (b *Balancer) burdened(hosts []*filter.Host, weights []float64) func(i int) float64 {
+	bias := b.policy.ActiveBias
+	if b.policy.Policy != plan.LeastRequest || bias <= 0 {
+		return nil
+	}
+	return func(i int) float64 {
+		busy := float64(hosts[i].Requests.Load()) + 1
+		if bias != 1 {
+			busy = math.Pow(busy, bias)
+		}
+		return weights[i] / busy
+	}
 }

@@ -26,13 +26,15 @@ func newEDF(weights []float64, current func(i int) float64, seed uint64) *edf {
 	if current == nil {
 		s.weight = func(i int) float64 { return weights[i] }
 	}
+	now := make([]float64, len(weights))
 	var sum float64
-	for _, w := range weights {
-		sum += w
+	for i := range weights {
+		now[i] = s.weight(i)
+		sum += now[i]
 	}
 	had := seed % (1 << 28) // more would cost precision
 	left := had
-	for i, w := range weights {
+	for i, w := range now {
 		n := uint64(float64(had) * w / sum)
 		left -= min(n, left)
 		s.push(turn{deadline: float64(n+1) / w, index: i})

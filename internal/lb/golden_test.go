@@ -121,7 +121,7 @@ func TestChoicesOfEnvoy(t *testing.T) {
 				out := make([]byte, n)
 				for i := range out {
 					hash := xxhash.Sum64String(fmt.Sprintf("key-%d", i))
-					h, _ := b.Pick(lb.Request{Random: uint64(i), Hash: &hash})
+					h := b.Pick(lb.Request{Random: uint64(i), Hash: &hash}).Host
 					out[i] = digit[h]
 				}
 				return string(out)

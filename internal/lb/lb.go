@@ -2,7 +2,7 @@
 // does: bit for bit where the choice follows from a hash, so that affinity holds
 // while both proxies serve the same hosts.
 //
-// It is pure: no clock, goroutine or IO, and randomness is an argument. The hosts
+// It is pure: no goroutine or IO, and time and randomness are arguments. The hosts
 // of a Balancer are fixed; when they, their health or their weights change, a new
 // one takes its place.
 package lb
@@ -10,6 +10,9 @@ package lb
 import (
 	"cmp"
 	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -33,6 +36,8 @@ type Endpoint struct {
 	Weight uint32 // 0: 1
 	Health Health
 	Key    string // what hashing policies hash; "": the address
+	// Since is when the host became healthy, on Hosts.Clock.
+	Since time.Duration
 }
 
 // A Locality is the endpoints of one place at one priority.
@@ -53,14 +58,21 @@ type Hosts struct {
 	// WeighHealth measures the health of a priority by the weights of its hosts
 	// instead of their number.
 	WeighHealth bool
+	// Clock and Aggression are for slow starts. Without a clock there are none; nil:
+	// the plan's aggression.
+	Clock      func() time.Duration
+	Aggression func() float64
 }
 
 // A Balancer chooses hosts. It is safe for concurrent use.
 type Balancer struct {
 	policy     plan.LB
 	levels     []level
+	counts     []headcount // by priority
 	loads      loads
 	membership Membership
+	slow       *slowStart // nil: no host is in a slow start
+	subsets    *subsets   // nil: there are none; else levels is empty
 }
 
 // Membership counts the endpoints of a balancer.
@@ -85,19 +97,28 @@ type chooser interface {
 // New returns a balancer for fixed hosts. seed moves the point where rotations
 // begin, so that proxies started together do not all begin with the same host.
 func New(policy plan.LB, hosts Hosts, seed uint64) *Balancer {
+	hosts.Overprovision = cmp.Or(hosts.Overprovision, 140)
 	groups := byPriority(hosts.Localities)
-	b := &Balancer{policy: policy, levels: make([]level, len(groups))}
-	counts := make([]headcount, len(groups))
+	b := &Balancer{policy: policy, counts: make([]headcount, len(groups))}
 	for p, g := range groups {
-		counts[p] = count(g, hosts.WeighHealth)
-		b.membership.add(&counts[p])
+		b.counts[p] = count(g, &hosts)
+		b.membership.add(&b.counts[p])
 	}
-	panicBelow := min(uint32(max(policy.PanicPercent, 0)), 100) // Envoy cuts the fraction off
-	b.loads = spread(counts, cmp.Or(hosts.Overprovision, 140), panicBelow)
+	if policy.Subset != nil {
+		b.subsets = newSubsets(policy, hosts, groups, seed)
+		return b
+	}
+	b.slow = newSlowStart(policy.SlowStart, &hosts)
+	b.loads = spread(b.counts, panicBelow(policy.PanicPercent))
+	b.levels = make([]level, len(groups))
 	for p, g := range groups {
-		b.levels[p] = b.level(g, b.loads.panics[p], float64(cmp.Or(hosts.Overprovision, 140))/100, seed)
+		b.levels[p] = b.level(g, b.loads.panics[p], float64(hosts.Overprovision)/100, seed)
 	}
 	return b
+}
+
+func panicBelow(percent float64) uint32 {
+	return min(uint32(max(percent, 0)), 100) // Envoy cuts the fraction off
 }
 
 // byPriority groups localities. There is a first priority even without any.
@@ -143,25 +164,62 @@ type Request struct {
 	// hashing policies (Envoy). 0: they are not.
 	Tried []*filter.Host
 	Every int
+	// Match are the criteria (envoy.lb) for subsets; nil: none.
+	Match *structpb.Struct
+	// Place is given by a Chain; nil: the balancer chooses the priority.
+	Place *Place
 }
 
-// Pick chooses a host. panics tells that too few hosts of its priority are healthy,
-// so that all were eligible. The host is nil when none may be used.
-func (b *Balancer) Pick(q Request) (h *filter.Host, panics bool) {
+// A Place is a priority of a balancer, and which of its hosts are meant.
+type Place struct {
+	Priority int
+	Degraded bool
+}
+
+// A Choice is a host, and what there is to count about it.
+type Choice struct {
+	Host *filter.Host // nil: none may be used
+	// Panics are the choices, each of its own set of hosts, for which too few hosts of a
+	// priority were healthy, so that all were eligible.
+	Panics uint64
+
+	Selected                uint64 // subsets found
+	Fallback, FallbackPanic bool   // the host is not from a subset that was asked for
+}
+
+// Pick chooses a host.
+func (b *Balancer) Pick(q Request) Choice {
+	if b.subsets != nil {
+		return b.subsets.pick(&q)
+	}
 	r := random(q.Random)
 	if b.hashing() {
 		return b.pickHashed(r.next(), q.Hash)
 	}
-	p, degraded := b.loads.untried(q.Tried, q.Every).choose(r.next())
-	l := &b.levels[p]
+	at := b.place(&q, &r)
+	if at.Priority >= len(b.levels) {
+		return Choice{}
+	}
+	l := &b.levels[at.Priority]
 	if l.panics {
-		return l.all.choose(r.next()), true
+		return Choice{Host: l.all.choose(r.next()), Panics: 1}
 	}
-	if degraded {
-		return l.degradedPlaces.choose(r.next(), l.degraded), false
+	if at.Degraded {
+		return Choice{Host: l.degradedPlaces.choose(r.next(), l.degraded)}
 	}
-	return l.healthyPlaces.choose(r.next(), l.healthy), false
+	return Choice{Host: l.healthyPlaces.choose(r.next(), l.healthy)}
 }
+
+func (b *Balancer) place(q *Request, r *random) Place {
+	n := r.next()
+	if q.Place != nil {
+		return *q.Place
+	}
+	p, degraded := b.loads.untried(q.Tried, q.Every, ownPriority).choose(n)
+	return Place{p, degraded}
+}
+
+func ownPriority(h *filter.Host) int { return int(h.Priority) }
 
 func (b *Balancer) hashing() bool {
 	return b.policy.Policy == plan.RingHash || b.policy.Policy == plan.Maglev
@@ -169,12 +227,16 @@ func (b *Balancer) hashing() bool {
 
 // pickHashed uses the one number for the priority and for the place in its table
 // (Envoy). Degraded hosts take no part in hashing.
-func (b *Balancer) pickHashed(h uint64, hash *uint64) (*filter.Host, bool) {
+func (b *Balancer) pickHashed(h uint64, hash *uint64) Choice {
 	if hash != nil {
 		h = *hash
 	}
 	p, _ := b.loads.choose(h)
-	return b.levels[p].table.find(h), b.levels[p].panics
+	c := Choice{Host: b.levels[p].table.find(h)}
+	if b.levels[p].panics {
+		c.Panics = 1
+	}
+	return c
 }
 
 // random is a stream of numbers made from one (SplitMix64).

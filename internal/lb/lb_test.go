@@ -25,7 +25,8 @@ func drawFor(b *lb.Balancer, n int, q lb.Request) (parts map[int]float64, panics
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range n {
 		q.Random = rnd.Uint64()
-		h, panicked := b.Pick(q)
+		c := b.Pick(q)
+		h, panicked := c.Host, c.Panics > 0
 		port := 0
 		if h != nil {
 			a, _ := filter.IP(h.Addr)
@@ -213,9 +214,9 @@ func TestBoundedLoad(t *testing.T) {
 		moved := make(map[*filter.Host]int)
 		for i := range uint64(3000) {
 			hash := i * 0x9e3779b97f4a7c15
-			home, _ := free.Pick(lb.Request{Hash: &hash})
-			got, _ := b.Pick(lb.Request{Hash: &hash})
-			again, _ := b.Pick(lb.Request{Hash: &hash})
+			home := free.Pick(lb.Request{Hash: &hash}).Host
+			got := b.Pick(lb.Request{Hash: &hash}).Host
+			again := b.Pick(lb.Request{Hash: &hash}).Host
 			switch {
 			case got != again:
 				t.Fatal("a hash went to two hosts")
@@ -243,8 +244,8 @@ func TestAffinity(t *testing.T) {
 		moved := 0
 		for i := range uint64(5000) {
 			hash := i * 0x9e3779b97f4a7c15
-			a, _ := before.Pick(lb.Request{Hash: &hash})
-			b, _ := after.Pick(lb.Request{Hash: &hash})
+			a := before.Pick(lb.Request{Hash: &hash}).Host
+			b := after.Pick(lb.Request{Hash: &hash}).Host
 			if a != e[4].Host && a != b {
 				moved++
 			}
@@ -267,7 +268,7 @@ func TestMaglevOfManyHosts(t *testing.T) {
 		b := lb.New(plan.LB{Policy: plan.Maglev, MaglevSize: size}, lb.Hosts{Localities: one(e)}, 0)
 		seen := make(map[*filter.Host]bool)
 		for h := range size {
-			host, _ := b.Pick(lb.Request{Hash: &h})
+			host := b.Pick(lb.Request{Hash: &h}).Host
 			seen[host] = true
 		}
 		if len(seen) != n {
@@ -283,7 +284,7 @@ func TestConcurrentTurnsAreExact(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				for range 1000 {
-					h, _ := b.Pick(lb.Request{})
+					h := b.Pick(lb.Request{}).Host
 					h.Total.Add(1)
 				}
 			})

@@ -40,7 +40,7 @@ func only(in []Endpoint, h Health) []Endpoint {
 }
 
 // chooser returns the policy for some hosts. Weights that are all equal need no
-// schedule (Envoy), and RANDOM knows no weights.
+// schedule (Envoy) unless a host is in a slow start, and RANDOM knows no weights.
 func (b *Balancer) chooser(in []Endpoint, seed uint64) chooser {
 	hosts := hostsOf(in)
 	switch {
@@ -48,7 +48,7 @@ func (b *Balancer) chooser(in []Endpoint, seed uint64) chooser {
 		return none{}
 	case b.policy.Policy == plan.Random:
 		return anyOf(hosts)
-	case !equalWeights(in):
+	case !equalWeights(in), b.slow != nil && len(in) > 1:
 		return b.schedule(in, seed)
 	case b.policy.Policy == plan.LeastRequest:
 		return &leastBusy{hosts: hosts, choices: max(b.policy.ChoiceCount, 2)}

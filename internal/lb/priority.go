@@ -6,13 +6,16 @@ type headcount struct {
 	// The same by weight where weights measure health, else by number. total leaves
 	// out what is excluded.
 	total, healthyShare, degradedShare uint64
+
+	overprovision uint32 // percent
 }
 
-func count(g []Locality, weigh bool) (c headcount) {
+func count(g []Locality, hosts *Hosts) (c headcount) {
+	c.overprovision = hosts.Overprovision
 	for _, l := range g {
 		for _, e := range l.Endpoints {
 			w := uint64(1)
-			if weigh {
+			if hosts.WeighHealth {
 				w = uint64(e.weight())
 			}
 			c.all++
@@ -37,11 +40,11 @@ func (e *Endpoint) weight() uint32 { return max(e.Weight, 1) }
 
 // available returns the healthy and the degraded part of a priority in percent,
 // each raised by the overprovisioning factor.
-func (c *headcount) available(overprovision uint32) (healthy, degraded uint32) {
+func (c *headcount) available() (healthy, degraded uint32) {
 	if c.total == 0 {
 		return 0, 0
 	}
-	part := func(n uint64) uint32 { return uint32(min(100, uint64(overprovision)*n/c.total)) }
+	part := func(n uint64) uint32 { return uint32(min(100, uint64(c.overprovision)*n/c.total)) }
 	return part(c.healthyShare), part(c.degradedShare)
 }
 
@@ -82,7 +85,7 @@ func (l *loads) choose(n uint64) (priority int, degraded bool) {
 // spread gives the traffic to the priorities from the first on, each as much as its
 // hosts can take: healthy ones first, then degraded ones. Where all priorities
 // together cannot take everything, all are scaled up alike.
-func spread(counts []headcount, overprovision, panicBelow uint32) loads {
+func spread(counts []headcount, panicBelow uint32) loads {
 	n := len(counts)
 	l := loads{healthy: make([]uint32, n), degraded: make([]uint32, n), panics: make([]bool, n)}
 	if n == 0 {
@@ -92,7 +95,7 @@ func spread(counts []headcount, overprovision, panicBelow uint32) loads {
 	l.able, l.worn = healthy, degraded
 	var sum uint32
 	for p := range counts {
-		healthy[p], degraded[p] = counts[p].available(overprovision)
+		healthy[p], degraded[p] = counts[p].available()
 		sum = min(100, sum+healthy[p]+degraded[p])
 	}
 	if sum > 0 {

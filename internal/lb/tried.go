@@ -4,15 +4,15 @@ import "github.com/ginnel/ginnel/filter"
 
 // untried returns the loads without the priorities of hosts that were tried, counted after
 // each so many of them. When no priority is left that can take anything, those tried so far
-// are forgotten (envoy.retry_priorities.previous_priorities).
-func (l *loads) untried(tried []*filter.Host, every int) *loads {
+// are forgotten (envoy.retry_priorities.previous_priorities). priority gives that of a host; negative: none.
+func (l *loads) untried(tried []*filter.Host, every int, priority func(*filter.Host) int) *loads {
 	if every <= 0 || len(tried) < every {
 		return l
 	}
 	spent := make([]bool, len(l.healthy))
 	for len(tried) >= every {
 		for _, h := range tried[:every] {
-			if p := int(h.Priority); p < len(spent) {
+			if p := priority(h); p >= 0 && p < len(spent) {
 				spent[p] = true
 			}
 		}

@@ -183,6 +183,7 @@ type Cluster struct {
 	OriginalDst          *OriginalDst // nil: its hosts are those of Assignment
 	DNS                  *DNS         // nil: hosts of Assignment have no names
 	Forward              *Forward     // nil: it is no dynamic forward proxy
+	Aggregate            []string     // the clusters whose hosts are used in turn; nil: it has its own
 	HTTP                 HTTP
 	Outlier              *Outlier     // nil: no host is ejected
 	Check                *HealthCheck // nil: hosts are not asked
@@ -262,9 +263,11 @@ type LB struct {
 	Murmur           bool    // RING_HASH: MURMUR_HASH_2 instead of XX_HASH
 	MaglevSize       uint64  // 65537 by default
 	HashHostname     bool
-	BalanceFactor    uint32 // hash_balance_factor; 0: off
-	SlowStart        time.Duration
-	Override         *Override // requests may name hosts before the policy chooses; nil: they may not
+	BalanceFactor    uint32     // hash_balance_factor; 0: off
+	BiasKey          string     // runtime key over ActiveBias; "": none
+	SlowStart        *SlowStart // ROUND_ROBIN and LEAST_REQUEST; nil: hosts have their weight at once
+	Override         *Override  // requests may name hosts before the policy chooses; nil: they may not
+	Subset           *Subset    // requests may ask for hosts by their metadata; nil: all hosts are one set
 }
 
 // An Override lets requests name hosts, by their addresses.

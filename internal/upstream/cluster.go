@@ -24,11 +24,13 @@ type Cluster struct {
 	info     filter.ClusterInfo
 	stats    *stats
 	roster   atomic.Pointer[roster]
-	detector *outlier.Detector     // nil: no host is ejected
-	checker  *health.Checker       // nil: hosts are not asked
-	names    *names                // nil: no names are looked up
-	origin   maker                 // nil: the hosts are those of the roster
-	sockets  []netconn.DialOptions // by the family of hosts, see socketTo
+	detector *outlier.Detector // nil: no host is ejected
+	checker  *health.Checker   // nil: hosts are not asked
+	names    *names            // nil: no names are looked up
+	origin   maker             // nil: the hosts are those of the roster
+
+	aggregate *aggregate            // nil: the hosts are its own
+	sockets   []netconn.DialOptions // by the family of hosts, see socketTo
 
 	changing sync.Mutex // one change of hosts or their health after the other
 	checking bool       // health checks have begun; guarded by changing
@@ -64,8 +66,9 @@ type host struct {
 
 	// Guarded by cluster.changing.
 	ill     bool
-	leaving bool  // it is gone, and stays while it passes its health checks
-	heir    *host // what took its place, and its health with it; nil: nothing
+	since   time.Duration // when its slow start began, in the set's time; 0: it was not healthy since
+	leaving bool          // it is gone, and stays while it passes its health checks
+	heir    *host         // what took its place, and its health with it; nil: nothing
 
 	requests requests
 }
@@ -99,6 +102,9 @@ func (c *Cluster) init(s *Set) {
 	}
 	c.roster.Store(&roster{balancer: lb.New(c.policy(), lb.Hosts{}, 0), assignment: &plan.Assignment{}})
 	c.Update(c.initial())
+	if p.Aggregate != nil {
+		c.aggregate = &aggregate{cluster: c}
+	}
 	if p.OriginalDst != nil {
 		c.origin = &originals{cluster: c, plan: p.OriginalDst}
 	}
@@ -119,18 +125,6 @@ func (c *Cluster) initial() plan.Assignment {
 func (c *Cluster) show() {
 	c.stats.limit(c.plan, c.set.opts.Runtime)
 	c.stats.show(c)
-}
-
-// policy is the plan's, with the runtime's panic threshold over it (Envoy).
-func (c *Cluster) policy() plan.LB {
-	p := c.plan.LB
-	if r := c.set.opts.Runtime; r != nil {
-		const none = 1 << 32
-		if v := r.Uint("upstream.healthy_panic_threshold", none); v != none {
-			p.PanicPercent = float64(v)
-		}
-	}
-	return p
 }
 
 // newHost makes a host, of which nobody takes care yet.

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"math/rand/v2"
 	"net"
 	"sync"
 
@@ -10,7 +9,6 @@ import (
 )
 
 // Connect implements filter.Cluster. Its errors are those of package filter.
-// Subset criteria are ignored, as in Envoy for a cluster without subsets.
 func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 	r.Info.Up.ClusterInfo = &c.info
 	if c.stats.breakers[0].full() {
@@ -22,7 +20,7 @@ func (c *Cluster) Connect(r *filter.ConnectRequest) error {
 	}
 	h := c.named(r.Info, int(r.Info.UpAttempts))
 	if h == nil {
-		h = c.pick(r.Info, lb.Request{Hash: r.Hash})
+		h = c.pick(r.Info, lb.Request{Hash: r.Hash, Match: r.Match})
 	}
 	if h == nil {
 		return filter.ErrNoHost
@@ -66,28 +64,6 @@ func (a *attempt) free() {
 // attempts saves each connection, and each hop of a handed-over one, the making of
 // one. Who dialled a pipe does without: its server may still look at the dial.
 var attempts = sync.Pool{New: func() any { return new(attempt) }}
-
-// pick chooses a host; nil: none may be used.
-func (c *Cluster) pick(i *filter.Info, q lb.Request) *host {
-	if c.origin != nil {
-		h := c.origin.choose(i)
-		if h == nil {
-			c.stats.noneHealthy.Add(1)
-		}
-		return h
-	}
-	q.Random = rand.Uint64()
-	r := c.roster.Load()
-	chosen, panics := r.balancer.Pick(q)
-	if panics {
-		c.stats.panics.Add(1)
-	}
-	h := r.byHost[chosen]
-	if h == nil {
-		c.stats.noneHealthy.Add(1)
-	}
-	return h
-}
 
 // An attempt is one Connect that has a host.
 type attempt struct {

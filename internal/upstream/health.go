@@ -30,7 +30,7 @@ func (c *Cluster) watch() {
 func (c *Cluster) care(h, old *host) {
 	if old != nil {
 		old.heir = h
-		h.outlier, h.ill = old.outlier, old.ill
+		h.outlier, h.ill, h.since = old.outlier, old.ill, old.since
 		if old.transport == h.transport && !h.pass.on && sameCheck(old, h) {
 			h.check = old.check
 		}

@@ -10,7 +10,12 @@ import (
 )
 
 // Info implements filter.HTTPCluster.
-func (c *Cluster) Info() *filter.ClusterInfo { return &c.info }
+func (c *Cluster) Info() *filter.ClusterInfo {
+	if c.aggregate != nil {
+		return c.aggregate.info()
+	}
+	return &c.info
+}
 
 // Stats implements filter.HTTPCluster.
 func (c *Cluster) Stats() filter.Scope { return c.stats.scope }
@@ -78,7 +83,7 @@ func (c *Cluster) pickFor(r *filter.StreamRequest) *host {
 	if h := c.named(r.Info, r.Try); h != nil {
 		return h
 	}
-	q := lb.Request{Hash: r.Hash, Tried: r.Tried, Every: r.TriedEvery}
+	q := lb.Request{Hash: r.Hash, Tried: r.Tried, Every: r.TriedEvery, Match: r.Match}
 	h := c.pick(r.Info, q)
 	for n := 0; n < r.AvoidTries && h != nil && r.Avoid != nil && r.Avoid(&h.Host); n++ {
 		h = c.pick(r.Info, q)

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -122,7 +121,7 @@ func (c *Cluster) keepWell(left map[string][]*host, next *roster) (gone []*host)
 
 // settle puts a roster in the place of another one. c.changing is held.
 func (c *Cluster) settle(was, next *roster, added, gone []*host) {
-	next.balancer = lb.New(c.policy(), c.current(next), rand.Uint64())
+	next.balancer = c.balance(next)
 	c.roster.Store(next)
 	for _, h := range gone {
 		h.leave()
@@ -193,12 +192,14 @@ func (c *Cluster) member(h *host) lb.Endpoint {
 
 // current returns the members with their health as it is now.
 func (c *Cluster) current(r *roster) lb.Hosts {
-	out := r.members
+	out, now := r.members, c.set.now()
 	out.Localities = make([]lb.Locality, len(r.members.Localities))
 	for i, l := range r.members.Localities {
 		endpoints := make([]lb.Endpoint, len(l.Endpoints))
 		for j, e := range l.Endpoints {
-			e.Health = r.byHost[e.Host].health(e.Health)
+			h := r.byHost[e.Host]
+			e.Health = h.health(e.Health)
+			e.Since = h.healthySince(now, e.Health)
 			endpoints[j] = e
 		}
 		l.Endpoints = endpoints
@@ -218,7 +219,7 @@ func (c *Cluster) healed() {
 		c.update(was.assignment)
 	} else {
 		next := *was
-		next.balancer = lb.New(c.policy(), c.current(&next), rand.Uint64())
+		next.balancer = c.balance(&next)
 		c.roster.Store(&next)
 		c.stats.healed(c)
 	}

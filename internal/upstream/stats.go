@@ -26,6 +26,7 @@ type stats struct {
 	active, requestsActive, pendingActive            filter.Gauge
 	connectMillis, lengthMillis                      filter.Histogram
 	http                                             httpStats
+	subsets                                          subsetStats
 
 	used atomic.Bool // there has been a connection
 
@@ -33,6 +34,7 @@ type stats struct {
 	of      *Cluster      // the version that is shown
 	members lb.Membership // as the gauges show it
 	table   lb.TableStats // likewise
+	divided *lb.Balancer  // likewise, of subsets; nil: none
 }
 
 func newStats(root filter.Scope, p *plan.Cluster) *stats {
@@ -64,7 +66,7 @@ func newStats(root filter.Scope, p *plan.Cluster) *stats {
 		pendingTotal: s.Counter("upstream_rq_pending_total"), pendingActive: s.Gauge("upstream_rq_pending_active"),
 		pendingOverflow: s.Counter("upstream_rq_pending_overflow"),
 		ejected:         s.Counter("upstream_rq_pending_failure_eject"), canceled: s.Counter("upstream_rq_cancelled"),
-		http:          newHTTPStats(s),
+		http: newHTTPStats(s), subsets: newSubsetStats(s),
 		connectMillis: s.Histogram("upstream_cx_connect_ms"), lengthMillis: s.Histogram("upstream_cx_length_ms"),
 	}
 }
@@ -75,7 +77,6 @@ func unmoved(s filter.Scope) {
 	for name := range strings.FieldsSeq(`
 		assignment_stale assignment_timeout_received assignment_use_cached
 		lb_local_cluster_not_ok lb_recalculate_zone_structures
-		lb_subsets_created lb_subsets_fallback lb_subsets_fallback_panic lb_subsets_removed lb_subsets_selected
 		lb_zone_cluster_too_small lb_zone_no_capacity_left lb_zone_routing_all_directly
 		lb_zone_routing_cross_zone lb_zone_routing_sampled membership_change
 		original_dst_host_invalid retry_or_shadow_abandoned
@@ -92,7 +93,7 @@ func unmoved(s filter.Scope) {
 		s.Counter(name)
 	}
 	for name := range strings.FieldsSeq(`
-		lb_subsets_active max_host_weight upstream_queue_overloaded version
+		max_host_weight upstream_queue_overloaded version
 		upstream_cx_rx_bytes_buffered upstream_cx_tx_bytes_buffered`) {
 		s.Gauge(name)
 	}
@@ -135,6 +136,7 @@ func (s *stats) show(c *Cluster) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of = c
+	s.forgetSubsets()
 	s.showMembers(c)
 	s.scope.Counter("membership_change").Add(priorities(c.roster.Load().hosts))
 	s.scope.Counter("default.total_match_count")
@@ -142,6 +144,7 @@ func (s *stats) show(c *Cluster) {
 		s.scope.Counter(c.plan.Transports[i].Name + ".total_match_count")
 	}
 	s.showTable(c)
+	s.showSubsets(c)
 }
 
 // changed shows the members after hosts came and went.
@@ -157,6 +160,7 @@ func (s *stats) changed(c *Cluster, different bool, added, gone []*host) {
 	}
 	s.showMembers(c)
 	s.showTable(c)
+	s.showSubsets(c)
 }
 
 // counted shows how many hosts there are of a cluster that makes them itself.
@@ -176,6 +180,7 @@ func (s *stats) healed(c *Cluster) {
 	if s.of == c {
 		s.showMembers(c)
 		s.showTable(c)
+		s.showSubsets(c)
 	}
 }
 
