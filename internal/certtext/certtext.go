@@ -113,14 +113,15 @@ type Names struct {
 	Other               map[string][]string // by OID
 }
 
-var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+// SubjectAltName is the OID of the names of a certificate.
+var SubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 
 // NamesOf reads the names as they stand in the certificate: crypto/x509 parses URIs, and
 // leaves other names aside.
 func NamesOf(c *x509.Certificate) *Names {
 	n := new(Names)
 	for _, e := range c.Extensions {
-		if !e.Id.Equal(oidSubjectAltName) {
+		if !e.Id.Equal(SubjectAltName) {
 			continue
 		}
 		var seq, v asn1.RawValue

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"strings"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -19,14 +20,26 @@ import (
 // A certificate is one of a context's, with its key.
 type certificate struct {
 	tls.Certificate
+	name  string   // of the secret, for statistics; "": it is none
 	names []string // DNS names, lower case; "*.x" is a wildcard
 	ecdsa bool
+	ocsp  *ocspResponse // nil: there is none
+	must  bool          // the certificate itself asks for one
 }
 
-func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate) *certificate {
+// compileCertificate compiles a certificate. name is that of the secret that it is; "": it
+// is none.
+func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate, name string, staple stapling) *certificate {
 	certificateFields.Check(s, m)
-	if m.GetCertificateChain() == nil || m.GetPrivateKey() == nil {
-		s.Errorf("TLS certificates need a certificate_chain and a private_key")
+	switch {
+	case m.GetCertificateChain() == nil && m.GetPrivateKey() == nil:
+		s.Errorf("Failed to load incomplete private key from path: ") // Envoy looks for that first
+		return nil
+	case m.GetCertificateChain() == nil:
+		s.Errorf("Failed to load incomplete certificate from : certificate chain not set")
+		return nil
+	case m.GetPrivateKey() == nil:
+		s.Errorf("Failed to load incomplete private key from path: ")
 		return nil
 	}
 	chain, ok1 := read(s.Field("certificate_chain"), m.GetCertificateChain())
@@ -39,14 +52,43 @@ func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate) *certificat
 		pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0])
 	}
 	if err != nil {
-		s.Errorf("Failed to load certificate chain or private key from %s: %v", where(m.GetCertificateChain()), err)
+		s.Errorf("%s", pairFault(m, chain, key, err))
 		return nil
 	}
-	c := &certificate{Certificate: pair, names: names(pair.Leaf)}
+	c := &certificate{Certificate: pair, name: name, names: names(pair.Leaf)}
 	if err := c.judge(); err != nil {
 		s.Errorf("Failed to load certificate chain from %s, %v", where(m.GetCertificateChain()), err)
 	}
+	c.staple(s, m, staple)
 	return c
+}
+
+// pairFault says what of a certificate and its key cannot be used.
+func pairFault(m *tlsv3.TlsCertificate, chain, key string, err error) string {
+	certs, _, cerr := parseCertificates(chain)
+	switch {
+	case cerr != nil || len(certs) == 0:
+		return "Failed to load certificate chain from " + where(m.GetCertificateChain())
+	case isKey(key):
+		return "Failed to load private key from " + where(m.GetPrivateKey()) + ", Cause: error:0b000074:X.509 certificate routines:OPENSSL_internal:KEY_VALUES_MISMATCH"
+	}
+	return "Failed to load private key from " + where(m.GetPrivateKey()) + ", Cause: " + err.Error()
+}
+
+// isKey reports whether a PEM text holds a private key of a kind that is known.
+func isKey(text string) bool {
+	for rest := []byte(text); ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			return false
+		}
+		_, err1 := x509.ParsePKCS8PrivateKey(b.Bytes)
+		_, err2 := x509.ParsePKCS1PrivateKey(b.Bytes)
+		_, err3 := x509.ParseECPrivateKey(b.Bytes)
+		if err1 == nil || err2 == nil || err3 == nil {
+			return true
+		}
+	}
 }
 
 // judge refuses keys that Envoy refuses.
@@ -131,10 +173,11 @@ type selection struct {
 	all      []*certificate
 	byName   map[string][]*certificate
 	fullScan bool // without one for the name any that fits is taken; else the first
+	stapling stapling
 }
 
-func newSelection(all []*certificate, fullScan bool) *selection {
-	s := &selection{all: all, byName: make(map[string][]*certificate), fullScan: fullScan}
+func newSelection(all []*certificate, fullScan bool, staple stapling) *selection {
+	s := &selection{stapling: staple, all: all, byName: make(map[string][]*certificate), fullScan: fullScan}
 	for _, c := range all {
 		for _, n := range c.names {
 			if !hasType(s.byName[n], c.ecdsa) { // the first of a name and type counts
@@ -155,8 +198,9 @@ func hasType(list []*certificate, ecdsa bool) bool {
 }
 
 // choose returns the certificate for a client: of its name, then of a wildcard, then any;
-// ECDSA before RSA where the client takes both.
-func (s *selection) choose(hello *tls.ClientHelloInfo) *certificate {
+// ECDSA before RSA where the client takes both. One that lacks a response which it must have,
+// and which the client asks for, is passed over.
+func (s *selection) choose(hello *tls.ClientHelloInfo, staple bool) *certificate {
 	if len(s.all) == 1 {
 		return s.all[0]
 	}
@@ -171,7 +215,7 @@ func (s *selection) choose(hello *tls.ClientHelloInfo) *certificate {
 		lists = append(lists, s.all)
 	}
 	for _, list := range lists {
-		if c := fitting(list, &plain); c != nil {
+		if c := s.fitting(list, &plain, staple); c != nil {
 			return c
 		}
 	}
@@ -183,10 +227,14 @@ func (s *selection) choose(hello *tls.ClientHelloInfo) *certificate {
 	return s.all[0]
 }
 
-func fitting(list []*certificate, hello *tls.ClientHelloInfo) *certificate {
+func (s *selection) fitting(list []*certificate, hello *tls.ClientHelloInfo, staple bool) *certificate {
+	now := time.Now()
 	var other *certificate
 	for _, c := range list {
 		if hello.SupportsCertificate(&c.Certificate) != nil {
+			continue
+		}
+		if _, ok := c.stapled(s.stapling, now); staple && !ok {
 			continue
 		}
 		if c.ecdsa {

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/certtext"
 )
 
 // common is what both sides of a connection are configured with.
@@ -24,10 +25,15 @@ type common struct {
 	min, max     uint16
 	ciphers      []uint16
 	curves       []tls.CurveID
-	protocols    []string // of ALPN
-	certificates []*certificate
-	validation   *validation       // nil: nothing is asked of peers
-	id           [sha256.Size]byte // of all that a session depends on
+	protocols    []string       // of ALPN
+	certificates []*certificate // those that are there when the configuration is compiled
+	validation   *validation    // nil: nothing is asked of peers, or a source delivers it
+	tickets      [][32]byte     // nil: random ones, or a source delivers them
+	fetched      []fetched      // secrets that sources deliver
+	message      *tlsv3.CommonTlsContext
+
+	stapling       stapling
+	needsAuthority bool // a validation must have authorities
 }
 
 // Register adds the sockets of this package.
@@ -36,9 +42,9 @@ func Register(r *extension.Registry) {
 	extension.Register(r, extension.UpstreamSocket, compileUpstream)
 }
 
-func compileCommon(s *extension.Scope, m *tlsv3.CommonTlsContext, client bool) common {
+func compileCommon(s *extension.Scope, m *tlsv3.CommonTlsContext, client bool, staple stapling) common {
 	commonFields.Check(s, m)
-	c := common{min: tls.VersionTLS12, max: tls.VersionTLS13, ciphers: defaultCiphers, curves: defaultCurves}
+	c := common{min: tls.VersionTLS12, max: tls.VersionTLS13, ciphers: defaultCiphers, curves: defaultCurves, message: m, stapling: staple}
 	if client {
 		c.max = tls.VersionTLS12
 	}
@@ -50,28 +56,33 @@ func compileCommon(s *extension.Scope, m *tlsv3.CommonTlsContext, client bool) c
 		}
 	}
 	for i, x := range m.GetTlsCertificates() {
-		if k := compileCertificate(s.Field("tls_certificates").Index(i), x); k != nil {
+		if k := compileCertificate(s.Field("tls_certificates").Index(i), x, "", staple); k != nil {
 			c.certificates = append(c.certificates, k)
 		}
 	}
 	c.secrets(s, m)
-	c.validation = validationOf(s, m)
-	c.id = c.identity(m)
+	c.trust(s, m)
 	return c
 }
 
-// identity binds sessions to what was asked of the peer when they began.
-func (c *common) identity(m *tlsv3.CommonTlsContext) (id [sha256.Size]byte) {
+// identity binds sessions to what was asked of the peer when they began, and to who this
+// side is: a certificate that is renewed for the same names, by the same authority, leaves
+// them as they are (Envoy).
+func (c *common) identity(m *material) (id [sha256.Size]byte) {
 	h := sha256.New()
-	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(c.message)
 	h.Write(b)
-	for _, k := range c.certificates {
-		h.Write(k.Leaf.Raw)
-	}
-	if c.validation != nil {
-		for _, a := range c.validation.authorities {
-			h.Write(a.Raw)
+	for _, k := range m.certificates {
+		h.Write(k.Leaf.RawSubject)
+		h.Write(k.Leaf.RawIssuer)
+		for _, e := range k.Leaf.Extensions {
+			if e.Id.Equal(certtext.SubjectAltName) {
+				h.Write(e.Value)
+			}
 		}
+	}
+	if m.validation != nil {
+		h.Write(m.validation.digest[:])
 	}
 	h.Sum(id[:0])
 	return id
@@ -114,72 +125,6 @@ func (c *common) params(s *extension.Scope, m *tlsv3.TlsParameters) {
 		}
 		c.curves = append(c.curves, id)
 	}
-}
-
-// secrets adds the certificates that static secrets hold.
-func (c *common) secrets(s *extension.Scope, m *tlsv3.CommonTlsContext) {
-	for i, x := range m.GetTlsCertificateSdsSecretConfigs() {
-		at := s.Field("tls_certificate_sds_secret_configs").Index(i)
-		if secret := staticSecret(at, x); secret != nil {
-			if t := secret.GetTlsCertificate(); t == nil {
-				at.Errorf("the secret %q is no tls_certificate", x.GetName())
-			} else if k := compileCertificate(at.Field("tls_certificate"), t); k != nil {
-				c.certificates = append(c.certificates, k)
-			}
-		}
-	}
-}
-
-// staticSecret finds a secret of static_resources; nil when an error was reported.
-func staticSecret(s *extension.Scope, m *tlsv3.SdsSecretConfig) *tlsv3.Secret {
-	if m.GetSdsConfig() != nil {
-		s.Field("sds_config").Errorf("not supported yet: secrets come from static_resources.secrets, by name and without sds_config")
-		return nil
-	}
-	secret, ok := s.Secret(m.GetName()).(*tlsv3.Secret)
-	if !ok {
-		s.Field("name").Errorf("Unknown static secret: %s", m.GetName())
-		return nil
-	}
-	return secret
-}
-
-func validationOf(s *extension.Scope, m *tlsv3.CommonTlsContext) *validation {
-	switch x := m.GetValidationContextType().(type) {
-	case *tlsv3.CommonTlsContext_ValidationContext:
-		return compileValidation(s.Field("validation_context"), x.ValidationContext)
-	case *tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig:
-		at := s.Field("validation_context_sds_secret_config")
-		if v := staticValidation(at, x.ValidationContextSdsSecretConfig); v != nil {
-			return compileValidation(at.Field("validation_context"), v)
-		}
-	case *tlsv3.CommonTlsContext_CombinedValidationContext:
-		at := s.Field("combined_validation_context")
-		combinedFields.Check(at, x.CombinedValidationContext)
-		v := staticValidation(at.Field("validation_context_sds_secret_config"), x.CombinedValidationContext.GetValidationContextSdsSecretConfig())
-		if v == nil {
-			return nil
-		}
-		both := proto.CloneOf(x.CombinedValidationContext.GetDefaultValidationContext())
-		if both == nil {
-			both = new(tlsv3.CertificateValidationContext)
-		}
-		proto.Merge(both, v) // as Envoy does: lists are added, values replaced
-		return compileValidation(at.Field("default_validation_context"), both)
-	}
-	return nil
-}
-
-func staticValidation(s *extension.Scope, m *tlsv3.SdsSecretConfig) *tlsv3.CertificateValidationContext {
-	secret := staticSecret(s, m)
-	if secret == nil {
-		return nil
-	}
-	v := secret.GetValidationContext()
-	if v == nil {
-		s.Errorf("the secret %q is no validation_context", m.GetName())
-	}
-	return v
 }
 
 // base is the configuration that connections share.

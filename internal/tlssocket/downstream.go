@@ -18,14 +18,13 @@ type downstream struct {
 	require   bool // a client certificate
 	fullScan  bool
 	noTickets bool
-	tickets   [][32]byte    // nil: random ones
 	lifetime  time.Duration // of sessions; 0: those of crypto/tls
 }
 
 func compileDownstream(s *extension.Scope, m *tlsv3.DownstreamTlsContext) filter.TransportFactory {
 	downstreamFields.Check(s, m)
 	d := &downstream{
-		common:    compileCommon(s.Field("common_tls_context"), m.GetCommonTlsContext(), false),
+		common:    compileCommon(s.Field("common_tls_context"), m.GetCommonTlsContext(), false, staplingOf(m.GetOcspStaplePolicy())),
 		require:   m.GetRequireClientCertificate().GetValue(),
 		fullScan:  m.GetFullScanCertsOnSniMismatch().GetValue(),
 		noTickets: m.GetDisableStatelessSessionResumption(),
@@ -35,10 +34,13 @@ func compileDownstream(s *extension.Scope, m *tlsv3.DownstreamTlsContext) filter
 		ticketFields.Check(s.Field("session_ticket_keys"), k)
 		d.tickets = ticketKeys(s.Field("session_ticket_keys.keys"), k.GetKeys())
 	}
+	if x := m.GetSessionTicketKeysSdsSecretConfig(); x != nil {
+		d.ticketSecret(s.Field("session_ticket_keys_sds_secret_config"), x)
+	}
 	if c := m.GetCommonTlsContext(); len(c.GetTlsCertificates()) == 0 && len(c.GetTlsCertificateSdsSecretConfigs()) == 0 {
 		s.Field("common_tls_context").Errorf("No TLS certificates found for server context")
 	}
-	if d.require && !d.validation.asks() {
+	if d.require && !d.asksPeers() {
 		s.Field("require_client_certificate").Warnf("without a validation context any client certificate will do")
 	}
 	return d
@@ -50,34 +52,54 @@ func (d *downstream) NewTransport(env *filter.Env) (filter.Transport, error) {
 	if env.ListenerStats != nil {
 		scope = env.ListenerStats
 	}
-	t := &server{plan: d, certs: newSelection(d.certificates, d.fullScan), stats: newStats(scope.Scope("ssl."))}
-	t.config = d.base()
-	t.config.SessionTicketsDisabled = d.noTickets
-	if len(d.tickets) > 0 {
-		t.config.SetSessionTicketKeys(d.tickets)
-	}
-	if d.validation.asks() || d.require {
-		t.config.ClientAuth = tls.RequestClientCert
-		if d.require || d.validation.demands() {
-			t.config.ClientAuth = tls.RequireAnyClientCert
-		}
-		if v := d.validation; v != nil && v.roots != nil && !v.hideCAs {
-			t.config.ClientCAs = v.roots
-		}
-	}
+	t := &server{plan: d, stats: newStats(scope, "server")}
+	t.supply = newSupply(&d.common, t.stats, d.serves)
+	t.supply.begin(env.Secrets)
 	return t, nil
+}
+
+// A serving is what handshakes of a server go by. It does not change.
+type serving struct {
+	*material
+	certs  *selection
+	config *tls.Config
+}
+
+// serves makes of secrets what handshakes go by.
+func (d *downstream) serves(m *material) serving {
+	s := serving{m, newSelection(m.certificates, d.fullScan, d.stapling), d.base()}
+	s.config.SessionTicketsDisabled = d.noTickets
+	if len(m.tickets) > 0 {
+		s.config.SetSessionTicketKeys(m.tickets)
+	}
+	if m.validation.asks() || d.require {
+		s.config.ClientAuth = tls.RequestClientCert
+		if d.require || m.validation.demands() {
+			s.config.ClientAuth = tls.RequireAnyClientCert
+		}
+		if v := m.validation; v != nil && v.roots != nil && !v.hideCAs {
+			s.config.ClientCAs = v.roots
+		}
+	}
+	return s
 }
 
 // A server is a downstream for one filter chain.
 type server struct {
 	plan   *downstream
-	certs  *selection
-	config *tls.Config
+	supply *supply[serving]
 	stats  *stats
+}
+
+// Close implements io.Closer.
+func (t *server) Close() error {
+	t.supply.close()
+	return nil
 }
 
 // A meeting is one handshake.
 type meeting struct {
+	*serving
 	server    *server
 	local     *certificate
 	validated bool
@@ -86,12 +108,18 @@ type meeting struct {
 
 // Wrap implements filter.Transport.
 func (t *server) Wrap(s filter.Stream, info *filter.Info, deadline time.Time) (filter.Stream, error) {
-	m := &meeting{server: t}
-	cfg := t.config.Clone()
+	now := t.supply.now.Load()
+	if now == nil {
+		t.stats.notReady.Add(1)
+		info.More().DownFailure = notSupplied.reason
+		return nil, notSupplied
+	}
+	m := &meeting{serving: now, server: t}
+	cfg := now.config.Clone()
 	cfg.GetConfigForClient = m.protocols(cfg)
 	cfg.GetCertificate = m.choose
 	cfg.VerifyConnection = m.verify
-	cfg.WrapSession, cfg.UnwrapSession = t.wrapSession, t.unwrapSession
+	cfg.WrapSession, cfg.UnwrapSession = m.wrapSession, m.unwrapSession
 
 	w := newWire(s)
 	c := &Conn{wire: w, tls: tls.Server(w, cfg)}
@@ -124,8 +152,9 @@ func (m *meeting) protocols(cfg *tls.Config) func(*tls.ClientHelloInfo) (*tls.Co
 }
 
 func (m *meeting) choose(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	m.local = m.server.certs.choose(h)
-	return &m.local.Certificate, nil
+	asks := slices.Contains(h.Extensions, extensionStatusRequest)
+	m.local = m.certs.choose(h, asks)
+	return m.server.stats.staple(m.local, asks, m.server.plan.stapling)
 }
 
 // verify looks at the client's certificate, also of a session that is resumed.
@@ -136,10 +165,10 @@ func (m *meeting) verify(s tls.ConnectionState) (err error) {
 	if err := keyUsage(s.PeerCertificates[0]); err != nil {
 		return err
 	}
-	if m.server.plan.validation == nil {
+	if m.validation == nil {
 		return nil
 	}
-	m.validated, err = m.server.plan.validation.verify(s.PeerCertificates, x509.ExtKeyUsageClientAuth, askedNames{})
+	m.validated, err = m.validation.verify(s.PeerCertificates, x509.ExtKeyUsageClientAuth, askedNames{})
 	if err != nil {
 		met := describe(&s)
 		m.met = &met
@@ -164,23 +193,23 @@ func (m *meeting) settle(c *Conn, info *filter.Info) {
 	c.info.Validated, c.info.Took = m.validated, time.Since(info.Start)
 	if m.local != nil {
 		c.info.Local = m.local.Leaf
-	} else if len(m.server.certs.all) == 1 {
-		c.info.Local = m.server.certs.all[0].Leaf
+	} else if len(m.certs.all) == 1 {
+		c.info.Local = m.certs.all[0].Leaf
 	}
-	m.server.stats.shook(&c.info)
+	m.server.stats.shook(&c.info, &s)
 	info.More().DownTLS = &c.info
 }
 
-func (t *server) wrapSession(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
-	ss.Extra = append(ss.Extra, sessionStamp(t.plan.id, time.Now()))
-	return t.config.EncryptTicket(cs, ss)
+func (m *meeting) wrapSession(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+	ss.Extra = append(ss.Extra, sessionStamp(m.id, time.Now()))
+	return m.config.EncryptTicket(cs, ss)
 }
 
 // unwrapSession refuses sessions that are too old, or that began where other things were
 // asked of the client.
-func (t *server) unwrapSession(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-	ss, err := t.config.DecryptTicket(ticket, cs)
-	if err != nil || ss == nil || !stampHolds(ss.Extra, t.plan.id, t.plan.lifetime, time.Now()) {
+func (m *meeting) unwrapSession(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+	ss, err := m.config.DecryptTicket(ticket, cs)
+	if err != nil || ss == nil || !stampHolds(ss.Extra, m.id, m.server.plan.lifetime, time.Now()) {
 		return nil, err
 	}
 	return ss, nil

@@ -35,6 +35,9 @@ const (
 	failedKeyUsage
 )
 
+// notSupplied is of connections that came before the secrets of their socket.
+var notSupplied = &failure{reason: "TLS error: Secret is not supplied by SDS"}
+
 func (f *failure) Error() string { return f.reason }
 func (f *failure) Unwrap() error { return f.err }
 

@@ -2,6 +2,7 @@ package tlssocket
 
 import (
 	"crypto/tls"
+	"reflect"
 	"strings"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -89,4 +90,24 @@ func curveName(id tls.CurveID) string {
 // brackets.
 func cipherNames(entry string) []string {
 	return strings.FieldsFunc(entry, func(r rune) bool { return r == '[' || r == ']' || r == '|' || r == ':' })
+}
+
+// signatures are BoringSSL's names.
+var signatures = map[tls.SignatureScheme]string{
+	tls.PKCS1WithSHA1: "rsa_pkcs1_sha1", tls.PKCS1WithSHA256: "rsa_pkcs1_sha256", tls.PKCS1WithSHA384: "rsa_pkcs1_sha384",
+	tls.PKCS1WithSHA512: "rsa_pkcs1_sha512", tls.PSSWithSHA256: "rsa_pss_rsae_sha256", tls.PSSWithSHA384: "rsa_pss_rsae_sha384",
+	tls.PSSWithSHA512: "rsa_pss_rsae_sha512", tls.ECDSAWithSHA1: "ecdsa_sha1",
+	tls.ECDSAWithP256AndSHA256: "ecdsa_secp256r1_sha256", tls.ECDSAWithP384AndSHA384: "ecdsa_secp384r1_sha384",
+	tls.ECDSAWithP521AndSHA512: "ecdsa_secp521r1_sha512", tls.Ed25519: "ed25519",
+}
+
+// peerSigned names the algorithm by which the peer has signed the handshake; "": it has
+// not. crypto/tls keeps it for its own tests: without that field nothing is known
+// (TestCryptoTLS tells).
+func peerSigned(cs *tls.ConnectionState) string {
+	f := reflect.ValueOf(cs).Elem().FieldByName("testingOnlyPeerSignatureAlgorithm")
+	if !f.IsValid() || f.Kind() != reflect.Uint16 {
+		return ""
+	}
+	return signatures[tls.SignatureScheme(f.Uint())]
 }

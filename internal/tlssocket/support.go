@@ -1,6 +1,7 @@
 package tlssocket
 
 import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/ginnel/ginnel/extension"
@@ -20,13 +21,15 @@ var (
 	}
 	certificateFields = extension.Fields{
 		Message: &tlsv3.TlsCertificate{},
-		Obeyed:  []string{"certificate_chain", "private_key"},
+		Obeyed:  []string{"certificate_chain", "private_key", "ocsp_staple"},
+		Ignored: map[string]string{"watched_directory": "it is for secrets that a source delivers, whose files are read again"},
 	}
 	validationFields = extension.Fields{
 		Message: &tlsv3.CertificateValidationContext{},
 		Obeyed: []string{"trusted_ca", "system_root_certs", "verify_certificate_spki", "verify_certificate_hash",
 			"match_typed_subject_alt_names", "match_subject_alt_names", "crl", "allow_expired_certificate",
 			"trust_chain_verification", "only_verify_leaf_cert_crl", "max_verify_depth", "suppress_client_ca_list"},
+		Ignored:  map[string]string{"watched_directory": "it is for secrets that a source delivers, whose files are read again"},
 		Defaults: map[string]string{"require_signed_certificate_timestamp": "false"},
 	}
 	combinedFields = extension.Fields{
@@ -39,17 +42,32 @@ var (
 	}
 	secretConfigFields = extension.Fields{
 		Message: &tlsv3.SdsSecretConfig{},
-		Obeyed:  []string{"name"},
+		Obeyed:  []string{"name", "sds_config"},
 	}
+	sourceFields = extension.Fields{
+		Message: &corev3.ConfigSource{}, Where: "secret",
+		Obeyed: []string{"path", "path_config_source"},
+		Ignored: map[string]string{
+			"initial_fetch_timeout": "a file is there at once",
+			"resource_api_version":  "resources are of version 3 in any case",
+		},
+	}
+	pathFields = extension.Fields{
+		Message: &corev3.PathConfigSource{}, Where: "secret",
+		Obeyed: []string{"path", "watched_directory"},
+	}
+	watchedFields = extension.Fields{Message: &corev3.WatchedDirectory{}, Where: "secret", Obeyed: []string{"path"}}
+
 	downstreamFields = extension.Fields{
 		Message: &tlsv3.DownstreamTlsContext{},
 		Obeyed: []string{"common_tls_context", "require_client_certificate", "session_ticket_keys",
-			"disable_stateless_session_resumption", "session_timeout", "full_scan_certs_on_sni_mismatch"},
+			"session_ticket_keys_sds_secret_config", "disable_stateless_session_resumption", "session_timeout",
+			"full_scan_certs_on_sni_mismatch", "ocsp_staple_policy"},
 		Ignored: map[string]string{
 			"disable_stateful_session_resumption": "sessions are kept in tickets alone",
 			"prefer_client_ciphers":               "crypto/tls has an order of its own",
 		},
-		Defaults: map[string]string{"require_sni": "false", "ocsp_staple_policy": "LENIENT_STAPLING"},
+		Defaults: map[string]string{"require_sni": "false"},
 	}
 	ticketFields = extension.Fields{
 		Message: &tlsv3.TlsSessionTicketKeys{},
@@ -66,5 +84,5 @@ var (
 // Support lists what is obeyed of each message.
 func Support() []*extension.Fields {
 	return []*extension.Fields{&commonFields, &paramsFields, &certificateFields, &validationFields, &combinedFields,
-		&sanFields, &secretConfigFields, &downstreamFields, &ticketFields, &upstreamFields}
+		&sanFields, &secretConfigFields, &sourceFields, &pathFields, &watchedFields, &downstreamFields, &ticketFields, &upstreamFields}
 }

@@ -34,7 +34,7 @@ var (
 func compileUpstream(s *extension.Scope, m *tlsv3.UpstreamTlsContext) extension.UpstreamTransport {
 	upstreamFields.Check(s, m)
 	u := &upstream{
-		common: compileCommon(s.Field("common_tls_context"), m.GetCommonTlsContext(), true),
+		common: compileCommon(s.Field("common_tls_context"), m.GetCommonTlsContext(), true, noStapling),
 		sni:    m.GetSni(), hostSNI: m.GetAutoHostSni(), checkSNI: m.GetAutoSniSanValidation(),
 		renegotiation: m.GetAllowRenegotiation(), sessions: 1,
 	}
@@ -44,10 +44,11 @@ func compileUpstream(s *extension.Scope, m *tlsv3.UpstreamTlsContext) extension.
 	if n := m.GetMaxSessionKeys(); n != nil {
 		u.sessions = int(n.Value)
 	}
-	if len(u.certificates) > 1 {
+	if len(u.certificates)+u.fetchedCerts() > 1 {
 		s.Field("common_tls_context").Errorf("Multiple TLS certificates are not supported for client contexts")
 	}
-	if u.checkSNI && (u.validation == nil || u.validation.authorities == nil) {
+	u.needsAuthority = u.checkSNI
+	if u.checkSNI && !u.fetchesTrust() && (u.validation == nil || u.validation.authorities == nil) {
 		s.Field("auto_sni_san_validation").Errorf("'auto_sni_san_validation' was configured without a validation context with a trusted CA")
 	}
 	return u
@@ -64,28 +65,53 @@ func (*upstream) Negotiates() bool { return true }
 
 // NewUpstream implements extension.UpstreamFactory.
 func (u *upstream) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransport {
-	c := &client{plan: u, config: u.base(), stats: newStats(env.Stats.Scope("ssl."))}
-	c.config.InsecureSkipVerify = true // verify does it
+	c := &client{plan: u, stats: newStats(env.Stats, "client")}
+	c.supply = newSupply(&u.common, c.stats, u.begins)
+	c.supply.begin(env.Secrets)
+	return c
+}
+
+// An asking is what handshakes of a client go by. It does not change.
+type asking struct {
+	*material
+	config *tls.Config
+}
+
+// begins makes of secrets what handshakes go by. Sessions begin anew with it.
+func (u *upstream) begins(m *material) asking {
+	a := asking{m, u.base()}
+	a.config.InsecureSkipVerify = true // verify does it
 	if u.renegotiation {
-		c.config.Renegotiation = tls.RenegotiateFreelyAsClient
+		a.config.Renegotiation = tls.RenegotiateFreelyAsClient
 	}
 	if u.sessions > 0 {
-		c.config.ClientSessionCache = tls.NewLRUClientSessionCache(u.sessions)
+		a.config.ClientSessionCache = tls.NewLRUClientSessionCache(u.sessions)
 	}
-	return c
+	return a
 }
 
 // A client is an upstream for one cluster.
 type client struct {
 	plan   *upstream
-	config *tls.Config
+	supply *supply[asking]
 	stats  *stats
+}
+
+// Close implements io.Closer.
+func (t *client) Close() error {
+	t.supply.close()
+	return nil
 }
 
 // Wrap implements filter.UpstreamTransport.
 func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time.Time, cancel <-chan struct{}) (filter.Stream, error) {
 	begun := time.Now()
-	cfg := t.config.Clone()
+	now := t.supply.now.Load()
+	if now == nil {
+		t.stats.notReady.Add(1)
+		return nil, notSupplied
+	}
+	cfg := now.config.Clone()
 	cfg.ServerName = t.serverName(o)
 	switch {
 	case o.Protocols != nil:
@@ -103,16 +129,16 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 		if err := keyUsage(cs.PeerCertificates[0]); err != nil {
 			return err
 		}
-		validated, err = t.plan.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, names)
+		validated, err = now.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, names)
 		return err
 	}
 	var local *x509.Certificate
 	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if len(t.plan.certificates) == 0 {
+		if len(now.certificates) == 0 {
 			return new(tls.Certificate), nil
 		}
-		local = t.plan.certificates[0].Leaf
-		return &t.plan.certificates[0].Certificate, nil
+		local = now.certificates[0].Leaf
+		return &now.certificates[0].Certificate, nil
 	}
 	w := newWire(s)
 	c := &Conn{wire: w, tls: tls.Client(w, cfg)}
@@ -127,7 +153,7 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	cs := c.tls.ConnectionState()
 	c.info = describe(&cs)
 	c.info.ServerName, c.info.Validated, c.info.Local, c.info.Took = cfg.ServerName, validated, local, time.Since(begun)
-	t.stats.shook(&c.info)
+	t.stats.shook(&c.info, &cs)
 	return c, nil
 }
 

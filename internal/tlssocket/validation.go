@@ -13,6 +13,7 @@ import (
 	"time"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/certtext"
@@ -24,23 +25,27 @@ type validation struct {
 	authorities []*x509.Certificate // nil: chains are not verified
 	roots       *x509.CertPool
 	crls        []*x509.RevocationList
-	leafCRL     bool // only the peer's own certificate is looked up in CRLs
-	expired     bool // certificates and CRLs out of their time are good
-	untrusted   bool // what fails is noted, and the connection goes on
-	hideCAs     bool // the client is not told of the authorities
-	maxDepth    int  // most certificates between the peer's and the authority's
+	leafCRL     bool              // only the peer's own certificate is looked up in CRLs
+	expired     bool              // certificates and CRLs out of their time are good
+	untrusted   bool              // what fails is noted, and the connection goes on
+	hideCAs     bool              // the client is not told of the authorities
+	maxDepth    int               // most certificates between the peer's and the authority's
+	name        string            // of the secret, for statistics
+	digest      [sha256.Size]byte // of the message, and of what it names
 	sans        []sanMatcher
 	hashes      [][sha256.Size]byte // of certificates
 	spkis       [][sha256.Size]byte // of keys
 	cache       chainCache
 }
 
-func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext) *validation {
+// compileValidation compiles what is asked of peers. name is that of the secret that it is;
+// "": it is none.
+func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext, name string) *validation {
 	validationFields.Check(s, m)
 	v := &validation{
 		expired: m.GetAllowExpiredCertificate(), leafCRL: m.GetOnlyVerifyLeafCertCrl(), hideCAs: m.GetSuppressClientCaList(),
 		untrusted: m.GetTrustChainVerification() == tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED,
-		maxDepth:  100,
+		maxDepth:  100, name: name,
 	}
 	if d := m.GetMaxVerifyDepth(); d != nil {
 		v.maxDepth = int(d.Value)
@@ -59,7 +64,20 @@ func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext
 	if len(v.sans) > 0 && v.authorities == nil {
 		s.Errorf("SAN-based verification of peer certificates without trusted CA is insecure and not allowed")
 	}
+	v.digest = v.digestOf(m)
 	return v
+}
+
+// digestOf is what tells validations apart that ask for other things.
+func (v *validation) digestOf(m *tlsv3.CertificateValidationContext) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	h.Write(b)
+	for _, a := range v.authorities {
+		h.Write(a.Raw)
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // trust reads the bundle and the CRLs.

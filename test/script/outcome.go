@@ -66,7 +66,7 @@ func oneBlank(text string) string { return manyBlanks.ReplaceAllString(text, " "
 
 // unsteady are the stats that time, memory or the asking itself decide; whether an
 // end leaves bytes to flush is a matter of time too.
-var unsteady = regexp.MustCompile(`(_ms|_buffered|_reading_total|_flush_total|_flush_active|_bytes|memory_.*|uptime|wakeups.*|miss|mega_miss|hard_flush|flushed_by_timer|write_.*|reopen_failed|update_time)$` +
+var unsteady = regexp.MustCompile(`(_ms|_buffered|_reading_total|_flush_total|_flush_active|_bytes|memory_.*|uptime|wakeups.*|miss|mega_miss|hard_flush|flushed_by_timer|write_.*|reopen_failed|update_time|expiration_unix_time_seconds|key_rotation_failed)$` +
 	`|^(server|http\.admin|listener\.admin|runtime|dns|filesystem|access_log_file|main_thread|workers|inproc|thread_local_.*|overload)\.|\.worker_\d+\.|connections_accepted_per_socket_event`)
 
 // leaving is how long the connections that are open at the end of a script have for

@@ -36,6 +36,7 @@ import (
 //	first                       hop 1
 //	hash CERT, spki CERT        what pins a certificate of the command cert
 //	from FILE                   a config source: the file below $WORK, as put places it
+//	secret VERSION NAME YAML           what the file of a secret has: the secret, as YAML
 //	delivery VERSION TYPE RESOURCE...  what such a file has: resources, as {...}, of a type below envoy.config
 //	last I YAML                 YAML where I is the last hop, nothing elsewhere
 func (s *session) functions() template.FuncMap {
@@ -62,6 +63,7 @@ func (s *session) functions() template.FuncMap {
 		"last":        s.lastOnly,
 		"from":        s.from,
 		"delivery":    delivery,
+		"secret":      secret,
 		"hash":        func(cert string) (string, error) { return s.certText(cert, "hash") },
 		"spki":        func(cert string) (string, error) { return s.certText(cert, "spki") },
 		"add":         func(a, b int) int { return a + b },
@@ -178,6 +180,12 @@ func delivery(version, typ string, resources ...string) string {
 		resources[i] = fmt.Sprintf(`{"@type": type.googleapis.com/envoy.config.%s, %s`, typ, strings.TrimPrefix(r, "{"))
 	}
 	return fmt.Sprintf("{version_info: %s, resources: [%s]}", quote(version), strings.Join(resources, ",\n"))
+}
+
+// secret is what a file of one secret holds.
+func secret(version, name, yaml string) string {
+	return fmt.Sprintf(`{version_info: %s, resources: [{"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret, name: %s, %s}]}`,
+		quote(version), quote(name), yaml)
 }
 
 // quote writes a YAML scalar; a JSON string is one.
