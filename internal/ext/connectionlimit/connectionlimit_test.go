@@ -8,7 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/ext/connectionlimit"
-	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 func TestRefused(t *testing.T) {
@@ -20,7 +20,7 @@ func TestRefused(t *testing.T) {
 		`{"statPrefix": "a", "maxConnections": "1", "runtimeEnabled": {}}`: "x.runtime_enabled.default_value: is required",
 		`{"statPrefix": "a", "maxConnections": "18446744073709551615"}`:    "",
 	} {
-		_, issues := teststream.Compile(t, connectionlimit.Register, extension.NetworkFilter, &limitv3.ConnectionLimit{}, config)
+		_, issues := testcompile.JSON(t, connectionlimit.Register, extension.NetworkFilter, &limitv3.ConnectionLimit{}, config)
 		var got []string
 		for _, i := range issues {
 			got = append(got, i.Path+": "+i.Message)

@@ -14,6 +14,7 @@ import (
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/ext/fault"
 	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 // runtime has numbers by keys.
@@ -184,7 +185,7 @@ func TestErrors(t *testing.T) {
 		`{"response_rate_limit": {}}`:                  "x.response_rate_limit",
 		`{"response_rate_limit": {"fixed_limit": {}}}`: "x.response_rate_limit.fixed_limit.limit_kbps",
 	} {
-		_, issues := teststream.Compile(t, fault.Register, extension.HTTPFilter, &faultv3.HTTPFault{}, text)
+		_, issues := testcompile.JSON(t, fault.Register, extension.HTTPFilter, &faultv3.HTTPFault{}, text)
 		if len(issues) != 1 || issues[0].Path != path {
 			t.Errorf("%s: %v", text, issues)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/ext/headermutation"
 	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 func mutator(t *testing.T, text string) filter.HTTPFilter {
@@ -136,7 +137,7 @@ func TestErrors(t *testing.T) {
 			"query_parameter_mutations[0].append.record.value", "Not supported field in StreamInfo: NOPE"},
 		{`"response_mutations": [{}]`, "response_mutations[0]", "an action is required"},
 	} {
-		_, issues := teststream.Compile(t, headermutation.Register, extension.HTTPFilter, &headermutationv3.HeaderMutation{}, `{"mutations": {`+c.mutations+`}}`)
+		_, issues := testcompile.JSON(t, headermutation.Register, extension.HTTPFilter, &headermutationv3.HeaderMutation{}, `{"mutations": {`+c.mutations+`}}`)
 		if len(issues) != 1 || issues[0].Path != "x.mutations."+c.path || issues[0].Message != c.message {
 			t.Errorf("%s: %v", c.mutations, issues)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/ext/healthcheck"
 	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 const path = `"headers": [{"name": ":path", "string_match": {"exact": "/healthz"}}]`
@@ -114,7 +115,7 @@ func TestErrors(t *testing.T) {
 		`{"pass_through_mode": false, "cache_time": "1s"}`:                                       "x.cache_time",
 		`{"pass_through_mode": false, "cluster_min_healthy_percentages": {"a": {"value": 101}}}`: `x.cluster_min_healthy_percentages["a"]`,
 	} {
-		_, issues := teststream.Compile(t, healthcheck.Register, extension.HTTPFilter, &healthcheckv3.HealthCheck{}, text)
+		_, issues := testcompile.JSON(t, healthcheck.Register, extension.HTTPFilter, &healthcheckv3.HealthCheck{}, text)
 		if len(issues) != 1 || issues[0].Path != want {
 			t.Errorf("%s: %v", text, issues)
 		}

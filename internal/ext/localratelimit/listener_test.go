@@ -11,7 +11,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
-	"github.com/ginnel/ginnel/internal/ext/testcompile"
+	"github.com/ginnel/ginnel/internal/testcompile"
 	"github.com/ginnel/ginnel/internal/stats/teststats"
 )
 

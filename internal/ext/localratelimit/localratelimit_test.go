@@ -13,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
 	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 const on = `"stat_prefix": "l", "filter_enabled": {"default_value": {"numerator": 100}}, "filter_enforced": {"default_value": {"numerator": 100}}, "enable_x_ratelimit_headers": "DRAFT_VERSION_03"`
@@ -139,12 +140,12 @@ func TestErrors(t *testing.T) {
 		`"stat_prefix": "x", "local_cluster_rate_limit": {}`:                                     "x.local_cluster_rate_limit",
 		`"stat_prefix": "x", "max_dynamic_descriptors": 0`:                                       "x.max_dynamic_descriptors",
 	} {
-		_, issues := teststream.Compile(t, localratelimit.Register, extension.HTTPFilter, &localv3.LocalRateLimit{}, "{"+text+"}")
+		_, issues := testcompile.JSON(t, localratelimit.Register, extension.HTTPFilter, &localv3.LocalRateLimit{}, "{"+text+"}")
 		if len(issues) != 1 || issues[0].Path != path {
 			t.Errorf("%s: %v", text, issues)
 		}
 	}
-	_, issues := teststream.Compile(t, localratelimit.Register, extension.HTTPRouteFilter, &localv3.LocalRateLimit{}, `{"stat_prefix": "x"}`)
+	_, issues := testcompile.JSON(t, localratelimit.Register, extension.HTTPRouteFilter, &localv3.LocalRateLimit{}, `{"stat_prefix": "x"}`)
 	if len(issues) != 1 || issues[0].Message != "local rate limit token bucket must be set for per filter configs" {
 		t.Errorf("route: %v", issues)
 	}

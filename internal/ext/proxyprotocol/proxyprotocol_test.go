@@ -13,7 +13,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
-	"github.com/ginnel/ginnel/internal/ext/testcompile"
+	"github.com/ginnel/ginnel/internal/testcompile"
 	"github.com/ginnel/ginnel/internal/proxyproto"
 	"github.com/ginnel/ginnel/internal/stats/teststats"
 )

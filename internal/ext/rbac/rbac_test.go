@@ -18,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/rbac"
 	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 func policy(permission, principal string) string {
@@ -49,7 +50,7 @@ func TestRefused(t *testing.T) {
 		"keep_matching":    {`{"stat_prefix": "p", "matcher": {"on_no_match": {"keep_matching": true, "action": {"name": "a", "typed_config": {"@type": "type.googleapis.com/envoy.config.rbac.v3.Action", "name": "n"}}}}}`, "x.matcher.on_no_match.keep_matching", "not supported in this context"},
 		"headers in trees": {`{"stat_prefix": "p", "matcher": {"matcher_tree": {"input": {"name": "i", "typed_config": {"@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": "a"}}, "exact_match_map": {"map": {"x": {"action": {"name": "a", "typed_config": {"@type": "type.googleapis.com/envoy.config.rbac.v3.Action", "name": "n"}}}}}}}}`, "x.matcher.matcher_tree.input.typed_config", "RBAC network filter cannot match it"},
 	} {
-		_, issues := teststream.Compile(t, rbac.Register, extension.NetworkFilter, &networkv3.RBAC{}, c.config)
+		_, issues := testcompile.JSON(t, rbac.Register, extension.NetworkFilter, &networkv3.RBAC{}, c.config)
 		if len(issues) != 1 || issues[0].Path != c.path || !strings.Contains(issues[0].Message, c.message) {
 			t.Errorf("%s: got %v, want %s: ...%s...", name, issues, c.path, c.message)
 		}
@@ -172,7 +173,7 @@ func TestAddresses(t *testing.T) {
 // judge has the filter judge a connection; nil: it passes.
 func judge(t *testing.T, config string, set func(*filter.Info)) error {
 	t.Helper()
-	f, issues := teststream.Compile(t, rbac.Register, extension.NetworkFilter, &networkv3.RBAC{}, config)
+	f, issues := testcompile.JSON(t, rbac.Register, extension.NetworkFilter, &networkv3.RBAC{}, config)
 	for _, i := range issues {
 		if i.Severity == extension.Error {
 			t.Fatalf("%s: %v", config, issues)

@@ -13,7 +13,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/setfilterstate"
-	"github.com/ginnel/ginnel/internal/ext/testcompile"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 // compile compiles a configuration given as JSON and returns what was reported.

@@ -8,7 +8,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/snicluster"
-	"github.com/ginnel/ginnel/internal/ext/teststream"
+	"github.com/ginnel/ginnel/internal/testcompile"
 	"github.com/ginnel/ginnel/internal/state"
 )
 
@@ -24,7 +24,7 @@ func (n *next) ServeConn(c *filter.Conn) error {
 // TestCluster: the server name names the cluster, over what a filter before has said;
 // without one nothing is changed.
 func TestCluster(t *testing.T) {
-	f, issues := teststream.Compile(t, snicluster.Register, extension.NetworkFilter, &sniv3.SniCluster{}, `{}`)
+	f, issues := testcompile.JSON(t, snicluster.Register, extension.NetworkFilter, &sniv3.SniCluster{}, `{}`)
 	if len(issues) > 0 {
 		t.Fatal(issues)
 	}

@@ -10,34 +10,16 @@ import (
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 // Name is what filters under test are called in their configuration.
 const Name = "under-test"
-
-// Compile compiles the configuration of an extension, given as JSON, at the path "x".
-func Compile[F any](t testing.TB, register func(*extension.Registry), k extension.Kind[F], m proto.Message, text string) (F, []extension.Issue) {
-	t.Helper()
-	if err := protojson.Unmarshal([]byte(text), m); err != nil {
-		t.Fatal(err)
-	}
-	packed, err := anypb.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry, report := &extension.Registry{}, &extension.Report{}
-	register(registry)
-	resolve := func(a *anypb.Any) (proto.Message, error) { return a.UnmarshalNew() }
-	f, _ := extension.Compile(extension.NewScope(report, registry, resolve).At("x"), k, packed)
-	return f, report.Issues
-}
 
 // An Env is what filters run in, with statistics that can be asked for.
 type Env struct {
@@ -56,7 +38,7 @@ func NewEnv() *Env {
 // Filter makes a filter of a configuration that must be right.
 func Filter(t testing.TB, env *Env, register func(*extension.Registry), m proto.Message, text string) filter.HTTPFilter {
 	t.Helper()
-	f, issues := Compile(t, register, extension.HTTPFilter, m, text)
+	f, issues := testcompile.JSON(t, register, extension.HTTPFilter, m, text)
 	if len(issues) > 0 {
 		t.Fatalf("%s: %v", text, issues)
 	}
@@ -70,7 +52,7 @@ func Filter(t testing.TB, env *Env, register func(*extension.Registry), m proto.
 // Route compiles what a route says of a filter, which must be right.
 func Route(t testing.TB, register func(*extension.Registry), m proto.Message, text string) any {
 	t.Helper()
-	c, issues := Compile(t, register, extension.HTTPRouteFilter, m, text)
+	c, issues := testcompile.JSON(t, register, extension.HTTPRouteFilter, m, text)
 	if len(issues) > 0 {
 		t.Fatalf("%s: %v", text, issues)
 	}

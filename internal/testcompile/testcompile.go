@@ -13,7 +13,7 @@ import (
 
 // JSON compiles the JSON of a message by an extension that register knows. The paths of
 // what is reported begin with x.
-func JSON[F any](t *testing.T, register func(*extension.Registry), k extension.Kind[F], m proto.Message, text string) (F, []extension.Issue) {
+func JSON[F any](t testing.TB, register func(*extension.Registry), k extension.Kind[F], m proto.Message, text string) (F, []extension.Issue) {
 	t.Helper()
 	if err := protojson.Unmarshal([]byte(text), m); err != nil {
 		t.Fatal(err)
