@@ -11,8 +11,8 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/localratelimit"
-	"github.com/ginnel/ginnel/internal/testcompile"
 	"github.com/ginnel/ginnel/internal/stats/teststats"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 func listenerFilter(t *testing.T, text string) (filter.ListenerFilterFactory, []extension.Issue) {

@@ -13,9 +13,9 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/proxyprotocol"
-	"github.com/ginnel/ginnel/internal/testcompile"
 	"github.com/ginnel/ginnel/internal/proxyproto"
 	"github.com/ginnel/ginnel/internal/stats/teststats"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 func compile(t *testing.T, text string) (filter.ListenerFilterFactory, []extension.Issue) {

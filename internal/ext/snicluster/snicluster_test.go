@@ -8,8 +8,8 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/ext/snicluster"
-	"github.com/ginnel/ginnel/internal/testcompile"
 	"github.com/ginnel/ginnel/internal/state"
+	"github.com/ginnel/ginnel/internal/testcompile"
 )
 
 // next is the rest of the chain.
