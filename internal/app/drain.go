@@ -10,11 +10,9 @@ import (
 	"github.com/ginnel/ginnel/internal/listener"
 )
 
-// Why connections are closed that a removal has left no more time.
-const (
-	listenerRemoved = "listener_removed"
-	chainRemoved    = "filter_chain_is_being_removed" // Envoy
-)
+// chainRemoved is why connections are closed to which the removal of their filter chain has
+// left no more time (Envoy).
+const chainRemoved = "filter_chain_is_being_removed"
 
 // A scopeOfDrain is which listeners are drained.
 type scopeOfDrain uint8
@@ -93,7 +91,7 @@ func (a *App) drainAway(e *entry, heir *listener.Listener) {
 	l.Leave(a.drainPolicy())
 	a.tasks.Go(func() {
 		a.within(l.Wait, l.Drain)
-		l.CloseConns(listenerRemoved)
+		l.CloseConns(endReason(l))
 		l.Wait()
 		l.Release()
 		a.server.draining.Add(-1)
