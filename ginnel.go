@@ -116,7 +116,9 @@ func (p *Proxy) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	forget := context.AfterFunc(ctx, a.Close)
 	if err := a.Start(); err != nil {
+		forget()
 		a.Close()
 		return err
 	}
@@ -127,7 +129,6 @@ func (p *Proxy) Start(ctx context.Context) error {
 		defer close(ran)
 		c.Run(watching)
 	}()
-	forget := context.AfterFunc(ctx, a.Close)
 	a.OnStop(func() bool {
 		over()
 		<-ran

@@ -40,6 +40,7 @@ import (
 	"github.com/ginnel/ginnel/internal/matcher"
 	"github.com/ginnel/ginnel/internal/route"
 	"github.com/ginnel/ginnel/internal/router"
+	"github.com/ginnel/ginnel/internal/source"
 	"github.com/ginnel/ginnel/internal/state"
 	"github.com/ginnel/ginnel/internal/tcpproxy"
 	"github.com/ginnel/ginnel/internal/tlssocket"
@@ -50,7 +51,7 @@ import (
 // order of the messages' names.
 func Support() []*extension.Fields {
 	all := slices.Concat(
-		compile.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
+		compile.Support(), source.Support(), accesslog.Support(), router.Support(), state.Support(), tcpproxy.Support(), transport.Support(), tlssocket.Support(),
 		buffer.Support(), dns.Support(), dnscache.Support(), dynamicforward.Support(), connectionlimit.Support(), cors.Support(), directresponse.Support(), echo.Support(), extauthz.Support(), originaldst.Support(), rbac.Support(), originalsrc.Support(), proxyprotocol.Support(), setfilterstate.Support(), snicluster.Support(),
 		httpinspector.Support(), tlsinspector.Support(),
 		hcm.Support(), httpmatch.Support(), matcher.Support(), route.Support(), headermutation.Support(), grpcstats.Support(), localratelimit.Support(), healthcheck.Support(), fault.Support(),

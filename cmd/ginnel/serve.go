@@ -44,7 +44,14 @@ func serve(f *cli.Flags) int {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1)
 	defer signal.Stop(signals)
-	proxy, err := start(f, log, logger)
+	proxy, err := build(f, log, logger)
+	if err == nil {
+		err = proxy.start(signals)
+	}
+	if errors.Is(err, app.ErrStopped) {
+		logger.Info("exiting")
+		return 0
+	}
 	if err != nil {
 		logger.Log(context.Background(), cli.LevelCritical,
 			fmt.Sprintf("error `%v` initializing config '%s'", err, f.ConfigPath))
@@ -61,8 +68,29 @@ func serve(f *cli.Flags) int {
 	return code
 }
 
-// start takes the flags to a running proxy.
-func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*running, error) {
+// start begins to serve, which may have to wait for what sources deliver. It returns
+// app.ErrStopped if a signal, or the admin, ends the proxy meanwhile.
+func (r *running) start(signals <-chan os.Signal) error {
+	started := make(chan error, 1)
+	go func() { started <- r.app.Start() }()
+	for {
+		select {
+		case err := <-started:
+			if err != nil {
+				r.app.Close()
+			}
+			return err
+		case s := <-signals:
+			if s == syscall.SIGTERM || s == syscall.SIGINT {
+				r.log.Warn(fmt.Sprintf("caught %s", signalName(s)))
+				go r.app.Close()
+			}
+		}
+	}
+}
+
+// build takes the flags to a proxy that is ready to start.
+func build(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*running, error) {
 	file := filewatch.Options{File: f.ConfigPath}
 	file.Since = file.Look() // what changes while the file is read counts
 	r, err := load.Load(source(f), builtin.Registry())
@@ -95,11 +123,6 @@ func start(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*running, error) {
 		return proxy.app.Apply, proxy.app.Stats(), nil
 	})
 	if err != nil {
-		return nil, err
-	}
-	a := proxy.app
-	if err := a.Start(); err != nil {
-		a.Close()
 		return nil, err
 	}
 	return proxy, nil

@@ -62,7 +62,7 @@ func (s *Server) shows() []command {
 			param{name: "include_eds", help: "Dump currently loaded configuration including EDS. See the response definition for more information", flag: true}),
 		get("/help", "print out list of admin commands", s.serveHelp),
 		get("/hot_restart_version", "print the hot restart compatibility version", fixed("disabled")),
-		get("/init_dump", "dump what initialization waits for (nothing: files are there at once)", initDump,
+		get("/init_dump", "dump what listeners wait for", s.initDump,
 			param{name: "mask", help: "The desired component to dump unready targets. The mask is parsed as a Protobuf::FieldMask."}),
 		get("/inproc", "print the in-process network: internal listeners and what is open on them", s.inproc,
 			param{name: "format", help: "File format to use", choices: []string{"json", "text"}},

@@ -59,7 +59,11 @@ func (s *Server) sections(named func(string) bool, eds bool) []proto.Message {
 	if eds {
 		all = append(all, dumpEndpoints(s.opts.Proxy.Clusters(), named))
 	}
-	return append(all, s.dumpListeners(named), s.dumpSecrets(named))
+	all = append(all, s.dumpListeners(named))
+	if s.servesHTTP() { // Envoy
+		all = append(all, &adminv3.ScopedRoutesConfigDump{}, s.dumpRoutes(named))
+	}
+	return append(all, s.dumpSecrets(named))
 }
 
 func (s *Server) dumpBootstrap() *adminv3.BootstrapConfigDump {
@@ -82,6 +86,13 @@ func (s *Server) dumpClusters(named func(string) bool) *adminv3.ClustersConfigDu
 		default:
 			out.StaticClusters = append(out.StaticClusters, &adminv3.ClustersConfigDump_StaticCluster{
 				Cluster: pack(c.Proto), LastUpdated: s.when(c.Updated),
+			})
+		}
+	}
+	for _, c := range s.opts.Proxy.WarmingClusters() {
+		if named(c.Name) && c.Dynamic {
+			out.DynamicWarmingClusters = append(out.DynamicWarmingClusters, &adminv3.ClustersConfigDump_DynamicCluster{
+				VersionInfo: c.Version, Cluster: pack(c.Proto), LastUpdated: s.when(c.Updated),
 			})
 		}
 	}
@@ -108,16 +119,26 @@ func (s *Server) dumpListeners(named func(string) bool) *adminv3.ListenersConfig
 			})
 		}
 	}
+	of := func(name string) *adminv3.ListenersConfigDump_DynamicListener {
+		d := dynamic[name]
+		if d == nil {
+			d = &adminv3.ListenersConfigDump_DynamicListener{Name: name}
+			dynamic[name] = d
+		}
+		return d
+	}
+	for _, l := range s.opts.Proxy.WarmingListeners() {
+		if named(l.Name) && l.Dynamic {
+			of(l.Name).WarmingState = &adminv3.ListenersConfigDump_DynamicListenerState{
+				VersionInfo: l.Version, Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
+			}
+		}
+	}
 	for _, r := range from.Rejected {
 		if !named(r.Name) {
 			continue
 		}
-		d := dynamic[r.Name]
-		if d == nil {
-			d = &adminv3.ListenersConfigDump_DynamicListener{Name: r.Name}
-			dynamic[r.Name] = d
-		}
-		d.ErrorState = &adminv3.UpdateFailureState{
+		of(r.Name).ErrorState = &adminv3.UpdateFailureState{
 			FailedConfiguration: proto.CloneOf(r.Resource), LastUpdateAttempt: s.when(r.At), Details: r.Details,
 		}
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"net"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
@@ -17,9 +18,16 @@ import (
 func dumpEndpoints(clusters []Cluster, named func(string) bool) *adminv3.EndpointsConfigDump {
 	out := &adminv3.EndpointsConfigDump{}
 	for i := range clusters {
-		if named(clusters[i].Name) {
+		c := &clusters[i]
+		switch {
+		case !named(c.Name):
+		case c.Dynamic:
+			out.DynamicEndpointConfigs = append(out.DynamicEndpointConfigs, &adminv3.EndpointsConfigDump_DynamicEndpointConfig{
+				EndpointConfig: pack(loadAssignment(c)),
+			})
+		default:
 			out.StaticEndpointConfigs = append(out.StaticEndpointConfigs, &adminv3.EndpointsConfigDump_StaticEndpointConfig{
-				EndpointConfig: pack(loadAssignment(&clusters[i])),
+				EndpointConfig: pack(loadAssignment(c)),
 			})
 		}
 	}
@@ -32,7 +40,7 @@ func loadAssignment(c *Cluster) *endpointv3.ClusterLoadAssignment {
 		factor = 140
 	}
 	out := &endpointv3.ClusterLoadAssignment{
-		ClusterName: c.Name,
+		ClusterName: cmp.Or(c.Service, c.Name),
 		Policy:      &endpointv3.ClusterLoadAssignment_Policy{OverprovisioningFactor: wrapperspb.UInt32(factor)},
 	}
 	for i := range c.Hosts {

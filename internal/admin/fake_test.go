@@ -24,6 +24,7 @@ import (
 	_ "github.com/ginnel/ginnel/internal/config/protos" // types inside Any
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/resource"
 	"github.com/ginnel/ginnel/internal/stats"
 )
 
@@ -49,11 +50,15 @@ func (f *fake) State() adminv3.ServerInfo_State {
 	defer f.mu.Unlock()
 	return f.state
 }
-func (f *fake) Started() time.Time              { return time.Now().Add(-time.Minute) }
-func (f *fake) Plan() *plan.Server              { return f.plan }
-func (f *fake) Clusters() []admin.Cluster       { return f.clusters }
-func (f *fake) Inproc() inproc.Stats            { return f.inproc }
-func (f *fake) Connections() []admin.InprocConn { return append([]admin.InprocConn(nil), f.conns...) }
+func (f *fake) Started() time.Time                 { return time.Now().Add(-time.Minute) }
+func (f *fake) Plan() *plan.Server                 { return f.plan }
+func (f *fake) Clusters() []admin.Cluster          { return f.clusters }
+func (f *fake) Inproc() inproc.Stats               { return f.inproc }
+func (f *fake) WarmingListeners() []admin.Listener { return nil }
+func (f *fake) WarmingClusters() []admin.Cluster   { return nil }
+func (f *fake) Unready() []admin.Unready           { return nil }
+func (f *fake) Routes() []resource.Resource        { return nil }
+func (f *fake) Connections() []admin.InprocConn    { return append([]admin.InprocConn(nil), f.conns...) }
 
 func (f *fake) FailHealth(fail bool) {
 	f.mu.Lock()

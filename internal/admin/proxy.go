@@ -9,8 +9,10 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
+	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/resource"
 )
 
 // A Proxy is what the admin server shows and changes. Its methods are called from
@@ -22,8 +24,15 @@ type Proxy interface {
 	// Plan is the configuration that was applied last.
 	Plan() *plan.Server
 
-	Listeners() []Listener     // in the order of the configuration
-	Clusters() []Cluster       // in the order of the configuration
+	Listeners() []Listener // in the order of the configuration
+	Clusters() []Cluster   // in the order of the configuration
+	// WarmingListeners and WarmingClusters have been delivered and take their place when what
+	// they wait for has come, in any order.
+	WarmingListeners() []Listener
+	WarmingClusters() []Cluster
+	Unready() []Unready          // listeners that wait for something
+	Routes() []resource.Resource // tables that sources deliver, in order of their names
+
 	Inproc() inproc.Stats      // of the in-process network
 	Connections() []InprocConn // that are open on internal listeners
 
@@ -66,9 +75,17 @@ type Listener struct {
 	Version string // of the response that it came with
 }
 
+// An Unready listener waits for resources.
+type Unready struct {
+	Listener string
+	Hash     uint64
+	Wants    []*filter.ResourceRequest
+}
+
 // A Cluster is one cluster of the proxy.
 type Cluster struct {
 	Name     string
+	Service  string // that a source of endpoints is asked for; "": there is none
 	StatName string // alt_stat_name or the name
 	Proto    *clusterv3.Cluster
 	Updated  time.Time

@@ -41,7 +41,3 @@ func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
 }
 
 func certs(w http.ResponseWriter, _ *http.Request) { message(w, &adminv3.Certificates{}, true) }
-
-func initDump(w http.ResponseWriter, _ *http.Request) {
-	message(w, &adminv3.UnreadyTargetsDumps{}, false)
-}

@@ -16,6 +16,7 @@ import (
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/resource"
 	"github.com/ginnel/ginnel/internal/upstream"
 )
 
@@ -137,6 +138,32 @@ func (s shown) Listeners() []admin.Listener {
 	return out
 }
 
+// WarmingListeners implements admin.Proxy.
+func (s shown) WarmingListeners() (out []admin.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.warming {
+		p := w.plan
+		out = append(out, admin.Listener{Name: p.Info.Name, Proto: p.Proto, Updated: w.began, Dynamic: p.Dynamic, Version: p.Version})
+	}
+	return out
+}
+
+// WarmingClusters implements admin.Proxy.
+func (s shown) WarmingClusters() (out []admin.Cluster) {
+	for _, c := range s.hosts.Warming() {
+		p := c.Plan
+		out = append(out, admin.Cluster{Name: p.Name, Proto: p.Proto, Updated: c.Updated, Dynamic: p.Dynamic, Version: p.Version})
+	}
+	return out
+}
+
+// Unready implements admin.Proxy.
+func (s shown) Unready() []admin.Unready { return s.unready() }
+
+// Routes implements admin.Proxy.
+func (s shown) Routes() []resource.Resource { return s.resources.Resources(filter.RouteResource) }
+
 // Clusters implements admin.Proxy.
 func (s shown) Clusters() []admin.Cluster {
 	var out []admin.Cluster
@@ -145,6 +172,12 @@ func (s shown) Clusters() []admin.Cluster {
 		a := admin.Cluster{
 			Name: p.Name, StatName: p.StatName, Proto: p.Proto, Updated: c.Updated, Dynamic: p.Dynamic, Version: p.Version,
 			Breakers: p.Breakers, Assignment: p.Assignment,
+		}
+		if c.Assignment != nil {
+			a.Assignment = *c.Assignment
+		}
+		if p.EDS != nil {
+			a.Service = p.EDS.Service
 		}
 		for _, h := range c.Hosts {
 			a.Hosts = append(a.Hosts, shownHost(h))

@@ -22,6 +22,7 @@ import (
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/pump"
+	"github.com/ginnel/ginnel/internal/resource"
 	"github.com/ginnel/ginnel/internal/secret"
 	"github.com/ginnel/ginnel/internal/stats"
 	"github.com/ginnel/ginnel/internal/upstream"
@@ -55,25 +56,27 @@ type App struct {
 	log     *slog.Logger
 	started time.Time
 
-	store   *stats.Store
-	root    filter.Scope
-	logs    *accesslog.Files
-	network *inproc.Network
-	pumps   *pump.Group
-	hangups netconn.Hangups
-	hosts   *upstream.Set
-	beside  background
-	secrets *secret.Store
-	runtime *runtime
-	env     *filter.Env
-	server  *serverStats
-	admin   *admin.Server // nil: none
+	store     *stats.Store
+	root      filter.Scope
+	logs      *accesslog.Files
+	network   *inproc.Network
+	pumps     *pump.Group
+	hangups   netconn.Hangups
+	hosts     *upstream.Set
+	beside    background
+	secrets   *secret.Store
+	resources *resource.Hub
+	runtime   *runtime
+	env       *filter.Env
+	server    *serverStats
+	admin     *admin.Server // nil: none
 
 	adminSocket *netconn.Listener // nil: none
 
 	applying  sync.Mutex // held for the whole of a change; taken before handling
 	mu        sync.Mutex
 	listeners []*entry            // in the order of the configuration, then those of the Go program
+	warming   map[string]*warming // listeners that take their place later; written with applying held, too
 	draining  map[*entry]bool     // what was removed or replaced and has connections
 	handling  sync.Mutex          // names of the Go program, changes, the graceful drain and the end, one after the other; taken before mu
 	stops     []scopeOfDrain      // of listeners that were stopped for good; guarded by handling
@@ -135,7 +138,8 @@ func (a *App) build() error {
 	})
 	a.runtime = newRuntime(p.Runtime)
 	a.secrets = secret.New(secret.Options{Stats: store, Log: a.log, Run: a.beside.run})
-	a.hosts = upstream.NewSet(upstream.Options{Secrets: a.secrets, Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
+	a.resources = resource.New(store, a.log)
+	a.hosts = upstream.NewSet(upstream.Options{Secrets: a.secrets, Resources: a.resources, Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
 	a.store.OnRead(a.hosts.Settle)
 	if err := a.hosts.Apply(p.Clusters); err != nil {
 		return err
@@ -143,7 +147,7 @@ func (a *App) build() error {
 	a.env = &filter.Env{
 		Stats: a.root, Clusters: a.hosts, Pumps: a.pumps, Hangups: &a.hangups,
 		Log: a.log, Node: p.Node, Runtime: a.runtime, LogFiles: a.logs,
-		HealthFailed: a.unhealthy.Load, Background: a.beside.run, Secrets: a.secrets,
+		HealthFailed: a.unhealthy.Load, Background: a.beside.run, Secrets: a.secrets, Resources: a.resources,
 	}
 	a.limit.Most = p.MaxConnections
 	for _, l := range p.Listeners {
@@ -163,9 +167,10 @@ func (a *App) loops() int {
 }
 
 // Start begins to serve, in an order that docs/architecture.md tells: the admin server
-// answers, internal listeners are there, so that no connection from outside finds a hop
-// missing, hosts are checked, all sockets listen, so that what one cannot do shows before
-// anything is accepted, and then all of them accept.
+// answers, what listeners have asked for by name is there, internal listeners are, so that
+// no connection from outside finds a hop missing, hosts are found and checked, all sockets
+// listen, so that what one cannot do shows before anything is accepted, and then all of them
+// accept. It returns ErrStopped if Close was called meanwhile.
 func (a *App) Start() error {
 	if err := a.pumps.Open(); err != nil {
 		return fmt.Errorf("event loops: %w", err)
@@ -174,10 +179,20 @@ func (a *App) Start() error {
 	if err := a.startAdmin(); err != nil {
 		return err
 	}
+	ctx, cancel := a.whileRunning(context.Background())
+	defer cancel()
+	if err := a.await(ctx); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.startListeners(true)
+	a.mu.Unlock()
+	a.hosts.Start(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.startListeners(true)
-	a.hosts.Start(context.Background())
 	for _, e := range a.listeners {
 		if err := e.listener.Listen(); err != nil {
 			a.server.createFailure.Add(1)
@@ -290,6 +305,7 @@ func endReason(l *listener.Listener) string {
 
 func (a *App) closeAll() {
 	a.stopAdmin()
+	a.dropWarming()
 	all := a.all()
 	for _, e := range all {
 		a.unlist(e)
@@ -311,6 +327,9 @@ func (a *App) closeAll() {
 	a.beside.end()
 	if a.hosts != nil {
 		a.hosts.Close()
+	}
+	if a.resources != nil {
+		a.resources.Close()
 	}
 	a.hangups.Close()
 	if a.network != nil {

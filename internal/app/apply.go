@@ -105,6 +105,9 @@ type update struct {
 	steps    []*step  // in the order of the configuration
 	gone     []*entry // listeners that are no more
 	warming  int64
+	warms    map[string]*warming // listeners that have to wait, by name
+	later    []*step             // those of warms that are new
+	promotes *warming            // that need not wait any more; nil: none
 }
 
 // A step is what becomes of one listener of the configuration.
@@ -113,11 +116,15 @@ type step struct {
 	was    *entry             // nil: the name is new
 	change *listener.Change   // in place; nil: it is not
 	fresh  *listener.Listener // a new listener; nil: there is none
+
+	warmed  bool // another one of its name has waited
+	counted bool // that it is another one
 }
 
 // prepare builds all that is new, and waits until it can be used.
 func (u *update) prepare(ctx context.Context) (err error) {
 	a := u.app
+	u.warms = make(map[string]*warming)
 	if u.clusters, err = a.hosts.Prepare(u.plan.Clusters); err != nil {
 		return err
 	}
@@ -135,6 +142,7 @@ func (u *update) prepare(ctx context.Context) (err error) {
 	if err := u.clusters.Warm(ctx, a.network.Active); err != nil {
 		return err
 	}
+	u.postpone()
 	for _, s := range u.steps {
 		if s.fresh == nil {
 			continue
@@ -159,7 +167,9 @@ func (u *update) match() error {
 			return &listener.Error{Name: p.Info.Name, Err: errServed}
 		}
 		delete(was, p.Info.Name)
-		u.steps = append(u.steps, s)
+		if u.rewarm(s) {
+			u.steps = append(u.steps, s)
+		}
 	}
 	for _, e := range u.app.snapshot() {
 		if was[e.listener.Info().Name] == e && !e.program {
@@ -167,6 +177,27 @@ func (u *update) match() error {
 		}
 	}
 	return nil
+}
+
+// rewarm looks for a listener that waits already. It reports whether the step is to be
+// taken.
+func (u *update) rewarm(s *step) bool {
+	w := u.app.warming[s.plan.Info.Name]
+	switch {
+	case w == nil:
+		return true
+	case w == u.promotes:
+		s.plan, s.change, s.fresh, s.counted = w.plan, w.change, w.fresh, true
+	case w.plan.Hash != s.plan.Hash:
+		s.warmed = true
+	default: // it goes on to wait, and what there is stays
+		u.warms[s.plan.Info.Name] = w
+		if s.was == nil {
+			return false
+		}
+		s.plan = s.was.listener.Plan()
+	}
+	return true
 }
 
 // same reports that a listener is not touched.
@@ -179,7 +210,7 @@ func (s *step) inPlace() bool {
 
 // build makes what a step needs.
 func (u *update) build(s *step) (err error) {
-	if s.same() {
+	if s.same() || s.change != nil || s.fresh != nil {
 		return nil
 	}
 	if err := u.app.refusesChange(s.plan); err != nil {
@@ -210,8 +241,17 @@ func (u *update) sockets(s *step) []listener.Socket {
 			ends = append(ends, x.was)
 		}
 	}
+	var ended []*listener.Listener
 	for _, e := range ends {
-		for _, x := range e.listener.Sockets() {
+		ended = append(ended, e.listener)
+	}
+	for name, w := range u.app.warming {
+		if w.fresh != nil && w != u.promotes && u.warms[name] != w {
+			ended = append(ended, w.fresh)
+		}
+	}
+	for _, l := range ended {
+		for _, x := range l.Sockets() {
 			if !x.AnyPort() {
 				out = append(out, x)
 			}
@@ -239,14 +279,8 @@ func (a *App) stopsNow(p *plan.Listener) bool {
 
 // drop gives back what was built.
 func (u *update) drop() {
-	for _, s := range u.steps {
-		if s.change != nil {
-			s.change.Drop()
-		}
-		if s.fresh != nil {
-			s.fresh.Stop()
-			s.fresh.Release()
-		}
+	for _, s := range slices.Concat(u.steps, u.later) {
+		s.drop()
 	}
 	if u.clusters != nil {
 		u.clusters.Drop()
@@ -265,6 +299,7 @@ func (u *update) commit(ctx context.Context) error {
 		return err
 	}
 	u.clusters.Apply()
+	u.warm()
 	entries, ends := u.swap(true)
 	a.handling.Unlock()
 	if err := u.clusters.WarmLate(ctx); err != nil && !a.ended() {
@@ -332,8 +367,7 @@ func (u *update) swap(internal bool) (now []*entry, ends []func()) {
 			a.mu.Lock()
 			e.updated = time.Now()
 			a.mu.Unlock()
-			a.server.modified.Add(1)
-			a.server.inPlace.Add(1)
+			u.count(s)
 			ends = append(ends, func() { a.drainChains(leaving) })
 		case s.fresh != nil:
 			e = u.replace(s)
@@ -353,11 +387,9 @@ func (u *update) swap(internal bool) (now []*entry, ends []func()) {
 func (u *update) replace(s *step) *entry {
 	a := u.app
 	e := &entry{listener: s.fresh, updated: time.Now()}
+	u.count(s)
 	if s.was == nil {
-		a.server.added.Add(1)
 		a.server.active.Add(1)
-	} else {
-		a.server.modified.Add(1)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -62,9 +62,13 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Lookup:         t.lookup.String(),
 		OriginalDst:    originalDst(s, c, t),
 		DNS:            lookups(s, c, t),
+		EDS:            endpointSource(s, c, t),
 		HTTP:           httpOptions(s, c),
 		Check:          healthCheck(s.Field("health_checks"), c),
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
+	}
+	if t.lookup == clusterv3.Cluster_EDS {
+		p.Assignment = plan.Assignment{OverprovisionFactor: defaultOverprovision}
 	}
 	t.checkTyped(s, c, &p.LB)
 	if d := c.GetConnectTimeout(); d != nil {

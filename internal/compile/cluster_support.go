@@ -29,7 +29,7 @@ var clusterFields = extension.Fields{
 		"name", "alt_stat_name", "type", "cluster_type", "original_dst_lb_config", "cleanup_interval", "ignore_health_on_host_removal",
 		"dns_refresh_rate", "dns_jitter", "dns_failure_refresh_rate", "respect_dns_ttl", "dns_lookup_family", "dns_resolvers",
 		"use_tcp_for_dns_lookups", "dns_resolution_config", "typed_dns_resolver_config", "wait_for_warm_on_init",
-		"connect_timeout", "metadata", "load_assignment",
+		"connect_timeout", "metadata", "load_assignment", "eds_cluster_config",
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "circuit_breakers", "upstream_bind_config",
 		"upstream_connection_options", "transport_socket", "transport_socket_matches",
 		"lb_policy", "ring_hash_lb_config", "maglev_lb_config", "least_request_lb_config",
@@ -107,15 +107,19 @@ var assignmentFields = extension.Fields{
 	Message: &endpointv3.ClusterLoadAssignment{},
 	Obeyed:  []string{"endpoints", "policy"},
 	Ignored: map[string]string{
-		"cluster_name":    "inside of a cluster its name is known",
+		"cluster_name":    "inside of a cluster its name is known; a source is asked by it",
 		"named_endpoints": "only endpoint_name, which is refused, leads to them",
 	},
 }
 
+var edsFields = extension.Fields{
+	Message: &clusterv3.Cluster_EdsClusterConfig{},
+	Obeyed:  []string{"eds_config", "service_name"},
+}
+
 var assignmentPolicyFields = extension.Fields{
 	Message: &endpointv3.ClusterLoadAssignment_Policy{},
-	Obeyed:  []string{"overprovisioning_factor", "weighted_priority_health"},
-	Ignored: map[string]string{"endpoint_stale_after": "endpoints that stand in the cluster do not age"},
+	Obeyed:  []string{"overprovisioning_factor", "weighted_priority_health", "endpoint_stale_after"},
 }
 
 var localityFields = extension.Fields{
@@ -245,7 +249,7 @@ func clusterSupport() []*extension.Fields {
 		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &forwardFields,
 		&trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
-		&assignmentFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
+		&assignmentFields, &edsFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
 		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,
 		&roundRobinFields, &leastRequestFields, &ringHashFields, &maglevFields, &lbPolicyFields,
 		&typedRoundRobinFields, &typedLeastRequestFields, &typedRandomFields, &typedRingHashFields, &typedMaglevFields,

@@ -29,12 +29,7 @@ type clusterType struct {
 func typeOfCluster(s *extension.Scope, c *clusterv3.Cluster) clusterType {
 	custom := c.GetClusterType()
 	if custom == nil {
-		t := c.GetType()
-		known := t != clusterv3.Cluster_EDS
-		if !known {
-			s.Field("type").Errorf("%s clusters are not supported yet", t)
-		}
-		return clusterType{lookup: t, known: known}
+		return clusterType{lookup: c.GetType(), known: true}
 	}
 	at := s.Field("cluster_type")
 	customTypeFields.Check(at, custom)
@@ -42,6 +37,7 @@ func typeOfCluster(s *extension.Scope, c *clusterv3.Cluster) clusterType {
 		"envoy.cluster.static":       clusterv3.Cluster_STATIC,
 		"envoy.cluster.strict_dns":   clusterv3.Cluster_STRICT_DNS,
 		"envoy.cluster.logical_dns":  clusterv3.Cluster_LOGICAL_DNS,
+		"envoy.cluster.eds":          clusterv3.Cluster_EDS,
 		"envoy.cluster.original_dst": clusterv3.Cluster_ORIGINAL_DST,
 	}
 	t, ok := names[custom.GetName()]

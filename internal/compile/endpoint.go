@@ -30,6 +30,9 @@ func assignment(s *extension.Scope, m *endpointv3.ClusterLoadAssignment, lookup 
 		assignmentPolicyFields.Check(s.Field("policy"), p)
 		a.OverprovisionFactor = valueOr(p.GetOverprovisioningFactor(), defaultOverprovision)
 		a.WeightedHealth = p.GetWeightedPriorityHealth()
+		if lookup == clusterv3.Cluster_EDS { // Envoy: those that stand in a cluster do not age
+			a.StaleAfter = p.GetEndpointStaleAfter().AsDuration()
+		}
 	}
 	h := hosts{lookup}
 	for i, l := range m.GetEndpoints() {
@@ -129,8 +132,8 @@ func (h hosts) socket(s *extension.Scope, m *corev3.SocketAddress) (net.Addr, bo
 	}
 	ip, err := netip.ParseAddr(m.GetAddress())
 	if err != nil && !h.named() && m.GetAddress() != "" {
-		s.Field("address").Errorf("malformed IP address: %s. A STATIC cluster looks no names up; "+
-			"Envoy does in clusters of type 'STRICT_DNS' or 'LOGICAL_DNS'", m.GetAddress())
+		s.Field("address").Errorf("malformed IP address: %s. A %s cluster looks no names up; "+
+			"Envoy does in clusters of type 'STRICT_DNS' or 'LOGICAL_DNS'", m.GetAddress(), h.lookup)
 	}
 	return filter.IPAddr{AddrPort: netip.AddrPortFrom(ip, uint16(m.GetPortValue()))}, err == nil
 }

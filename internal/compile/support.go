@@ -14,7 +14,7 @@ import (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return append([]*extension.Fields{
-		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &sourceFields, &pathSourceFields, &watchedFields, &managerFields, &overloadFields, &connectionsMonitorFields,
+		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields, &connectionsMonitorFields,
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
 		&chainFields, &matchFields, &filterFields, &listenerFilterFields, &predicateFields,

@@ -28,6 +28,7 @@ import (
 	"github.com/ginnel/ginnel/internal/filewatch"
 	"github.com/ginnel/ginnel/internal/load"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/resource"
 	"github.com/ginnel/ginnel/internal/stats"
 )
 
@@ -43,14 +44,6 @@ const (
 )
 
 func (k Kind) String() string { return [...]string{"cluster", "listener"}[k] }
-
-// A Delivery is all that a source has at some moment: what it no longer has is removed.
-type Delivery struct {
-	Version   string
-	Resources []*anypb.Any
-	// Faults are of single resources, by their index, found before they came here.
-	Faults map[int]string
-}
 
 // A Config is the configuration of one proxy. Its methods may be called at any time from
 // any goroutine.
@@ -70,13 +63,13 @@ type set struct {
 	source   *plan.ConfigSource // nil: there is none
 	seen     *filewatch.State   // of its file when it was read first
 	version  string
-	good     []*resource
+	good     []*entry
 	rejected []plan.Rejected
-	counts   counts
+	counts   resource.Counts
 }
 
-// A resource is one that is, or is to be, in effect.
-type resource struct {
+// An entry is a resource that is, or is to be, in effect.
+type entry struct {
 	name    string
 	version string
 	any     *anypb.Any
@@ -127,13 +120,13 @@ func (c *Config) Build(build func(*plan.Server) (apply func(context.Context, *pl
 	}
 	s.good = good
 	if c.reject(Listeners, bad); len(bad) > 0 {
-		s.counts.successes--
-		s.counts.rejections++
+		s.counts.Successes--
+		s.counts.Rejections++
 		c.untold = true
 	}
 	for k := range c.kinds {
 		if c.kinds[k].source != nil {
-			c.kinds[k].counts.show(store, Kind(k))
+			c.kinds[k].counts.Show(store.Scope([...]string{"cluster_manager.cds.", "listener_manager.lds."}[k]))
 		}
 	}
 	return nil
@@ -157,12 +150,12 @@ func (c *Config) SetBootstrap(ctx context.Context, b *bootstrapv3.Bootstrap) err
 	return nil
 }
 
-// Deliver applies what a source has. The error says what was rejected of it; nil: nothing.
-func (c *Config) Deliver(ctx context.Context, k Kind, d Delivery) error {
+// Deliver applies all that a source has: what it no longer has is removed. The error says what was rejected of it; nil: nothing.
+func (c *Config) Deliver(ctx context.Context, k Kind, d resource.Delivery) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := &c.kinds[k]
-	s.counts.attempt()
+	s.counts.Attempt()
 	next, bad := c.unpack(k, d)
 	version, before := s.version, s.rejected
 	if len(bad) < len(d.Resources) || len(d.Resources) == 0 {
@@ -172,16 +165,16 @@ func (c *Config) Deliver(ctx context.Context, k Kind, d Delivery) error {
 	good, more, err := c.settle(ctx, k, next)
 	if err != nil {
 		s.version, s.rejected = version, before
-		s.counts.rejected()
+		s.counts.Rejected()
 		c.log.Warn(fmt.Sprintf("a delivery of %ss is rejected as a whole: %v", k, err), "logger", "config")
 		return err
 	}
 	s.good, s.rejected = good, nil
 	if bad = append(bad, more...); len(bad) == 0 {
-		s.counts.success(d.Version)
+		s.counts.Success(d.Version)
 		return nil
 	}
-	s.counts.rejected()
+	s.counts.Rejected()
 	c.reject(k, bad)
 	if len(bad) == len(d.Resources) {
 		s.version = version
@@ -224,7 +217,7 @@ func (c *Config) reject(k Kind, bad []plan.Rejected) {
 }
 
 // unpack returns the resources of a delivery, and those that are none.
-func (c *Config) unpack(k Kind, d Delivery) (out []*resource, bad []plan.Rejected) {
+func (c *Config) unpack(k Kind, d resource.Delivery) (out []*entry, bad []plan.Rejected) {
 	names := c.static(k)
 	for i, a := range d.Resources {
 		r, err := unpack(k, a)
@@ -239,7 +232,7 @@ func (c *Config) unpack(k Kind, d Delivery) (out []*resource, bad []plan.Rejecte
 			err = fmt.Errorf("duplicate %s %s found", k, r.name)
 		}
 		if err != nil {
-			bad = append(bad, rejected(&resource{name: r.name, any: a}, err.Error()))
+			bad = append(bad, rejected(&entry{name: r.name, any: a}, err.Error()))
 			if names[r.name] == nowhere {
 				out = c.keep(k, r.name, out)
 				names[r.name] = delivered
@@ -255,12 +248,12 @@ func (c *Config) unpack(k Kind, d Delivery) (out []*resource, bad []plan.Rejecte
 
 // knownFirst puts names that are in effect before new ones: of two listeners on one
 // address it is the new one that is wrong (Envoy).
-func (c *Config) knownFirst(k Kind, all []*resource) []*resource {
+func (c *Config) knownFirst(k Kind, all []*entry) []*entry {
 	known := make(map[string]bool)
 	for _, r := range c.kinds[k].good {
 		known[r.name] = true
 	}
-	slices.SortStableFunc(all, func(a, b *resource) int {
+	slices.SortStableFunc(all, func(a, b *entry) int {
 		switch {
 		case known[a.name] == known[b.name]:
 			return 0
@@ -273,7 +266,7 @@ func (c *Config) knownFirst(k Kind, all []*resource) []*resource {
 }
 
 // keep adds what there is of a name.
-func (c *Config) keep(k Kind, name string, to []*resource) []*resource {
+func (c *Config) keep(k Kind, name string, to []*entry) []*entry {
 	for _, r := range c.kinds[k].good {
 		if r.name == name {
 			return append(to, r)
@@ -303,12 +296,12 @@ func (c *Config) static(k Kind) map[string]int {
 	return names
 }
 
-func unpack(k Kind, a *anypb.Any) (*resource, error) {
+func unpack(k Kind, a *anypb.Any) (*entry, error) {
 	m, err := config.Unpack(a)
 	if err != nil {
-		return &resource{any: a}, err
+		return &entry{any: a}, err
 	}
-	r := &resource{any: a, message: m}
+	r := &entry{any: a, message: m}
 	switch m := m.(type) {
 	case *listenerv3.Listener:
 		r.name = m.GetName()
@@ -324,13 +317,13 @@ func unpack(k Kind, a *anypb.Any) (*resource, error) {
 	return r, fmt.Errorf("unexpected resource type %s", m.ProtoReflect().Descriptor().FullName())
 }
 
-func rejected(r *resource, why string) plan.Rejected {
+func rejected(r *entry, why string) plan.Rejected {
 	return plan.Rejected{Name: r.name, Resource: r.any, At: time.Now(), Details: why}
 }
 
 // settle applies resources of a kind, without those for which that fails; what there was
 // of their names is kept. An error is that of the whole.
-func (c *Config) settle(ctx context.Context, k Kind, next []*resource) (good []*resource, bad []plan.Rejected, err error) {
+func (c *Config) settle(ctx context.Context, k Kind, next []*entry) (good []*entry, bad []plan.Rejected, err error) {
 	for {
 		p, faults, err := c.compile(c.bootstrap, k, next)
 		if err != nil {
@@ -344,7 +337,7 @@ func (c *Config) settle(ctx context.Context, k Kind, next []*resource) (good []*
 			}
 			for _, r := range next {
 				if k == Listeners && r.name == of.Listener() {
-					faults = map[*resource]string{r: strings.TrimPrefix(of.Error(), fmt.Sprintf("listener %q: ", r.name))}
+					faults = map[*entry]string{r: strings.TrimPrefix(of.Error(), fmt.Sprintf("listener %q: ", r.name))}
 				}
 			}
 			if faults == nil {
@@ -354,7 +347,7 @@ func (c *Config) settle(ctx context.Context, k Kind, next []*resource) (good []*
 		if len(faults) == 0 {
 			return next, bad, nil
 		}
-		var rest []*resource
+		var rest []*entry
 		for _, r := range next {
 			why, wrong := faults[r]
 			if !wrong {
@@ -372,8 +365,8 @@ func (c *Config) settle(ctx context.Context, k Kind, next []*resource) (good []*
 
 // compile makes a plan of the bootstrap, resources of a kind, and the others that are in
 // effect. faults are those of resources of the kind; an error is another one's.
-func (c *Config) compile(b *bootstrapv3.Bootstrap, k Kind, next []*resource) (*plan.Server, map[*resource]string, error) {
-	all := [kinds][]*resource{c.kinds[Clusters].good, c.kinds[Listeners].good}
+func (c *Config) compile(b *bootstrapv3.Bootstrap, k Kind, next []*entry) (*plan.Server, map[*entry]string, error) {
+	all := [kinds][]*entry{c.kinds[Clusters].good, c.kinds[Listeners].good}
 	all[k] = next
 	merged := proto.CloneOf(b)
 	if merged.StaticResources == nil {
@@ -411,8 +404,8 @@ func (c *Config) compile(b *bootstrapv3.Bootstrap, k Kind, next []*resource) (*p
 }
 
 // blame finds the resources whose faults those of a configuration are.
-func (c *Config) blame(result *load.Result, k Kind, next []*resource, first int) (map[*resource]string, error) {
-	faults := make(map[*resource]string)
+func (c *Config) blame(result *load.Result, k Kind, next []*entry, first int) (map[*entry]string, error) {
+	faults := make(map[*entry]string)
 	var others config.Issues
 	for _, i := range result.Issues {
 		if i.Severity != config.Error {

@@ -146,7 +146,7 @@ func (w *world) rejected(want ...string) {
 func (w *world) counts(k Kind, want string) {
 	w.t.Helper()
 	c := &w.kinds[k].counts
-	if got := fmt.Sprintf("%d %d %d %d", c.attempts, c.successes, c.rejections, c.failures); got != want {
+	if got := fmt.Sprintf("%d %d %d %d", c.Attempts, c.Successes, c.Rejections, c.Failures); got != want {
 		w.t.Errorf("%s: attempts, successes, rejections, failures %s, want %s", k, got, want)
 	}
 }

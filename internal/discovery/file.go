@@ -2,16 +2,12 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-
-	"github.com/ginnel/ginnel/internal/config"
 	"github.com/ginnel/ginnel/internal/filewatch"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/resource"
 )
 
 // Run delivers what the files of the sources have whenever they change, until ctx ends.
@@ -46,7 +42,7 @@ func (c *Config) read(ctx context.Context, k Kind) {
 	if s == nil {
 		return
 	}
-	d, err := readFile(s, k)
+	d, err := resource.ReadFile(s.Path)
 	if err != nil {
 		c.failed(k, err)
 		return
@@ -58,29 +54,7 @@ func (c *Config) read(ctx context.Context, k Kind) {
 func (c *Config) failed(k Kind, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.kinds[k].counts.attempt()
-	c.kinds[k].counts.failed()
+	c.kinds[k].counts.Attempt()
+	c.kinds[k].counts.Failed()
 	c.log.Warn(fmt.Sprintf("Filesystem config update failure: in %s, %v", c.kinds[k].source.Path, err), "logger", "config")
-}
-
-// readFile reads a DiscoveryResponse. Faults that lie in one resource are that one's.
-func readFile(s *plan.ConfigSource, k Kind) (Delivery, error) {
-	m := &discoveryv3.DiscoveryResponse{}
-	_, err := config.Load(config.Input{Path: s.Path, Target: m})
-	var faults config.Issues
-	if err != nil && !errors.As(err, &faults) {
-		return Delivery{}, err
-	}
-	d := Delivery{Version: m.GetVersionInfo(), Resources: m.GetResources(), Faults: make(map[int]string)}
-	for _, i := range faults {
-		var at int
-		rest, ok := strings.CutPrefix(i.Path, "resources[")
-		if _, err := fmt.Sscanf(rest, "%d]", &at); !ok || err != nil || at >= len(d.Resources) {
-			return Delivery{}, faults
-		}
-		if d.Faults[at] == "" {
-			d.Faults[at] = i.String()
-		}
-	}
-	return d, nil
 }

@@ -56,6 +56,8 @@ func (c *Config) routes(s *extension.Scope, m *hcmv3.HttpConnectionManager) {
 		if t, ok := route.Compile(s.Field("route_config"), r.RouteConfig, route.Options{}); ok {
 			c.Routes = t
 		}
+	case *hcmv3.HttpConnectionManager_Rds:
+		c.RDS = compileRDS(s.Field("rds"), r.Rds)
 	case nil:
 		s.Errorf("one of route_config, rds and scoped_routes is required")
 	default: // fields.Check has refused it

@@ -62,7 +62,9 @@ func TestDefaults(t *testing.T) {
 
 func TestRefusedFields(t *testing.T) {
 	for _, c := range []struct{ fields, path, text string }{
-		{`{"rds": {"route_config_name": "r"}}`, "hcm.rds", "not supported yet"},
+		{`{"rds": {"route_config_name": "r"}}`, "hcm.rds.config_source", "is required"},
+		{`{"rds": {"config_source": {"path": "x"}}}`, "hcm.rds.route_config_name", "is required"},
+		{`{"rds": {"route_config_name": "r", "config_source": {"ads": {}}}}`, "hcm.rds.config_source.ads", "not supported yet"},
 		{`{"scoped_routes": {"name": "r"}}`, "hcm.scoped_routes", "not supported yet"},
 		{`{"tracing": {}}`, "hcm.tracing", "not supported yet"},
 		{`{"codec_type": "HTTP3"}`, "hcm.codec_type", "HTTP3"},

@@ -13,7 +13,8 @@ type Config struct {
 	StatPrefix string
 	Codec      Codec
 	Codecs     codecOptions
-	Routes     *route.Table
+	Routes     *route.Table // with RDS those that there are before any is delivered
+	RDS        *routeSource // nil: Routes are all
 	RouteStats bool         // how long it takes to find them is recorded
 	Filters    []httpFilter // in their order; the last one is terminal
 	Upgrades   []upgrade

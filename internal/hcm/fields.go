@@ -12,7 +12,7 @@ import (
 var fields = extension.Fields{
 	Message: &hcmv3.HttpConnectionManager{},
 	Obeyed: []string{
-		"codec_type", "stat_prefix", "route_config", "http_filters", "add_user_agent",
+		"codec_type", "stat_prefix", "route_config", "rds", "http_filters", "add_user_agent",
 		"common_http_protocol_options", "http1_safe_max_connection_duration", "http_protocol_options",
 		"http2_protocol_options", "server_name", "server_header_transformation", "scheme_header_transformation",
 		"max_request_headers_kb", "stream_idle_timeout", "stream_flush_timeout", "request_timeout",
@@ -42,6 +42,10 @@ var (
 		Obeyed: []string{"idle_timeout", "max_connection_duration", "max_connection_duration_jitter",
 			"max_headers_count", "max_stream_duration", "headers_with_underscores_action", "max_requests_per_connection"},
 		Ignored: map[string]string{"max_response_headers_kb": "it is for clusters; here Envoy 1.40 does not look at it"},
+	}
+	rdsFields = extension.Fields{
+		Message: &hcmv3.Rds{},
+		Obeyed:  []string{"config_source", "route_config_name"},
 	}
 	filterFields = extension.Fields{
 		Message: &hcmv3.HttpFilter{},
@@ -96,7 +100,7 @@ var (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return []*extension.Fields{
-		&fields, &commonFields, &filterFields, &upgradeFields, &internalFields, &cidrFields, &certFields, &logFields,
+		&fields, &rdsFields, &commonFields, &filterFields, &upgradeFields, &internalFields, &cidrFields, &certFields, &logFields,
 		&schemeFields, &replyFields, &mapperFields, &requestIDFields, &uuidFields,
 		&http1Fields, &keyFields, &preserveFields, &http2Fields, &http2settings.Fields, &pingFields,
 		&xffFields, &trustedFields, &customHeaderFields, &rejectFields, &earlyFields, &protoFields, &statusFields,

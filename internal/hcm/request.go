@@ -73,7 +73,7 @@ func (s *stream) find() *route.Route {
 		sv := s.conn.service
 		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
 		begun := s.watchRoutes()
-		s.route = s.match(sv.config.Routes)
+		s.route = s.match(s.routes())
 		s.resolving += s.watchRoutes() - begun
 		if s.route != nil {
 			s.http.Route = s.route
@@ -81,6 +81,14 @@ func (s *stream) find() *route.Route {
 		}
 	}
 	return s.route
+}
+
+// routes is the table that the request keeps to, though another one may come.
+func (s *stream) routes() *route.Table {
+	if s.table == nil {
+		s.table = s.conn.service.routes.Load()
+	}
+	return s.table
 }
 
 // watchRoutes is the time, where that of looking for routes is wanted.

@@ -175,7 +175,7 @@ func (s *stream) trust(h *httpmsg.Header, from origin, envoy bool) {
 		h.Add("x-envoy-internal", "true")
 		return
 	}
-	for _, name := range s.conn.service.config.Routes.InternalOnly {
+	for _, name := range s.routes().InternalOnly {
 		h.Del(name)
 	}
 }

@@ -3,15 +3,18 @@ package hcm
 import (
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/route"
 )
 
 // A service serves the connections of one filter chain.
 type service struct {
 	config   *Config
+	routes   atomic.Pointer[route.Table]
 	env      *filter.Env
 	stats    *stats
 	logs     []filter.AccessLog
@@ -58,7 +61,14 @@ func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
 		}
 		sv.logs = append(sv.logs, log)
 	}
-	return sv, sv.build()
+	sv.routes.Store(c.Routes)
+	if err := sv.build(); err != nil {
+		return nil, err
+	}
+	if c.RDS != nil {
+		sv.subscribe(c.RDS)
+	}
+	return sv, nil
 }
 
 // build makes the filters.

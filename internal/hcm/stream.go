@@ -31,6 +31,7 @@ type stream struct {
 	chain     *chain        // that the request has come to; nil: none
 	met       int           // how many handlers of the chain
 	excused   bool          // the answer tells of what has ended the stream
+	table     *route.Table  // that there was when the request first asked; nil: it has not
 	route     *route.Route
 	looked    bool          // route was looked for
 	resolving time.Duration // how long that has taken, if anybody wants to know
@@ -351,7 +352,7 @@ func (s *stream) release() {
 // forgetPass forgets what belongs to one pass through the filters.
 func (s *stream) forgetPass() {
 	s.forgetResponse()
-	s.route, s.routed, s.looked, s.chance, s.upgraded = nil, "", false, 0, false
+	s.table, s.route, s.routed, s.looked, s.chance, s.upgraded = nil, nil, "", false, 0, false
 	s.chain, s.met, s.excused, s.resolving = nil, 0, false, 0
 	s.info, s.extra, s.http = filter.Info{}, filter.Extra{}, filter.HTTPInfo{}
 }

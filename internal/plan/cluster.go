@@ -3,6 +3,8 @@ package plan
 import (
 	"net/netip"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // OriginalDst says where connections of an ORIGINAL_DST cluster go.
@@ -11,6 +13,14 @@ type OriginalDst struct {
 	Header   string       // lower case; "": none
 	Port     *uint16      // in place of the port that was found; nil: that one
 	Cleanup  time.Duration
+}
+
+// EDS says where the hosts of a cluster come from.
+type EDS struct {
+	Source  ConfigSource
+	Service string // the name of the assignment
+	// Compile makes an assignment of the message that was delivered.
+	Compile func(proto.Message) (Assignment, error)
 }
 
 // DNS says how the names of a cluster's hosts are looked up.

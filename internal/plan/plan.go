@@ -41,10 +41,8 @@ type Server struct {
 
 // A ConfigSource is where resources come from while the proxy runs.
 type ConfigSource struct {
-	Path string // of a file that holds a DiscoveryResponse
-	// WatchedDir is the folder in which something must be moved for the file to be read
-	// again; "": the file itself must be.
-	WatchedDir string
+	filter.ResourceSource
+	FetchTimeout time.Duration // for the first answer; 0: any
 }
 
 // Delivered is what has come from a source.
@@ -183,6 +181,7 @@ type Cluster struct {
 	OriginalDst          *OriginalDst // nil: its hosts are those of Assignment
 	DNS                  *DNS         // nil: hosts of Assignment have no names
 	Forward              *Forward     // nil: it is no dynamic forward proxy
+	EDS                  *EDS         // nil: nobody delivers the hosts
 	Aggregate            []string     // the clusters whose hosts are used in turn; nil: it has its own
 	HTTP                 HTTP
 	Outlier              *Outlier     // nil: no host is ejected
@@ -227,6 +226,7 @@ type Assignment struct {
 	// WeightedHealth measures the health of a priority by the weights of its hosts
 	// instead of their number.
 	WeightedHealth bool
+	StaleAfter     time.Duration // hosts that were delivered are gone after this time; 0: never
 }
 
 // A Locality is the endpoints of one place at one priority.

@@ -1,4 +1,4 @@
-package discovery
+package resource
 
 import (
 	"time"
@@ -8,48 +8,52 @@ import (
 	"github.com/ginnel/ginnel/internal/stats"
 )
 
-// counts are a source's statistics under Envoy's names. What happens before show is
-// counted, too. Guarded by Config.mu.
-type counts struct {
-	attempts, successes, failures, rejections uint64
+// Counts are a subscription's statistics under Envoy's names. What happens before Show is
+// counted, too. The zero value is ready for use, by one goroutine at a time.
+type Counts struct {
+	Attempts, Successes, Failures, Rejections uint64
 	version                                   string
 	updated                                   time.Time
 
-	attemptStat, successStat, failureStat, rejectedStat *stats.Counter
-	timeStat, versionStat                               *stats.Gauge
-	text                                                *stats.Text
+	attempt, success, failure, rejected *stats.Counter
+	time, hash                          *stats.Gauge
+	text                                *stats.Text
 }
 
-// show makes the statistics.
-func (c *counts) show(store *stats.Store, k Kind) {
-	s := store.Scope([...]string{"cluster_manager.cds.", "listener_manager.lds."}[k])
-	c.attemptStat, c.successStat = s.Counter("update_attempt"), s.Counter("update_success")
-	c.failureStat, c.rejectedStat = s.Counter("update_failure"), s.Counter("update_rejected")
+// Show makes the statistics in a scope.
+func (c *Counts) Show(s *stats.Scope) {
+	c.attempt, c.success = s.Counter("update_attempt"), s.Counter("update_success")
+	c.failure, c.rejected = s.Counter("update_failure"), s.Counter("update_rejected")
 	s.Counter("init_fetch_timeout")
 	s.Histogram("update_duration", stats.Milliseconds)
-	c.timeStat, c.versionStat, c.text = s.Gauge("update_time"), s.Gauge("version"), s.Text("version_text")
-	c.attemptStat.Add(c.attempts)
-	c.successStat.Add(c.successes)
-	c.failureStat.Add(c.failures)
-	c.rejectedStat.Add(c.rejections)
-	if c.successes > 0 {
-		c.tell()
+	c.time, c.hash, c.text = s.Gauge("update_time"), s.Gauge("version"), s.Text("version_text")
+	c.attempt.Add(c.Attempts)
+	c.success.Add(c.Successes)
+	c.failure.Add(c.Failures)
+	c.rejected.Add(c.Rejections)
+	c.tell()
+}
+
+func (c *Counts) tell() {
+	if c.Successes > 0 {
+		c.time.Set(uint64(c.updated.UnixMilli()))
+		c.hash.Set(xxhash.Sum64String(c.version))
+		c.text.Set(c.version)
 	}
 }
 
-func (c *counts) tell() {
-	c.timeStat.Set(uint64(c.updated.UnixMilli()))
-	c.versionStat.Set(xxhash.Sum64String(c.version))
-	c.text.Set(c.version)
-}
+// Attempt counts that something came, or should have.
+func (c *Counts) Attempt() { add(&c.Attempts, c.attempt) }
 
-func (c *counts) attempt()  { add(&c.attempts, c.attemptStat) }
-func (c *counts) failed()   { add(&c.failures, c.failureStat) }
-func (c *counts) rejected() { add(&c.rejections, c.rejectedStat) }
+// Failed counts what was no delivery at all.
+func (c *Counts) Failed() { add(&c.Failures, c.failure) }
 
-// success counts a delivery of which nothing was rejected.
-func (c *counts) success(version string) {
-	add(&c.successes, c.successStat)
+// Rejected counts a delivery of which something was wrong.
+func (c *Counts) Rejected() { add(&c.Rejections, c.rejected) }
+
+// Success counts a delivery of which nothing was rejected.
+func (c *Counts) Success(version string) {
+	add(&c.Successes, c.success)
 	c.version, c.updated = version, time.Now()
 	if c.text != nil {
 		c.tell()

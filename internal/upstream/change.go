@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ginnel/ginnel/filter"
@@ -15,27 +16,41 @@ type Change struct {
 	set    *Set
 	before map[string]*Cluster
 	next   map[string]*Cluster
-	order  []*Cluster // of next
-	fresh  []*Cluster // those of next that are not in before
-	late   []*Cluster // fresh ones that could not be warmed yet
+	names  []string            // of all that are configured
+	fresh  []*Cluster          // those of next that are not in before
+	late   []*Cluster          // fresh ones that could not be warmed yet
+	warms  map[string]*Cluster // that take no place before their source has answered
+	waits  []*Cluster          // those of warms that are new
 }
 
 // Prepare builds the clusters that differ from those there are; the set does not change.
 // A cluster whose plan has the hash it had stays as it is; another one of a known name is
 // to take the place and goes on with the statistics.
 func (s *Set) Prepare(plans []*plan.Cluster) (*Change, error) {
-	c := &Change{set: s, before: *s.clusters.Load(), next: make(map[string]*Cluster, len(plans))}
+	seen := make(map[string]bool, len(plans))
 	for _, p := range plans {
-		if c.next[p.Name] != nil {
+		if seen[p.Name] {
 			return nil, fmt.Errorf("cluster manager: duplicate cluster '%s'", p.Name)
 		}
-		x := c.before[p.Name]
-		if x == nil || x.plan.Hash != p.Hash {
+		seen[p.Name] = true
+	}
+	s.changing.Lock() // until Drop or Finish
+	c := &Change{set: s, before: *s.clusters.Load(), next: make(map[string]*Cluster, len(plans)), warms: make(map[string]*Cluster)}
+	for _, p := range plans {
+		c.names = append(c.names, p.Name)
+		x, w := c.before[p.Name], s.warming[p.Name]
+		switch {
+		case x != nil && x.plan.Hash == p.Hash:
+		case w != nil && w.plan.Hash == p.Hash:
+			c.warms[p.Name] = w // and what there is goes on meanwhile
+			if x == nil {
+				continue
+			}
+		default:
 			x = &Cluster{plan: p}
 			c.fresh = append(c.fresh, x)
 		}
 		c.next[p.Name] = x
-		c.order = append(c.order, x)
 	}
 	for _, x := range c.fresh { // nothing fails any more
 		if old := c.before[x.plan.Name]; old != nil && old.plan.StatName == x.plan.StatName {
@@ -56,6 +71,7 @@ func (c *Change) Warm(ctx context.Context, there func(listener string) bool) err
 	if !c.set.hasBegun() {
 		return nil
 	}
+	c.fresh = slices.DeleteFunc(c.fresh, c.mustWait)
 	var now []*Cluster
 	for _, x := range c.fresh {
 		if x.dialsOnly(there) {
@@ -66,6 +82,25 @@ func (c *Change) Warm(ctx context.Context, there func(listener string) bool) err
 		}
 	}
 	return checked(ctx, now)
+}
+
+// mustWait reports whether a new cluster has to wait for its source, and lets it.
+func (c *Change) mustWait(x *Cluster) bool {
+	if x.eds == nil {
+		return false
+	}
+	x.check()
+	if x.eds.ready() {
+		return false
+	}
+	name := x.plan.Name
+	c.waits, c.warms[name] = append(c.waits, x), x
+	if old := c.before[name]; old != nil {
+		c.next[name] = old
+	} else {
+		delete(c.next, name)
+	}
+	return true
 }
 
 // Apply puts the new clusters in place, all at once. Those that are to be removed can
@@ -79,19 +114,20 @@ func (c *Change) Apply() {
 	for name, x := range c.next {
 		all[name] = x
 	}
-	for _, x := range c.fresh {
-		old := c.before[x.plan.Name]
-		if old == nil {
+	for _, x := range slices.Concat(c.fresh, c.waits) {
+		switch old := c.before[x.plan.Name]; {
+		case s.warming[x.plan.Name] == x: // counted when it began to
+		case old == nil:
 			s.stats.added.Add(1)
-		} else {
+		default:
 			s.stats.modified.Add(1)
 		}
+	}
+	for _, x := range c.fresh {
 		x.show()
 	}
 	s.clusters.Store(&all)
-	s.mu.Lock()
-	s.order = c.order
-	s.mu.Unlock()
+	c.warm()
 	s.stats.active.Add(int64(len(all) - len(c.before)))
 	for _, x := range c.fresh {
 		if old := c.before[x.plan.Name]; old != nil {
@@ -101,6 +137,56 @@ func (c *Change) Apply() {
 			old.drain()
 		}
 	}
+}
+
+// warm lets the clusters wait that have to, and forgets those that need not any more.
+func (c *Change) warm() {
+	s := c.set
+	was := s.warming
+	s.mu.Lock()
+	s.warming, s.names, s.order = c.warms, c.names, nil
+	for _, name := range c.names {
+		if x := c.next[name]; x != nil {
+			s.order = append(s.order, x)
+		}
+	}
+	s.mu.Unlock()
+	s.stats.warming.Add(int64(len(c.warms) - len(was)))
+	for name, x := range was {
+		if c.warms[name] == x || c.next[name] == x {
+			continue
+		}
+		x.drain()
+		if old := c.before[name]; old == nil || old.stats != x.stats {
+			x.stats.close()
+		}
+		if c.before[name] == nil && c.next[name] == nil && c.warms[name] == nil {
+			s.stats.removed.Add(1)
+		}
+	}
+	for _, x := range c.waits {
+		s.tasks.Go(func() { s.promote(x) })
+	}
+}
+
+// promote puts a cluster in its place that has waited for its source, and for the first
+// checks of its hosts.
+func (s *Set) promote(x *Cluster) {
+	if x.await(x.eds.ctx) != nil {
+		return
+	}
+	s.changing.Lock()
+	name := x.plan.Name
+	if s.warming[name] != x {
+		s.changing.Unlock()
+		return
+	}
+	c := &Change{set: s, before: *s.clusters.Load(), names: s.names, fresh: []*Cluster{x}, warms: maps.Clone(s.warming)}
+	delete(c.warms, name)
+	c.next = maps.Clone(c.before)
+	c.next[name] = x
+	c.Apply()
+	c.Finish()
 }
 
 // WarmLate has the hosts checked that Warm could not reach, now that the internal
@@ -132,11 +218,13 @@ func (c *Change) Finish() {
 			x.drain()
 		}
 	}
+	s.changing.Unlock()
 }
 
 // Drop forgets the change.
 func (c *Change) Drop() {
-	for _, x := range c.fresh {
+	defer c.set.changing.Unlock()
+	for _, x := range slices.Concat(c.fresh, c.waits) {
 		x.drain()
 		if old := c.before[x.plan.Name]; old == nil || old.stats != x.stats {
 			x.stats.close()

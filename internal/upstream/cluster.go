@@ -27,6 +27,7 @@ type Cluster struct {
 	detector *outlier.Detector // nil: no host is ejected
 	checker  *health.Checker   // nil: hosts are not asked
 	names    *names            // nil: no names are looked up
+	eds      *endpoints        // nil: no source delivers hosts
 	origin   maker             // nil: the hosts are those of the roster
 
 	aggregate *aggregate            // nil: the hosts are its own
@@ -99,6 +100,9 @@ func (c *Cluster) init(s *Set) {
 	c.watch()
 	if p.DNS != nil {
 		c.names = newNames(c, p.DNS)
+	}
+	if p.EDS != nil {
+		c.eds = newEndpoints(c, p.EDS)
 	}
 	c.roster.Store(&roster{balancer: lb.New(c.policy(), lb.Hosts{}, 0), assignment: &plan.Assignment{}})
 	c.Update(c.initial())

@@ -58,6 +58,9 @@ func (c *Cluster) unwatch() {
 	if c.names != nil {
 		c.names.close()
 	}
+	if c.eds != nil {
+		c.eds.close()
+	}
 	if c.origin != nil {
 		c.origin.close()
 	}
@@ -69,18 +72,21 @@ func (c *Cluster) unwatch() {
 	}
 }
 
-// check begins to look names up, and the active health checks of the hosts that are known
-// then; further calls do nothing.
+// check begins to find hosts, and the active health checks of those that are known then;
+// further calls do nothing.
 func (c *Cluster) check() {
-	if c.names != nil {
+	switch {
+	case c.names != nil:
 		c.names.begin()
-		return
+	case c.eds != nil:
+		c.eds.begin()
+	default:
+		c.beginChecks()
 	}
-	c.beginChecks()
 }
 
-// await returns when the cluster is ready: each name has been looked up, and each host has
-// been checked once; or ctx has ended.
+// await returns when the cluster is ready: each name has been looked up, or the source of
+// the hosts has answered, and each host has been checked once; or ctx has ended.
 func (c *Cluster) await(ctx context.Context) error {
 	var waits []<-chan struct{}
 	if c.names != nil {
@@ -88,6 +94,9 @@ func (c *Cluster) await(ctx context.Context) error {
 			return nil
 		}
 		waits = append(waits, c.names.first)
+	}
+	if c.eds != nil && c.eds.subscription != nil {
+		waits = append(waits, c.eds.subscription.Ready())
 	}
 	if c.checker != nil {
 		waits = append(waits, c.checker.Checked())

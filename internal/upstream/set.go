@@ -30,6 +30,8 @@ type Options struct {
 
 	Secrets filter.Secrets // nil: no source delivers any
 
+	Resources filter.Resources // nil: no source delivers hosts
+
 	Lookup Lookup // nil: as the clusters are configured
 
 	dial   dialer // nil: netconn.Dial
@@ -53,10 +55,15 @@ type Set struct {
 
 	clusters atomic.Pointer[map[string]*Cluster]
 
-	mu    sync.Mutex // never held while calling out
-	order []*Cluster
-	stats setStats
-	begun bool // health checks have
+	changing sync.Mutex     // held from Prepare to the end of the change; taken before mu
+	tasks    sync.WaitGroup // what waits for clusters that warm
+
+	mu      sync.Mutex // never held while calling out
+	order   []*Cluster
+	names   []string            // of all that are configured, in their order; written with changing held, too
+	warming map[string]*Cluster // that take their place once their source has answered; likewise
+	stats   setStats
+	begun   bool // health checks have
 
 	live   alive
 	caches *dnscache.Caches // of dynamic forward proxies
@@ -78,7 +85,7 @@ func NewSet(o Options) *Set {
 	if o.client == nil {
 		o.client = newClient
 	}
-	s := &Set{opts: o, epoch: time.Now(), stats: newSetStats(o.Stats)}
+	s := &Set{opts: o, epoch: time.Now(), stats: newSetStats(o.Stats), warming: make(map[string]*Cluster)}
 	s.clusters.Store(&map[string]*Cluster{})
 	s.caches = dnscache.New(o.Stats, func(p plan.NameServers) dnscache.Lookup { return dnscache.Lookup(o.lookup(p)) })
 	return s
@@ -125,6 +132,16 @@ func (s *Set) Start(ctx context.Context) {
 // Close ends the HTTP connections, and what is asked of the clusters from now on finds
 // none; it returns when nothing of them runs any more.
 func (s *Set) Close() {
+	s.changing.Lock()
+	s.mu.Lock()
+	warming := s.warming
+	s.warming = nil
+	s.mu.Unlock()
+	for _, c := range warming {
+		c.drain()
+	}
+	s.changing.Unlock()
+	s.tasks.Wait()
 	s.mu.Lock()
 	for _, c := range s.order {
 		c.unwatch()

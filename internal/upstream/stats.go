@@ -242,7 +242,7 @@ func (s *stats) showTable(c *Cluster) {
 // setStats are those of all clusters together.
 type setStats struct {
 	added, modified, removed filter.Counter
-	active                   filter.Gauge
+	active, warming          filter.Gauge
 }
 
 func newSetStats(root filter.Scope) setStats {
@@ -252,9 +252,11 @@ func newSetStats(root filter.Scope) setStats {
 	} {
 		s.Counter(name)
 	}
-	s.Gauge("warming_clusters").Add(0)
+	warming := s.Gauge("warming_clusters")
+	warming.Add(0)
 	return setStats{
-		added: s.Counter("cluster_added"), modified: s.Counter("cluster_modified"),
+		warming: warming,
+		added:   s.Counter("cluster_added"), modified: s.Counter("cluster_modified"),
 		removed: s.Counter("cluster_removed"), active: s.Gauge("active_clusters"),
 	}
 }

@@ -15,8 +15,11 @@ import (
 // that do not change, but for the counts of a Host.
 type ClusterStatus struct {
 	Plan    *plan.Cluster
-	Updated time.Time    // when this version took effect
-	Hosts   []HostStatus // by priority, then in the order of the configuration
+	Updated time.Time // when this version took effect
+	// Assignment is that of now: it gives the weights of localities and the overprovisioning
+	// factor; nil: there is none yet.
+	Assignment *plan.Assignment
+	Hosts      []HostStatus // by priority, then in the order of the configuration
 }
 
 // A HostStatus is what /clusters shows of a host.
@@ -50,9 +53,22 @@ func (s *Set) Status() []ClusterStatus {
 	return out
 }
 
+// Warming returns the clusters that wait for their source, in the order of the
+// configuration.
+func (s *Set) Warming() (out []ClusterStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range s.names {
+		if c := s.warming[name]; c != nil {
+			out = append(out, ClusterStatus{Plan: c.plan, Updated: c.updated})
+		}
+	}
+	return out
+}
+
 func (c *Cluster) status() ClusterStatus {
 	hosts := c.all()
-	st := ClusterStatus{Plan: c.plan, Updated: c.updated, Hosts: make([]HostStatus, len(hosts))}
+	st := ClusterStatus{Plan: c.plan, Updated: c.updated, Assignment: c.roster.Load().assignment, Hosts: make([]HostStatus, len(hosts))}
 	for i, h := range hosts {
 		e := h.endpoint.Load()
 		st.Hosts[i] = HostStatus{
