@@ -23,8 +23,8 @@ var typeNames = [...]string{
 
 // take looks in a delivery for what the watch is for.
 func (w *watch) take(d *Delivery) {
-	w.counts.Attempt()
 	if d.Whole && len(d.Resources) == 0 {
+		w.counts.Attempt()
 		w.empty.Add(1)
 		w.counts.Success(d.Version)
 		w.ready()
@@ -34,6 +34,7 @@ func (w *watch) take(d *Delivery) {
 	if a == nil && err == nil {
 		return // nothing is said of it
 	}
+	w.counts.Attempt()
 	var v any
 	if err == nil {
 		v, err = w.decode(m)
