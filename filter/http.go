@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -158,6 +159,20 @@ func ClusterOf(r HTTPRoute, m *httpmsg.Request) (name string, ok bool) {
 		return f.ForwardsTo(m)
 	}
 	return "", false
+}
+
+// PathOf returns the path of a request that matchers look at: without its query, and as the
+// route configuration of r (nil: there is none) says without the parameters of its segments.
+// What leads to a route is then what policies see.
+func PathOf(r HTTPRoute, m *httpmsg.Request) string {
+	if p, is := r.(interface {
+		PathOf(*httpmsg.Request) string
+	}); is {
+		return p.PathOf(m)
+	}
+	path, _, _ := strings.Cut(m.Path, "?")
+	path, _, _ = strings.Cut(path, "#")
+	return path
 }
 
 // HTTPInfo is what is known of a request, beside what is in Info: for logs and for

@@ -64,7 +64,7 @@ func (f *flow) run() (stopped bool) {
 			return true
 		}
 		if err == nil {
-			err = f.awake()
+			err = f.awake(len(f.held.b))
 		}
 		if err != nil {
 			f.free()
@@ -77,14 +77,15 @@ func (f *flow) run() (stopped bool) {
 	}
 }
 
-// awake runs the hook that waits for the first downstream bytes.
-func (f *flow) awake() error {
+// awake runs the hook that waits for the first downstream bytes, of which n have come.
+func (f *flow) awake(n int) error {
 	if f.from == filter.FromUpstream || f.p.first == nil {
 		return nil
 	}
 	first := f.p.first
 	f.p.first = nil
 	if err := first(); err != nil {
+		f.p.kept(n)
 		f.p.CloseLocal(f.p.hop, err.Error())
 		return os.ErrDeadlineExceeded
 	}
@@ -96,7 +97,7 @@ func (f *flow) awake() error {
 func (f *flow) sourceEnded(err error) {
 	err = ended(err)
 	if err == io.EOF || err == errClosed || err == errGone {
-		if f.awake() != nil {
+		if f.awake(0) != nil {
 			return
 		}
 	}

@@ -73,7 +73,8 @@ func (x *scene) judgeCause() {
 	}
 }
 
-// judgeHops checks how an end looks from each hop, and that all counted the same.
+// judgeHops checks how an end looks from each hop, and that all counted the same; but what
+// the innermost refused has passed the others.
 func (x *scene) judgeHops() {
 	v, at := x.verdict()
 	for i, h := range x.hops {
@@ -92,8 +93,16 @@ func (x *scene) judgeHops() {
 		if x.ending[i] != want {
 			x.Errorf("hop %d: %+v, want %+v", i, x.ending[i], want)
 		}
-		if up, down := h.moved(); int64(up) != x.moved(0) || int64(down) != x.moved(1) {
-			x.Errorf("hop %d: moved %d, %d, the innermost %d, %d", i, up, down, x.moved(0), x.moved(1))
+		passed := x.moved(0)
+		if i > 0 && x.script.first == "refuses" {
+			up, _ := x.hops[1].moved()
+			passed = int64(up)
+			if client := x.peers[0]; passed > client.sent.Load()+client.sentUrgent.Load() {
+				x.Errorf("%d bytes were refused", passed)
+			}
+		}
+		if up, down := h.moved(); int64(up) != passed || int64(down) != x.moved(1) {
+			x.Errorf("hop %d: moved %d, %d, not %d, %d", i, up, down, passed, x.moved(1))
 		}
 	}
 }

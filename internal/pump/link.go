@@ -66,6 +66,22 @@ func (l *link) tell() {
 	}
 }
 
+// kept tells those outside of the hop that bytes reached: its filters keep them from going
+// further.
+func (l *link) kept(n int) {
+	if l.hop == nil || n == 0 {
+		return
+	}
+	l.report.Lock()
+	defer l.report.Unlock()
+	if l.settled {
+		return
+	}
+	for h := l.hop.Outer(); h != nil; h = h.Outer() {
+		h.Moved(uint64(n), 0)
+	}
+}
+
 // conclude tells every hop the last bytes and then how it ended, as it looks from
 // there: the hops inside of the one whose reason it was see their downstream close,
 // those outside their upstream.

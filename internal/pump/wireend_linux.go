@@ -18,7 +18,7 @@ func (w *wire) endOfSocket(s *side) error {
 // written.
 func (w *wire) sourceEnded(d filter.Direction, err error) {
 	s := &w.sides[d]
-	if err != errReset && !w.awake(d) {
+	if err != errReset && !w.awake(d, 0) {
 		return
 	}
 	s.is |= deaf

@@ -72,7 +72,7 @@ func (w *wire) copy(d filter.Direction) (int, error) {
 		s.is &^= readable // there was no more; saves the read that would say so
 	}
 	w.count(d, n)
-	if !w.awake(d) {
+	if !w.awake(d, n) {
 		return n, nil
 	}
 	w.write(d, buf[:n])
@@ -249,15 +249,16 @@ func (w *wire) resume(d filter.Direction) {
 	}
 }
 
-// awake runs the hook that waits for the first downstream bytes; it reports false if
-// that has ended the wire.
-func (w *wire) awake(d filter.Direction) bool {
+// awake runs the hook that waits for the first downstream bytes, of which n have come; it
+// reports false if that has ended the wire.
+func (w *wire) awake(d filter.Direction, n int) bool {
 	if d == filter.FromUpstream || w.first == nil {
 		return true
 	}
 	first := w.first
 	w.first = nil
 	if err := first(); err != nil {
+		w.kept(n)
 		w.end(verdict{Ending: filter.Ending{Cause: filter.LocalClose, Reason: err.Error()}, at: w.hop})
 		return false
 	}

@@ -85,6 +85,7 @@ func (c *compiler) virtualHost(s *extension.Scope, m *routev3.VirtualHost) {
 		AttemptCount:           m.GetIncludeRequestAttemptCount(),
 		AttemptCountInResponse: m.GetIncludeAttemptCountInResponse(),
 		TimeoutRetryHeader:     m.GetIncludeIsTimeoutRetryHeader(),
+		ignoreParams:           c.table.ignoreParams,
 	}
 	for i, d := range m.GetDomains() {
 		c.table.hosts.add(s.Field("domains").Index(i), d, c.table.Name, h)

@@ -57,6 +57,15 @@ func (r *Route) ForwardsTo(m *httpmsg.Request) (cluster string, ok bool) {
 	return r.Action.ClusterOf(m), true
 }
 
+// PathOf is for filter.PathOf.
+func (r *Route) PathOf(m *httpmsg.Request) string {
+	path := withoutQuery(m.Path)
+	if r.Host != nil && r.Host.ignoreParams {
+		path = withoutParams(path)
+	}
+	return path
+}
+
 // FilterConfigs implements filter.HTTPRoute. The caller must not change the list.
 func (r *Route) FilterConfigs(name string) []any {
 	if r.filters == nil {

@@ -41,11 +41,12 @@ type VirtualHost struct {
 	// TimeoutRetryHeader adds x-envoy-is-timeout-retry to retries after a per-try timeout.
 	TimeoutRetryHeader bool
 
-	tls      tlsRequirement
-	redirect *Route // for those who must come by TLS
-	routes   []Route
-	tree     *tree // finds the routes; nil: they are routes
-	clusters []virtualCluster
+	ignoreParams bool // as its table
+	tls          tlsRequirement
+	redirect     *Route // for those who must come by TLS
+	routes       []Route
+	tree         *tree // finds the routes; nil: they are routes
+	clusters     []virtualCluster
 }
 
 type tlsRequirement uint8

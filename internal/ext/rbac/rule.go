@@ -3,7 +3,6 @@ package rbac
 import (
 	"net"
 	"net/netip"
-	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -173,11 +172,7 @@ func (c compiler) path(s *extension.Scope, m *matcherv3.PathMatcher) rule {
 		if s.request.Path == "" { // of CONNECT
 			return false
 		}
-		path := s.request.Path
-		if i := strings.IndexAny(path, "?#"); i >= 0 {
-			path = path[:i]
-		}
-		return fits(path)
+		return fits(filter.PathOf(s.host.Route(), s.request))
 	}
 }
 
