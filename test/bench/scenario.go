@@ -121,6 +121,8 @@ func ofTLS() []scenario {
 	return []scenario{
 		secured(bulk("tls-bulk-1", "1 connection of TLS 1.3 with client certificates, ended by the proxy; the backend sends without end", job{Down: 1}, []int{0})),
 		secured(bulk("tls-bulk-8", "the same with 8 connections", job{Down: 8}, []int{0})),
+		secured(bulk("tls-bulk-up-1", "1 connection of TLS, the client sends without end", job{Up: 1}, []int{0})),
+		secured(bulk("tls-bulk-up-8", "the same with 8 connections", job{Up: 8}, []int{0})),
 		secured(scenario{
 			Name: "tls-handshakes", About: "16 at a time: connect, a full handshake of TLS 1.3 with a client certificate (ECDSA P-256), 1 byte there and back, close",
 			Metrics: []metric{cpuPerConn, connRate, msgP50, msgP99},

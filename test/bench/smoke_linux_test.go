@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 // TestSmoke takes every kind of measurement for a moment, through ginnel alone.
 func TestSmoke(t *testing.T) {
 	var out bytes.Buffer
-	o, err := parse(strings.Fields("-only bulk-up-8,mix,tls-bulk-8,tls-handshakes,http1-100,http2-64k,encap-100,idle,start,steady -peers none -hops 1 -rounds 1 -scale 0.2 -idle 50"))
+	o, err := parse(strings.Fields("-only bulk-up-8,mix,tls-bulk-8,tls-bulk-up-1,tls-handshakes,http1-100,http2-64k,encap-100,idle,start,steady -peers none -hops 1 -rounds 1 -scale 0.2 -idle 50"))
 	if err != nil {
 		t.Fatal(err)
 	}

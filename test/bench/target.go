@@ -14,7 +14,7 @@ type target struct {
 	atLeast  bool // the limit is the least, not the most
 }
 
-// targets are those of the issues that brought the event loops, and HTTP.
+// targets are those of the issues that brought the event loops, HTTP, and all of listeners.
 func targets() []target {
 	return []target{
 		{text: "bulk down, 1 connection, to Envoy", scenario: "bulk-down-1", metric: cpuPerGB, subject: "ginnel", against: "envoy", limit: 0.65},
@@ -28,6 +28,7 @@ func targets() []target {
 		{text: "their p99, to Envoy", scenario: "messages-50", metric: msgP99, subject: "ginnel", against: "envoy", limit: 1},
 		{text: "their p99, to nginx", scenario: "messages-50", metric: msgP99, subject: "ginnel", against: "nginx", limit: 1},
 		{text: "connections, to Envoy", scenario: "connections", metric: cpuPerConn, subject: "ginnel", against: "envoy", limit: 0.75},
+		{text: "connections, to HAProxy", scenario: "connections", metric: cpuPerConn, subject: "ginnel", against: "haproxy", limit: 1.25},
 		{text: "RSS of an idle connection, B", scenario: "idle", metric: rssPerConn, subject: "ginnel", limit: 1024},
 		{text: "8 hops to none, bulk on 1 connection", scenario: "bulk-down-1", metric: cpuPerGB, subject: "ginnel-8", against: "ginnel", limit: 1.05},
 		{text: "8 hops to none, bulk on 8 connections", scenario: "bulk-down-8", metric: cpuPerGB, subject: "ginnel-8", against: "ginnel", limit: 1.05},
@@ -46,6 +47,11 @@ func targets() []target {
 		{text: "HTTP/2, 100 B, to Envoy", scenario: "http2-100", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 0.65},
 		{text: "HTTP/2, 64 KiB, to Envoy", scenario: "http2-64k", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 1},
 		{text: "HTTP in a tunnel, to Envoy", scenario: "encap-100", metric: cpuPerReq, subject: "ginnel", against: "envoy", limit: 0.5},
+		{text: "TLS, bulk down, 1 connection, to Envoy", scenario: "tls-bulk-1", metric: cpuPerGB, subject: "ginnel", against: "envoy", limit: 1},
+		{text: "TLS, bulk down, 8 connections, to Envoy", scenario: "tls-bulk-8", metric: cpuPerGB, subject: "ginnel", against: "envoy", limit: 0.9},
+		{text: "TLS, bulk up, 1 connection, to Envoy", scenario: "tls-bulk-up-1", metric: cpuPerGB, subject: "ginnel", against: "envoy", limit: 1},
+		{text: "TLS, bulk up, 8 connections, to Envoy", scenario: "tls-bulk-up-8", metric: cpuPerGB, subject: "ginnel", against: "envoy", limit: 0.9},
+		{text: "full handshakes of mutual TLS, to Envoy", scenario: "tls-handshakes", metric: cpuPerConn, subject: "ginnel", against: "envoy", limit: 1},
 		{text: "first answer of 1,000 listeners, to Envoy", scenario: "start-listeners", metric: firstAnswer, subject: "ginnel", against: "envoy", limit: 1},
 		{text: "their RSS, to Envoy", scenario: "start-listeners", metric: startRSS, subject: "ginnel", against: "envoy", limit: 0.7},
 		{text: "first answer of 1,000 clusters, to Envoy", scenario: "start-clusters", metric: firstAnswer, subject: "ginnel", against: "envoy", limit: 1},

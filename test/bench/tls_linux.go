@@ -96,7 +96,7 @@ type secureLoad struct {
 	connect histogram
 }
 
-// runTLS is run for jobs behind TLS: bulk down, and connections that come and go.
+// runTLS is run for jobs behind TLS: bulk, and connections that come and go.
 func (g *generator) runTLS(j *job) (*answer, error) {
 	cfg, err := clientTLS(j.Certs)
 	if err != nil {
@@ -106,7 +106,7 @@ func (g *generator) runTLS(j *job) (*answer, error) {
 	defer cancel()
 	var c counts
 	l := &secureLoad{ctx: ctx, addr: j.Addr, cfg: cfg, counts: &c}
-	failed := make(chan error, j.Down+j.Connects)
+	failed := make(chan error, j.Down+j.Up+j.Connects)
 	var flows sync.WaitGroup
 	serve := func(n int, round func() (moved bool, err error)) {
 		for range n {
@@ -117,7 +117,8 @@ func (g *generator) runTLS(j *job) (*answer, error) {
 			})
 		}
 	}
-	serve(j.Down, l.bulk)
+	serve(j.Down, l.down)
+	serve(j.Up, l.up)
 	serve(j.Connects, l.handshake)
 	a, err := g.measure(j, &c, failed)
 	cancel()
@@ -157,23 +158,34 @@ func (l *secureLoad) dial() (c *tls.Conn, stop func() bool, err error) {
 	return tls.Client(raw, l.cfg), context.AfterFunc(l.ctx, func() { raw.Close() }), nil
 }
 
-// bulk reads what the backend sends without end.
-func (l *secureLoad) bulk() (moved bool, err error) {
+// down reads what the backend sends without end.
+func (l *secureLoad) down() (moved bool, err error) {
+	return l.bulk(modeFlow, func(c *tls.Conn, b []byte) (int, error) {
+		n, err := c.Read(b)
+		l.counts.bytes.Add(int64(n))
+		return n, err
+	})
+}
+
+// up writes without end; the backend counts.
+func (l *secureLoad) up() (moved bool, err error) { return l.bulk(modeSink, (*tls.Conn).Write) }
+
+// bulk asks the backend for a mode, and then moves bytes until that fails.
+func (l *secureLoad) bulk(mode byte, move func(*tls.Conn, []byte) (int, error)) (moved bool, err error) {
 	c, stop, err := l.dial()
 	if err != nil {
 		return false, err
 	}
 	defer stop()
 	defer c.NetConn().Close()
-	if _, err := c.Write([]byte{modeFlow}); err != nil {
+	if _, err := c.Write([]byte{mode}); err != nil {
 		return false, fmt.Errorf("first write: %w", err)
 	}
-	for buf := make([]byte, 64<<10); ; {
-		n, err := c.Read(buf)
-		l.counts.bytes.Add(int64(n))
+	for buf := make([]byte, bulkWrite); ; {
+		n, err := move(c, buf)
 		moved = moved || n > 0 && l.counts.measuring.Load()
 		if err != nil {
-			return moved, fmt.Errorf("read: %w", err)
+			return moved, fmt.Errorf("bulk: %w", err)
 		}
 	}
 }
