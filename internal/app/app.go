@@ -172,28 +172,48 @@ func (a *App) loops() int {
 // listen, so that what one cannot do shows before anything is accepted, and then all of them
 // accept. It returns ErrStopped if Close was called meanwhile.
 func (a *App) Start() error {
-	if err := a.pumps.Open(); err != nil {
-		return fmt.Errorf("event loops: %w", err)
+	var ctx context.Context
+	var cancel context.CancelFunc
+	err := a.unlessEnded(func() error {
+		ctx, cancel = a.whileRunning(context.Background())
+		if err := a.pumps.Open(); err != nil {
+			return fmt.Errorf("event loops: %w", err)
+		}
+		a.state.Store(int32(Initializing))
+		return a.startAdmin()
+	})
+	if cancel != nil {
+		defer cancel()
 	}
-	a.state.Store(int32(Initializing))
-	if err := a.startAdmin(); err != nil {
+	if err == nil {
+		err = a.await(ctx)
+	}
+	if err == nil {
+		err = a.unlessEnded(func() error {
+			a.startListeners(true)
+			return nil
+		})
+	}
+	if err != nil {
 		return err
 	}
-	ctx, cancel := a.whileRunning(context.Background())
-	defer cancel()
-	if err := a.await(ctx); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	a.startListeners(true)
-	a.mu.Unlock()
 	a.hosts.Start(ctx)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	return a.unlessEnded(a.serve)
+}
+
+// unlessEnded calls f, and Close waits for that, if the proxy is not about to stop.
+func (a *App) unlessEnded(f func() error) error {
+	a.handling.Lock()
+	defer a.handling.Unlock()
+	if a.ended() {
+		return ErrStopped
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, e := range a.listeners {
+	return f()
+}
+
+// serve is the last part of Start.
+func (a *App) serve() error {
+	for _, e := range a.snapshot() {
 		if err := e.listener.Listen(); err != nil {
 			a.server.createFailure.Add(1)
 			return &listener.Error{Name: e.listener.Info().Name, Err: err}
@@ -207,9 +227,10 @@ func (a *App) Start() error {
 	return nil
 }
 
-// startListeners makes the internal listeners, or the others, reachable. The caller holds
-// a.mu.
+// startListeners makes the internal listeners, or the others, reachable.
 func (a *App) startListeners(internal bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, e := range a.listeners {
 		if e.listener.Plan().Internal == internal {
 			e.start(a)

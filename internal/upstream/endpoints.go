@@ -43,7 +43,7 @@ func (e *endpoints) begin() {
 	e.begun.Do(func() {
 		c := e.cluster
 		from := c.set.opts.Resources
-		if from == nil {
+		if from == nil || e.ctx.Err() != nil {
 			c.beginChecks()
 			return
 		}
