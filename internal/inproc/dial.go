@@ -91,6 +91,14 @@ func (d *Dial) settle(err error) {
 	}
 }
 
+// renew makes a dial that was refused with ErrMoved, and that nobody has any more, as it
+// was when it was made.
+func (d *Dial) renew(offered filter.Stream, outer filter.Outer) {
+	d.Stream, d.Outer = offered, outer
+	d.state.Store(open)
+	d.outcome, d.done, d.verdict = nil, nil, nil
+}
+
 // handOver lets the listener serve the dialler's stream.
 func (d *Dial) handOver() error {
 	d.Refuse(d.to.ServeInternal(d)) // if it has not accepted

@@ -64,7 +64,8 @@ type Listener interface {
 	// returns. An error without that is a refusal, as d.Refuse is: a pipe's end is
 	// then closed by the network, a stream on offer stays the dialler's.
 	//
-	// To return without having accepted is to refuse, with ErrClosed. It keeps no d
+	// To return without having accepted is to refuse, with ErrClosed; with ErrMoved, the
+	// dial is made once more, to the listener that has the name by then. It keeps no d
 	// beyond Accept or Refuse.
 	ServeInternal(d *Dial) error
 	// TakesOver reports whether connections may be handed over: nothing in the
@@ -80,6 +81,10 @@ var (
 	ErrHopLimit   = errors.New("internal hop limit exceeded")
 	ErrClosed     = errors.New("internal listener closed the connection")
 )
+
+// ErrMoved is the refusal of a listener whose place another one has taken since it was
+// looked up: the dial is that one's.
+var ErrMoved = errors.New("another listener has the name now")
 
 // A RefusedError says that a dial came to nothing.
 type RefusedError struct {
@@ -106,6 +111,19 @@ func (e *RefusedError) Unwrap() error { return e.Reason }
 // as long as the listener neither accepts nor refuses; the error is a *RefusedError,
 // or filter.ErrCanceled or os.ErrDeadlineExceeded when d ended the wait.
 func (n *Network) Connect(d *Dial) (filter.Stream, error) {
+	offered, outer := d.Stream, d.Outer
+	for {
+		s, err := n.connect(d)
+		if err != ErrMoved {
+			return s, err
+		}
+		d.renew(offered, outer)
+	}
+}
+
+// connect is Connect to the listener that has the name now. ErrMoved: another one has it
+// meanwhile.
+func (n *Network) connect(d *Dial) (filter.Stream, error) {
 	r := (*n.names.Load())[d.Addr.Listener]
 	if r == nil {
 		n.noListener.Add(1)
@@ -115,7 +133,8 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 		n.hopLimit.Add(1)
 		return nil, n.refuse(d, ErrHopLimit)
 	}
-	d.registration, d.to = r, *r.listener.Load()
+	to := r.listener.Load()
+	d.registration, d.to = r, *to
 	var s filter.Stream
 	var err error
 	if d.Stream != nil && !n.opts.ForcePipes && d.to.TakesOver() {
@@ -125,6 +144,12 @@ func (n *Network) Connect(d *Dial) (filter.Stream, error) {
 	}
 	if g, ok := err.(gaveUp); ok {
 		return nil, g.error
+	}
+	if err == ErrMoved {
+		if now := (*n.names.Load())[d.Addr.Listener]; now != nil && now.listener.Load() != to {
+			return nil, err
+		}
+		err = ErrNoListener
 	}
 	if err != nil {
 		r.counts.refused.Add(1)

@@ -134,6 +134,35 @@ func TestPipeInstead(t *testing.T) {
 	}
 }
 
+// TestMoved: a listener whose place another one takes while it is dialled is passed over,
+// whichever way either would have served the connection.
+func TestMoved(t *testing.T) {
+	for _, c := range []struct{ was, is bool }{{true, true}, {true, false}, {false, true}, {false, false}} {
+		n := New(Options{})
+		var r *Registration
+		next := &fake{takeOver: c.is, arrived: make(chan *Dial, 1)}
+		moves := serving{c.was, func(*Dial) error { r.Replace(next); return ErrMoved }}
+		r = n.Register("in", moves)
+		mine, dialler := &stream{}, &told{}
+		s, err := n.Connect(&Dial{Addr: to("in"), Stream: mine, Dialler: dialler})
+		if err != nil || (s == nil) != c.is || dialler.n.Load() != 1 {
+			t.Fatalf("%+v: got %v, %v, told %d times", c, s, err, dialler.n.Load())
+		}
+		if d := <-next.arrived; (d.Stream == filter.Stream(mine)) != c.is {
+			t.Errorf("%+v: stream %v", c, d.Stream)
+		}
+		if x := n.Stats().Names[0]; x.Refused != 0 || x.HandedOver+x.Piped != 1 {
+			t.Errorf("%+v: counts %+v", c, x)
+		}
+		n.Wait()
+	}
+	n := New(Options{})
+	n.Register("in", &fake{refuse: ErrMoved})
+	if _, err := n.Connect(&Dial{Addr: to("in")}); !errors.Is(err, ErrNoListener) {
+		t.Errorf("moved nowhere: %v", err)
+	}
+}
+
 func TestNames(t *testing.T) {
 	n := New(Options{})
 	for _, name := range []string{"a", "", "a/b", "ü x"} {

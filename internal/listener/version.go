@@ -243,9 +243,14 @@ func (v *version) BufferBytes() int { return v.plan.Info.BufferBytes }
 
 // ServeInternal implements inproc.Listener.
 func (v *version) ServeInternal(d *inproc.Dial) error {
-	c := v.listener.fromDial(d)
-	v.listener.enter(c)
-	return v.listener.serve(c, v)
+	l := v.listener
+	c := l.fromDial(d)
+	l.enter(c) // from now on it is waited for
+	if stopped, heir := l.isStopped(); stopped && heir != nil {
+		l.leave(c)
+		return inproc.ErrMoved
+	}
+	return l.serve(c, v)
 }
 
 // setUp serves an accepted connection until it is connected, in the goroutine of the
