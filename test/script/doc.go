@@ -11,7 +11,8 @@
 //	[ginnel] client c expect end
 //
 // Conditions are [envoy], [ginnel], and of ginnel's modes [handover], [pipes],
-// [loops] and [goroutines]. A comment line
+// [loops] and [goroutines]; [transparent] asks whether sockets may have addresses of
+// others. A comment line
 // "# hops: 1 2 8" runs the script once for each number, as $HOPS.
 //
 // # Stories

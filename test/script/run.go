@@ -59,6 +59,8 @@ func (s Subject) holds(cond string) (bool, error) {
 		return !s.Envoy(), nil
 	case HandOver, Pipes, Loops, Goroutines:
 		return slices.Contains(s.Is, cond), nil
+	case "transparent":
+		return mayBeTransparent(), nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
