@@ -2,8 +2,6 @@ package differ
 
 import (
 	"bufio"
-	"bytes"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -17,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/test/hello"
 	"github.com/ginnel/ginnel/test/oracle"
 	"github.com/ginnel/ginnel/test/origin"
 	"github.com/ginnel/ginnel/test/proxy"
@@ -203,27 +202,8 @@ func (g generator) first(m mentioned) (about string, b []byte) {
 	if g.one(2) {
 		protocols = nil
 	}
-	return fmt.Sprintf("TLS %q %q", name, protocols), clientHello(name, protocols)
+	return fmt.Sprintf("TLS %q %q", name, protocols), hello.TLS(name, protocols...)
 }
-
-// clientHello returns the first record that a client of TLS sends.
-func clientHello(name string, protocols []string) []byte {
-	out := &recorder{}
-	c := tls.Client(out, &tls.Config{ServerName: name, NextProtos: protocols, InsecureSkipVerify: true})
-	_ = c.Handshake() // ends as soon as it reads
-	return out.Bytes()
-}
-
-// A recorder is a connection that has been written to, and has nothing to read.
-type recorder struct{ bytes.Buffer }
-
-func (*recorder) Read([]byte) (int, error)         { return 0, io.EOF }
-func (*recorder) Close() error                     { return nil }
-func (*recorder) LocalAddr() net.Addr              { return nil }
-func (*recorder) RemoteAddr() net.Addr             { return nil }
-func (*recorder) SetDeadline(time.Time) error      { return nil }
-func (*recorder) SetReadDeadline(time.Time) error  { return nil }
-func (*recorder) SetWriteDeadline(time.Time) error { return nil }
 
 // ask makes the connections, some at a time, and returns what answered each.
 func ask(p *proxy.Proxy, conns []genConn) []string {
