@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"google.golang.org/protobuf/proto"
@@ -40,8 +39,7 @@ type Input struct {
 	// .pb_text, .textproto and .pbtxt are text protobuf. Another extension is
 	// JSON, as for Envoy, or YAML where it is not JSON.
 	Path string
-	// Data, unless nil, is used in place of the contents of Path, which may then be any
-	// name: without an extension it is YAML or JSON.
+	// Data, unless nil, is used in place of the contents of Path.
 	Data []byte
 	// Override is YAML that is merged over the file as protobuf merges: set
 	// fields replace, messages merge, lists append. Envoy's --config-yaml.
@@ -103,11 +101,7 @@ func (l *loader) sources(in Input) error {
 		if err != nil {
 			return err
 		}
-		f := formatOf(in.Path)
-		if in.Data != nil && filepath.Ext(in.Path) == "" { // no file: its name tells nothing
-			f = formatYAML
-		}
-		l.root = l.decode(in.Path, f, data, l.target)
+		l.root = l.decode(in.Path, formatOf(in.Path), data, l.target)
 	}
 	switch {
 	case in.Override == "":
