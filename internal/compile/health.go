@@ -49,11 +49,26 @@ func healthCheck(s *extension.Scope, c *clusterv3.Cluster) *plan.HealthCheck {
 	case *corev3.HealthCheck_TcpHealthCheck_:
 		at := s.Field("tcp_health_check")
 		tcpCheckFields.Check(at, k.TcpHealthCheck)
-		p.TCP = &plan.TCPCheck{Send: payload(at.Field("send"), k.TcpHealthCheck.GetSend()), Receive: payloads(at.Field("receive"), k.TcpHealthCheck.GetReceive())}
+		p.TCP = &plan.TCPCheck{
+			Send: payload(at.Field("send"), k.TcpHealthCheck.GetSend()), Receive: payloads(at.Field("receive"), k.TcpHealthCheck.GetReceive()),
+			Proxy: checkProxy(at.Field("proxy_protocol_config"), k.TcpHealthCheck.GetProxyProtocolConfig()),
+		}
 	case *corev3.HealthCheck_GrpcHealthCheck_:
 		p.GRPC = grpcCheck(s.Field("grpc_health_check"), k.GrpcHealthCheck)
 	}
 	return p
+}
+
+// checkProxy returns the version of a header; 0: there is none.
+func checkProxy(s *extension.Scope, m *corev3.ProxyProtocolConfig) int {
+	if m == nil {
+		return 0
+	}
+	checkProxyFields.Check(s, m)
+	if m.GetVersion() == corev3.ProxyProtocolConfig_V2 {
+		return 2
+	}
+	return 1
 }
 
 // checksHTTP2 reports that gRPC health checks need a cluster that speaks HTTP/2 (Envoy).
@@ -216,9 +231,10 @@ var (
 	}
 	tcpCheckFields = extension.Fields{
 		Message: &corev3.HealthCheck_TcpHealthCheck{},
-		Obeyed:  []string{"send", "receive"},
+		Obeyed:  []string{"send", "receive", "proxy_protocol_config"},
 	}
-	grpcCheckFields = extension.Fields{
+	checkProxyFields = extension.Fields{Message: &corev3.ProxyProtocolConfig{}, Where: "health check", Obeyed: []string{"version"}}
+	grpcCheckFields  = extension.Fields{
 		Message: &corev3.HealthCheck_GrpcHealthCheck{},
 		Obeyed:  []string{"service_name", "authority", "initial_metadata"},
 	}

@@ -3,10 +3,10 @@ package health
 import (
 	"bytes"
 	"context"
-	"io"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/plan"
+	"github.com/ginnel/ginnel/internal/proxyproto"
 )
 
 // A tcpAsker checks by bytes, or by connecting alone.
@@ -14,6 +14,7 @@ type tcpAsker struct {
 	host *Host
 	plan *plan.TCPCheck
 	conn filter.Stream // kept between checks; nil: none
+	met  bool          // conn has had its PROXY header
 }
 
 // mostBytes is how much a host may say without what is expected.
@@ -25,7 +26,7 @@ func (a *tcpAsker) ask(ctx context.Context) verdict {
 		if err != nil {
 			return verdict{network: true}
 		}
-		a.conn = conn
+		a.conn, a.met = conn, false
 	}
 	if len(a.plan.Receive) == 0 { // that it connects says it all (Envoy)
 		a.close()
@@ -47,9 +48,9 @@ func (a *tcpAsker) ask(ctx context.Context) verdict {
 	return verdict{passed: ok, network: !ok}
 }
 
-func (a *tcpAsker) talk(conn io.ReadWriter) bool {
-	if len(a.plan.Send) > 0 {
-		if _, err := conn.Write(a.plan.Send); err != nil {
+func (a *tcpAsker) talk(conn filter.Stream) bool {
+	if first := a.first(conn); len(first) > 0 {
+		if _, err := conn.Write(first); err != nil {
 			return false
 		}
 	}
@@ -65,6 +66,25 @@ func (a *tcpAsker) talk(conn io.ReadWriter) bool {
 		}
 	}
 	return false
+}
+
+// first is what is said to the host, on a new connection behind a PROXY header. In version 2
+// that says that the connection is the proxy's own.
+func (a *tcpAsker) first(conn filter.Stream) []byte {
+	if a.plan.Proxy == 0 || a.met {
+		return a.plan.Send
+	}
+	a.met = true
+	var head []byte
+	if h := (proxyproto.Header{Local: true}); a.plan.Proxy == 2 {
+		head, _ = h.Append2(nil)
+	} else {
+		h.Local = false
+		h.Source, _ = filter.IP(conn.LocalAddr())
+		h.Destination, _ = filter.IP(conn.RemoteAddr())
+		head = h.Append1(nil)
+	}
+	return append(head, a.plan.Send...)
 }
 
 // inOrder reports whether p holds all parts, one behind the other, perhaps with more

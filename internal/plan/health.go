@@ -64,6 +64,7 @@ type StatusRange struct{ Start, End int }
 type TCPCheck struct {
 	Send    []byte
 	Receive [][]byte // must come, in this order
+	Proxy   int      // version of the PROXY protocol header that comes first; 0: none does
 }
 
 // A GRPCCheck asks by grpc.health.v1.Health/Check.
