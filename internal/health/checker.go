@@ -24,6 +24,7 @@ type Checker struct {
 
 	mu     sync.Mutex
 	closed bool
+	idle   map[*Host]bool // hosts that count, and are not checked yet
 
 	left    atomic.Int64  // hosts that have no result yet
 	checked chan struct{} // closed when there is none left
@@ -75,7 +76,11 @@ func (c *Checker) Start(hosts []*Host) {
 		close(c.checked)
 	}
 	for _, h := range hosts {
-		c.begin(h, sync.OnceFunc(c.oneChecked))
+		first := sync.OnceFunc(c.oneChecked)
+		if h.known() {
+			first()
+		}
+		c.begin(h, first)
 	}
 }
 
@@ -91,11 +96,31 @@ func (c *Checker) begin(h *Host, checked func()) {
 		checked()
 		return
 	}
+	delete(c.idle, h)
 	c.tasks.Go(func() { h.run(checked) })
 }
 
-// Checked is closed when each host has been checked once after Start, or the checker was
-// closed then.
+// continues notes a host that counts before it is checked.
+func (c *Checker) continues(h *Host) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.idle == nil {
+		c.idle = make(map[*Host]bool)
+	}
+	c.idle[h] = true
+}
+
+// forget reports whether the host counted and was not checked yet.
+func (c *Checker) forget(h *Host) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.idle[h]
+	delete(c.idle, h)
+	return was
+}
+
+// Checked is closed when each host of which nothing was known has been checked once after
+// Start, or the checker was closed then.
 func (c *Checker) Checked() <-chan struct{} { return c.checked }
 
 // oneChecked counts a host that has been.
@@ -109,8 +134,13 @@ func (c *Checker) oneChecked() {
 func (c *Checker) Close() {
 	c.mu.Lock()
 	c.closed = true
+	idle := c.idle
+	c.idle = nil
 	c.mu.Unlock()
 	c.end()
+	for h := range idle {
+		h.leave()
+	}
 	c.tasks.Wait()
 }
 

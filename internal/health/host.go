@@ -57,9 +57,46 @@ type asker interface {
 	close()
 }
 
+// Continue lets the host begin with what was found of it as a host of another checker, before
+// its own checks begin. What it needs to change from now on is its own checker's to say.
+func (h *Host) Continue(was *Host) {
+	was.mu.Lock()
+	fresh, closed, good, bad, state := was.fresh, was.closed, was.good, was.bad, was.state()
+	was.mu.Unlock()
+	if fresh || closed {
+		return
+	}
+	h.mu.Lock()
+	h.fresh, h.good, h.bad = false, good, bad
+	h.failed.Store(state[0])
+	h.degraded.Store(state[1])
+	h.pending.Store(false)
+	h.excluded.Store(state[3])
+	h.mu.Unlock()
+	if !state[0] {
+		h.checker.stats.healthy.Add(1)
+	}
+	if state[1] {
+		h.checker.stats.degraded.Add(1)
+	}
+	h.checker.continues(h)
+}
+
+// known reports whether there was a result.
+func (h *Host) known() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.fresh
+}
+
 // Close ends the checks of the host, without waiting for one that is under way: its result
 // counts no more.
-func (h *Host) Close() { h.end() }
+func (h *Host) Close() {
+	h.end()
+	if h.checker.forget(h) {
+		h.leave() // nobody else does
+	}
+}
 
 // run checks the host until it or the checker is closed; first may be called more than once.
 func (h *Host) run(first func()) {

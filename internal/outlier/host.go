@@ -36,6 +36,31 @@ func (t *tally) count(good bool) {
 	}
 }
 
+// Continue lets the host go on as a host of another detector: ejected for as long as it would
+// have been there, and as near to an ejection. It reports whether it is ejected.
+func (h *Host) Continue(was *Host) bool {
+	was.detector.mu.Lock()
+	ejected, since, backoff, jitter := was.ejected.Load(), was.since, was.backoff, was.jitter
+	was.detector.mu.Unlock()
+	d := h.detector
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || h.gone || h.ejected.Load() {
+		return false
+	}
+	h.backoff, h.jitter = backoff, jitter
+	h.fives.Store(was.fives.Load())
+	h.gateways.Store(was.gateways.Load())
+	h.locals.Store(was.locals.Load())
+	if ejected {
+		h.since = since
+		h.ejected.Store(true)
+		d.ejected++
+		d.stats.active.Add(1)
+	}
+	return ejected
+}
+
 // Ejected reports whether the host is not to be used.
 func (h *Host) Ejected() bool { return h.ejected.Load() }
 

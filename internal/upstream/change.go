@@ -58,6 +58,7 @@ func (s *Set) Prepare(plans []*plan.Cluster) (*Change, error) {
 		} else {
 			x.stats = newStats(s.opts.Stats, x.plan)
 		}
+		x.before = c.before[x.plan.Name]
 		x.init(s)
 	}
 	return c, nil
@@ -81,6 +82,9 @@ func (c *Change) Warm(ctx context.Context, there func(listener string) bool) err
 			c.late = append(c.late, x)
 		}
 	}
+	n := int64(len(now))
+	c.set.stats.warming.Add(n)
+	defer c.set.stats.warming.Add(-n)
 	return checked(ctx, now)
 }
 
@@ -124,6 +128,9 @@ func (c *Change) Apply() {
 		}
 	}
 	for _, x := range c.fresh {
+		if old := c.before[x.plan.Name]; old != nil {
+			x.inherit(old)
+		}
 		x.show()
 	}
 	s.clusters.Store(&all)

@@ -35,6 +35,7 @@ type Cluster struct {
 
 	changing sync.Mutex // one change of hosts or their health after the other
 	checking bool       // health checks have begun; guarded by changing
+	before   *Cluster   // in whose place this one is to come; nil: there is none, or this one has; guarded by changing
 	ended    bool       // the cluster is no more; guarded by changing
 
 	maintenance string // key in the runtime

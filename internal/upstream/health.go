@@ -41,6 +41,7 @@ func (c *Cluster) care(h, old *host) {
 	e := &h.endpoint.Load().Check
 	if h.check == nil && c.checker != nil && !e.Disabled {
 		h.check = c.checker.Watch(health.Target{Dial: newProbe(h).dial, Hostname: e.Hostname, Passed: h.passed})
+		c.continues(h)
 	}
 }
 
