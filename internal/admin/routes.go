@@ -27,7 +27,7 @@ func (s *Server) dumpRoutes(named func(string) bool) *adminv3.RoutesConfigDump {
 		}
 	}
 	for _, r := range s.opts.Proxy.Routes() {
-		if !named(r.Name) {
+		if !named(r.Name) || r.Message == nil && r.Rejected.Resource == nil { // Envoy
 			continue
 		}
 		d := &adminv3.RoutesConfigDump_DynamicRouteConfig{VersionInfo: r.Version}
