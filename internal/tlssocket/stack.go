@@ -11,4 +11,4 @@ func deepen(at int) byte {
 }
 
 // stackBytes are a bit more than half of what the goroutine then has.
-const stackBytes = 17 << 10
+const stackBytes = 9 << 10
