@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	"google.golang.org/protobuf/proto"
@@ -39,7 +40,8 @@ type Input struct {
 	// .pb_text, .textproto and .pbtxt are text protobuf. Another extension is
 	// JSON, as for Envoy, or YAML where it is not JSON.
 	Path string
-	// Data, unless nil, is used in place of the contents of Path.
+	// Data, unless nil, is used in place of the contents of Path, which may then be any
+	// name: without an extension it is YAML or JSON.
 	Data []byte
 	// Override is YAML that is merged over the file as protobuf merges: set
 	// fields replace, messages merge, lists append. Envoy's --config-yaml.
@@ -101,7 +103,11 @@ func (l *loader) sources(in Input) error {
 		if err != nil {
 			return err
 		}
-		l.root = l.decode(in.Path, formatOf(in.Path), data, l.target)
+		f := formatOf(in.Path)
+		if in.Data != nil && filepath.Ext(in.Path) == "" { // no file: its name tells nothing
+			f = formatYAML
+		}
+		l.root = l.decode(in.Path, f, data, l.target)
 	}
 	switch {
 	case in.Override == "":

@@ -90,6 +90,7 @@ func TestFormatByExtension(t *testing.T) {
 		{"f.textproto", json, true}, // as Envoy reads it
 		{"f.pb_text", yaml, false},
 		{"f.conf", json, true}, {"f.conf", yaml, true}, {"f", json, true}, {"f.conf", text, false},
+		{"body", yaml, true}, {"body", json, true}, {"body", text, false}, // of no file
 	} {
 		doc, err := config.Load(config.Input{Path: c.name, Data: []byte(c.data)})
 		if (err == nil) != c.ok {
@@ -97,6 +98,9 @@ func TestFormatByExtension(t *testing.T) {
 		}
 		if c.ok && err == nil && doc.Message.(*bootstrapv3.Bootstrap).GetNode().GetId() != "a" {
 			t.Errorf("%s with %q: not read", c.name, c.data)
+		}
+		if c.name == "body" && err == nil && len(doc.Warnings) > 0 {
+			t.Errorf("%s with %q: %v", c.name, c.data, doc.Warnings)
 		}
 	}
 }
