@@ -21,7 +21,10 @@ var (
 )
 
 // A FailedError is a name that has no address.
-type FailedError struct{ Details string } // as Envoy's logs have it
+type FailedError struct {
+	Details string // as Envoy's logs have it
+	Waited  bool   // it was not known before
+}
 
 func (e *FailedError) Error() string { return e.Details }
 
@@ -45,7 +48,7 @@ type Cache struct {
 	tasks  sync.WaitGroup // lookups under way
 
 	mu       sync.Mutex
-	stats    *stats // nil: nobody watches, and there is no host
+	stats    *counts // nil: nobody watches, and there is no host
 	hosts    map[string]*Host
 	watchers []Watcher
 	pending  int
@@ -61,7 +64,7 @@ func newCache(p *plan.DNSCache, root filter.Scope, lookup Lookup) *Cache {
 // wake makes the statistics. c.mu is held.
 func (c *Cache) wake() {
 	if c.stats == nil {
-		c.stats = newStats(c.root, c.plan.Name)
+		c.stats = newCounts(c.root, c.plan.Name)
 		c.stats.pending(0, int(c.plan.MaxPending))
 	}
 }
@@ -121,13 +124,13 @@ func (c *Cache) Resolve(name string, w Wait) (*Host, error) {
 		return nil, err
 	}
 	if done {
-		return h.result()
+		return h.result(false)
 	}
 	defer c.waited()
 	if err := h.await(w); err != nil {
 		return nil, err
 	}
-	return h.result()
+	return h.result(true)
 }
 
 // ask finds the host of a name, or begins to look it up; done: it has a result already, and

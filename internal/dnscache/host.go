@@ -51,7 +51,7 @@ func (h *Host) Addr() net.Addr {
 	return h.addrs[0]
 }
 
-func (h *Host) result() (*Host, error) {
+func (h *Host) result(waited bool) (*Host, error) {
 	h.cache.mu.Lock()
 	defer h.cache.mu.Unlock()
 	switch {
@@ -60,7 +60,7 @@ func (h *Host) result() (*Host, error) {
 	case h.cache.ended:
 		return nil, filter.ErrCanceled
 	}
-	return nil, &FailedError{h.details}
+	return nil, &FailedError{h.details, waited}
 }
 
 // await waits for the first answer.
@@ -154,7 +154,7 @@ func (c *Cache) settle(h *Host, a dns.Answer, err error, late bool) {
 	}
 	addrs, filtered := c.addresses(h, a.Addrs)
 	if filtered && len(addrs) == 0 {
-		err, h.details = errFiltered, "all_addresses_filtered"
+		err, h.details = errFiltered, "address_denied"
 	}
 	if len(addrs) > 0 && !same(addrs, h.addrs) {
 		h.addrs = addrs

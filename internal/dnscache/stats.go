@@ -2,8 +2,8 @@ package dnscache
 
 import "github.com/ginnel/ginnel/filter"
 
-// stats are a cache's, under Envoy's names.
-type stats struct {
+// counts are a cache's, under Envoy's names.
+type counts struct {
 	scope filter.Scope
 
 	attempt, success, failure, timeout filter.Counter
@@ -15,11 +15,11 @@ type stats struct {
 	left   int64 // as the gauge shows it
 }
 
-func newStats(root filter.Scope, name string) *stats {
+func newCounts(root filter.Scope, name string) *counts {
 	s := root.Scope("dns_cache." + name + ".")
 	b := s.Scope("circuit_breakers.")
 	s.Counter("cache_load") // of files, which there are none of
-	return &stats{
+	return &counts{
 		scope:   s,
 		attempt: s.Counter("dns_query_attempt"), success: s.Counter("dns_query_success"),
 		failure: s.Counter("dns_query_failure"), timeout: s.Counter("dns_query_timeout"),
@@ -31,7 +31,7 @@ func newStats(root filter.Scope, name string) *stats {
 }
 
 // pending shows how many lookups are waited for, of most.
-func (s *stats) pending(n, most int) {
+func (s *counts) pending(n, most int) {
 	left := int64(max(most-n, 0))
 	s.remaining.Add(left - s.left)
 	s.left = left
@@ -46,7 +46,7 @@ func (s *stats) pending(n, most int) {
 }
 
 // close takes the statistics off the lists.
-func (s *stats) close() {
+func (s *counts) close() {
 	s.remaining.Add(-s.left)
 	if s.isOpen {
 		s.open.Add(-1)

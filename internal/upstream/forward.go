@@ -189,13 +189,13 @@ func (c *Cluster) resolveRequest(r *filter.StreamRequest) error {
 
 // resolve looks a name up. The error is a *filter.NoHostError, or filter.ErrCanceled.
 func (f *forwarded) resolve(name string, w dnscache.Wait) error {
-	details := ""
+	details, known := "", true
 	_, err := f.lookUp(name, w)
 	switch e := err.(type) {
 	case nil:
 		return nil
 	case *dnscache.FailedError:
-		details = "dns_resolution_failure{" + strings.ReplaceAll(e.Details, " ", "_") + "}"
+		details, known = "dns_resolution_failure{"+strings.ReplaceAll(e.Details, " ", "_")+"}", !e.Waited
 	default:
 		switch err {
 		case filter.ErrCanceled:
@@ -208,7 +208,9 @@ func (f *forwarded) resolve(name string, w dnscache.Wait) error {
 			details = "empty_host_header"
 		}
 	}
-	f.cluster.stats.noneHealthy.Add(1)
+	if known { // Envoy counts no others
+		f.cluster.stats.noneHealthy.Add(1)
+	}
 	return &filter.NoHostError{Details: details}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/miekg/dns"
@@ -15,7 +16,11 @@ import (
 type nameServer struct {
 	mu      sync.Mutex
 	records []dns.RR
+	faults  map[string]string // by name: silent, or an RCODE
 }
+
+// silent is the fault of a name that is not answered for.
+const silent = "silent"
 
 // cmdDNS starts a name server, or gives it other records.
 func (s *session) cmdDNS(_ *testscript.TestScript, neg bool, args []string) error {
@@ -23,7 +28,12 @@ func (s *session) cmdDNS(_ *testscript.TestScript, neg bool, args []string) erro
 		return errors.New("usage: dns NAME [RECORD]...")
 	}
 	var all []dns.RR
+	faults := make(map[string]string)
 	for _, text := range args[1:] {
+		if name, fault, ok := strings.Cut(text, " "); ok && (fault == silent || dns.StringToRcode[fault] != 0) {
+			faults[name] = fault
+			continue
+		}
 		rr, err := dns.NewRR(text)
 		if err != nil {
 			return err
@@ -49,7 +59,7 @@ func (s *session) cmdDNS(_ *testscript.TestScript, neg bool, args []string) erro
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.records = all
+	n.records, n.faults = all, faults
 	return nil
 }
 
@@ -84,10 +94,16 @@ func (n *nameServer) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m := new(dns.Msg).SetReply(q)
-	if m.Rcode = dns.RcodeNameError; len(n.records) == 0 {
+	asked := q.Question[0]
+	fault := n.faults[asked.Name]
+	switch m.Rcode = dns.RcodeNameError; {
+	case fault == silent:
+		return
+	case fault != "":
+		m.Rcode = dns.StringToRcode[fault]
+	case len(n.records) == 0:
 		m.Rcode = dns.RcodeServerFailure
 	}
-	asked := q.Question[0]
 	for _, rr := range n.records {
 		if h := rr.Header(); h.Name == asked.Name {
 			m.Rcode = dns.RcodeSuccess

@@ -49,6 +49,7 @@
 //	release NAME                     let one waiting connection of a backend go on
 //	blackhole NAME                   a port that never answers a connection attempt
 //	dns NAME [RECORD]...             a name server on 127.0.0.53:$PORT_NAME, and from then on its records; none: it fails
+//	                                 in place of a record: "NAME silent" is not answered, "NAME RCODE" with that
 //	client NAME STORY
 //	client -times N NAME STORY       the whole story N times, on a new connection each
 //	client -together N NAME STORY    N clients at the same time: NAME1, NAME2, ...
