@@ -163,6 +163,7 @@ var (
 
 	zoneAwareFields = extension.Fields{
 		Message: &clusterv3.Cluster_CommonLbConfig_ZoneAwareLbConfig{},
+		Obeyed:  []string{"fail_traffic_on_panic"},
 		Ignored: map[string]string{"routing_enabled": zoneOnly, "min_cluster_size": zoneOnly},
 	}
 	hashingFields = extension.Fields{
@@ -196,9 +197,9 @@ var (
 		Obeyed:  []string{"locality_lb_config", "slow_start_config"},
 	}
 	typedLeastRequestFields = extension.Fields{
-		Message:  &leastrequestv3.LeastRequest{},
-		Obeyed:   []string{"choice_count", "active_request_bias", "slow_start_config", "locality_lb_config"},
-		Defaults: map[string]string{"selection_method": "N_CHOICES"},
+		Message: &leastrequestv3.LeastRequest{},
+		Obeyed:  []string{"choice_count", "active_request_bias", "slow_start_config", "locality_lb_config", "selection_method"},
+		Ignored: map[string]string{"enable_full_scan": "Envoy does not read it either; selection_method took its place"},
 	}
 	typedRandomFields = extension.Fields{
 		Message: &randomv3.Random{},
@@ -229,6 +230,7 @@ var (
 	}
 	typedZoneAwareFields = extension.Fields{
 		Message: &lbcommonv3.LocalityLbConfig_ZoneAwareLbConfig{},
+		Obeyed:  []string{"fail_traffic_on_panic"},
 		Ignored: map[string]string{
 			"routing_enabled": zoneOnly, "min_cluster_size": zoneOnly, "force_locality_direct_routing": zoneOnly,
 			"force_local_zone": zoneOnly, "locality_basis": zoneOnly,

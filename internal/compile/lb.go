@@ -46,6 +46,7 @@ func commonBalancing(s *extension.Scope, m *clusterv3.Cluster_CommonLbConfig, st
 	}
 	if z := m.GetZoneAwareLbConfig(); z != nil {
 		zoneAwareFields.Check(s.Field("zone_aware_lb_config"), z)
+		lb.FailOnPanic = z.GetFailTrafficOnPanic()
 	}
 	lb.LocalityWeights = m.GetLocalityWeightedLbConfig() != nil
 	if h := m.GetConsistentHashingLbConfig(); h != nil {

@@ -60,6 +60,7 @@ func onePolicy(s *extension.Scope, msg proto.Message, lb *plan.LB) bool {
 		typedLeastRequestFields.Check(s, m)
 		lb.Policy = plan.LeastRequest
 		leastRequest(s, m, lb)
+		lb.FullScan = m.GetSelectionMethod() == leastrequestv3.LeastRequest_FULL_SCAN
 		slowStart(s, m.GetSlowStartConfig(), lb)
 		typedLocality(s, m.GetLocalityLbConfig(), lb)
 	case *randomv3.Random:
@@ -151,5 +152,6 @@ func typedLocality(s *extension.Scope, m *lbcommonv3.LocalityLbConfig, lb *plan.
 	lb.LocalityWeights = m.GetLocalityWeightedLbConfig() != nil
 	if z := m.GetZoneAwareLbConfig(); z != nil {
 		typedZoneAwareFields.Check(at.Field("zone_aware_lb_config"), z)
+		lb.FailOnPanic = z.GetFailTrafficOnPanic()
 	}
 }

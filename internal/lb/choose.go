@@ -44,6 +44,25 @@ func (l *leastBusy) choose(seed uint64) *filter.Host {
 	return best
 }
 
+// leastOfAll is LEAST_REQUEST that looks at all hosts: of those that are least busy each is
+// as likely.
+type leastOfAll []*filter.Host
+
+func (l leastOfAll) choose(seed uint64) *filter.Host {
+	best, least, same, r := l[0], l[0].Requests.Load(), uint64(1), random(seed)
+	for _, h := range l[1:] {
+		switch n := h.Requests.Load(); {
+		case n < least:
+			best, least, same = h, n, 1
+		case n == least:
+			if same++; r.next()%same == 0 {
+				best = h
+			}
+		}
+	}
+	return best
+}
+
 // scheduled is a policy for unequal weights.
 type scheduled struct {
 	hosts    []*filter.Host

@@ -346,3 +346,31 @@ func BenchmarkPick(b *testing.B) {
 		})
 	}
 }
+
+// A full scan takes one of the least busy hosts, each of them as often.
+func TestLeastOfAll(t *testing.T) {
+	e := ports(1, 1, 1, 1, 1)
+	e[1].Host.Requests.Store(1)
+	b := lb.New(plan.LB{Policy: plan.LeastRequest, FullScan: true, PanicPercent: 50}, lb.Hosts{Localities: one(e)}, 0)
+	got, _ := draw(b, 30000)
+	for port, want := range map[int]float64{1: 1. / 3, 2: 0, 3: 1. / 3, 4: 1. / 3} {
+		if math.Abs(got[port]-want) > .01 {
+			t.Errorf("parts %v", got)
+		}
+	}
+	e[0].Host.Requests.Store(2)
+	e[2].Host.Requests.Store(2)
+	e[3].Host.Requests.Store(2)
+	if got, _ := draw(b, 100); len(got) != 1 || got[2] < .99 {
+		t.Errorf("parts %v", got)
+	}
+}
+
+// A panic that fails has no host, and is counted as one that has.
+func TestFailOnPanic(t *testing.T) {
+	b := lb.New(plan.LB{FailOnPanic: true, PanicPercent: 50}, lb.Hosts{Localities: one(states(1, "huu"))}, 0)
+	got, panics := draw(b, 100)
+	if len(got) != 1 || got[0] < .99 || panics != 100 {
+		t.Errorf("parts %v, %d panics", got, panics)
+	}
+}

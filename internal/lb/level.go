@@ -16,7 +16,10 @@ func (b *Balancer) level(g []Locality, panics bool, overprovision float64, seed 
 		return l
 	}
 	if panics {
-		l.all = b.chooser(all, seed)
+		l.all = none{}
+		if !b.policy.FailOnPanic {
+			l.all = b.chooser(all, seed)
+		}
 		return l
 	}
 	l.healthy = b.chooser(only(all, Healthy), seed)
@@ -50,6 +53,8 @@ func (b *Balancer) chooser(in []Endpoint, seed uint64) chooser {
 		return anyOf(hosts)
 	case !equalWeights(in), b.slow != nil && len(in) > 1:
 		return b.schedule(in, seed)
+	case b.policy.Policy == plan.LeastRequest && b.policy.FullScan:
+		return leastOfAll(hosts)
 	case b.policy.Policy == plan.LeastRequest:
 		return &leastBusy{hosts: hosts, choices: max(b.policy.ChoiceCount, 2)}
 	default:

@@ -255,9 +255,11 @@ type Endpoint struct {
 type LB struct {
 	Policy          Policy
 	PanicPercent    float64 // 50 by default; 0: never
+	FailOnPanic     bool    // a panic finds no host, but for hashing policies
 	LocalityWeights bool
 
 	ChoiceCount      uint32  // LEAST_REQUEST: 2 by default
+	FullScan         bool    // LEAST_REQUEST: of all hosts instead of ChoiceCount
 	ActiveBias       float64 // LEAST_REQUEST: 1 by default
 	MinRing, MaxRing uint64  // RING_HASH
 	Murmur           bool    // RING_HASH: MURMUR_HASH_2 instead of XX_HASH
