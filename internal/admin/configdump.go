@@ -103,22 +103,6 @@ func (s *Server) dumpListeners(named func(string) bool) *adminv3.ListenersConfig
 	from := s.opts.Proxy.Plan().FromListenerSource
 	out := &adminv3.ListenersConfigDump{VersionInfo: from.Version}
 	dynamic := make(map[string]*adminv3.ListenersConfigDump_DynamicListener)
-	for _, l := range s.opts.Proxy.Listeners() {
-		switch {
-		case !named(l.Name) || l.Proto == nil:
-		case l.Dynamic:
-			dynamic[l.Name] = &adminv3.ListenersConfigDump_DynamicListener{
-				Name: l.Name,
-				ActiveState: &adminv3.ListenersConfigDump_DynamicListenerState{
-					VersionInfo: l.Version, Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
-				},
-			}
-		default:
-			out.StaticListeners = append(out.StaticListeners, &adminv3.ListenersConfigDump_StaticListener{
-				Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
-			})
-		}
-	}
 	of := func(name string) *adminv3.ListenersConfigDump_DynamicListener {
 		d := dynamic[name]
 		if d == nil {
@@ -127,11 +111,30 @@ func (s *Server) dumpListeners(named func(string) bool) *adminv3.ListenersConfig
 		}
 		return d
 	}
+	state := func(l Listener) *adminv3.ListenersConfigDump_DynamicListenerState {
+		return &adminv3.ListenersConfigDump_DynamicListenerState{
+			VersionInfo: l.Version, Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
+		}
+	}
+	for _, l := range s.opts.Proxy.Listeners() {
+		switch {
+		case !named(l.Name) || l.Proto == nil:
+		case l.Dynamic:
+			of(l.Name).ActiveState = state(l)
+		default:
+			out.StaticListeners = append(out.StaticListeners, &adminv3.ListenersConfigDump_StaticListener{
+				Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
+			})
+		}
+	}
 	for _, l := range s.opts.Proxy.WarmingListeners() {
 		if named(l.Name) && l.Dynamic {
-			of(l.Name).WarmingState = &adminv3.ListenersConfigDump_DynamicListenerState{
-				VersionInfo: l.Version, Listener: pack(l.Proto), LastUpdated: s.when(l.Updated),
-			}
+			of(l.Name).WarmingState = state(l)
+		}
+	}
+	for _, l := range s.opts.Proxy.DrainingListeners() {
+		if named(l.Name) && l.Dynamic {
+			of(l.Name).DrainingState = state(l) // of several the oldest (Envoy)
 		}
 	}
 	for _, r := range from.Rejected {

@@ -56,9 +56,11 @@ func (f *fake) Clusters() []admin.Cluster          { return f.clusters }
 func (f *fake) Inproc() inproc.Stats               { return f.inproc }
 func (f *fake) WarmingListeners() []admin.Listener { return nil }
 func (f *fake) WarmingClusters() []admin.Cluster   { return nil }
-func (f *fake) Unready() []admin.Unready           { return nil }
-func (f *fake) Routes() []resource.Resource        { return nil }
-func (f *fake) Connections() []admin.InprocConn    { return append([]admin.InprocConn(nil), f.conns...) }
+
+func (f *fake) DrainingListeners() []admin.Listener { return nil }
+func (f *fake) Unready() []admin.Unready            { return nil }
+func (f *fake) Routes() []resource.Resource         { return nil }
+func (f *fake) Connections() []admin.InprocConn     { return append([]admin.InprocConn(nil), f.conns...) }
 
 func (f *fake) FailHealth(fail bool) {
 	f.mu.Lock()

@@ -30,8 +30,9 @@ type Proxy interface {
 	// they wait for has come, in any order.
 	WarmingListeners() []Listener
 	WarmingClusters() []Cluster
-	Unready() []Unready          // listeners that wait for something
-	Routes() []resource.Resource // tables that sources deliver, in order of their names
+	DrainingListeners() []Listener // that are no more and have connections, the newest first
+	Unready() []Unready            // listeners that wait for something
+	Routes() []resource.Resource   // tables that sources deliver, in order of their names
 
 	Inproc() inproc.Stats      // of the in-process network
 	Connections() []InprocConn // that are open on internal listeners

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
@@ -146,6 +147,18 @@ func (s shown) WarmingListeners() (out []admin.Listener) {
 		p := w.plan
 		out = append(out, admin.Listener{Name: p.Info.Name, Proto: p.Proto, Updated: w.began, Dynamic: p.Dynamic, Version: p.Version})
 	}
+	return out
+}
+
+// DrainingListeners implements admin.Proxy.
+func (s shown) DrainingListeners() (out []admin.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for e := range s.draining {
+		p := e.listener.Plan()
+		out = append(out, admin.Listener{Name: p.Info.Name, Proto: p.Proto, Updated: e.updated, Dynamic: p.Dynamic, Version: p.Version})
+	}
+	slices.SortFunc(out, func(x, y admin.Listener) int { return y.Updated.Compare(x.Updated) })
 	return out
 }
 
