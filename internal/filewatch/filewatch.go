@@ -23,7 +23,8 @@ type Options struct {
 	// Moved tells only of a file that takes another one's place, not of one that is
 	// written where it stands, as Envoy: what is being written may be read by halves.
 	Moved bool
-	// Settle is how long a file must not have changed before it is told; 0: 100 ms.
+	// Settle is how long a file must not have changed before it is told; 0: 100 ms. A single
+	// file that is Moved is told after this time though others have taken its place meanwhile.
 	Settle time.Duration
 	// Again is how often to look without having been told of anything, for file systems
 	// that tell nothing; 0: 5 s.
@@ -149,7 +150,7 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 		case <-again.C:
 		case <-settled:
 			settled = nil
-			if now := w.o.Look(); now.same(last) {
+			if now := w.o.Look(); w.whole() || now.same(last) {
 				w.seen = now
 				changed()
 				w.follow()
@@ -157,6 +158,10 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 		}
 	}
 }
+
+// whole reports whether what there is need not stay for a while before it is told: a file
+// that was moved into place is as it should be, however soon the next one comes.
+func (w *watch) whole() bool { return w.o.Moved && w.o.Dir == "" && len(w.o.More) == 0 }
 
 // differs reports whether there is something to tell.
 func (w *watch) differs(now *State) bool {

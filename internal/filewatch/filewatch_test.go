@@ -142,3 +142,18 @@ func TestMoreFiles(t *testing.T) {
 		await(t, told)
 	}
 }
+
+// A file in whose place others are moved without a rest is told of all the same.
+func TestNeverStill(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	write(t, file, "x")
+	told := watched(t, Options{File: file, Moved: true})
+	for end := time.Now().Add(30 * time.Second); len(told) < 3; {
+		write(t, dir+"/new", "another")
+		try(t, os.Rename(dir+"/new", file))
+		if time.Now().After(end) {
+			t.Fatal("not told")
+		}
+	}
+}
