@@ -1,6 +1,7 @@
 package tlssocket
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"slices"
@@ -125,12 +126,24 @@ func (t *server) Wrap(s filter.Stream, info *filter.Info, deadline time.Time) (f
 	c := &Conn{wire: w, tls: tls.Server(w, cfg)}
 	if err := shake(c, deadline, nil); err != nil {
 		f := explain(err)
+		if c.tls.ConnectionState().Version == 0 {
+			f = explainHello(err)
+		}
 		t.stats.failed(f)
-		info.More().DownFailure, info.Extra.DownTLS = f.reason, m.met
+		info.More().DownFailure, info.Extra.DownTLS = f.reason, m.known(c)
 		return nil, f
 	}
 	m.settle(c, info)
 	return c, nil
+}
+
+// known is what is said of a connection whose handshake failed: without a version it is
+// that of TLS 1.2 (Envoy).
+func (m *meeting) known(c *Conn) *filter.TLS {
+	if m.met == nil {
+		m.met = &filter.TLS{Version: cmp.Or(versionName(c.tls.ConnectionState().Version), versionName(tls.VersionTLS12))}
+	}
+	return m.met
 }
 
 // protocols leaves ALPN out where the client and this side have none in common: Envoy goes

@@ -19,6 +19,7 @@ import (
 type failure struct {
 	reason string
 	kind   failureKind
+	code   int // BoringSSL's; 0: none is known
 	err    error
 }
 
@@ -47,7 +48,23 @@ const (
 	alerts = 1000 // reasons of alerts begin here
 )
 
-// local is what crypto/tls says of failures that it found itself, and what BoringSSL does.
+// A fault is a failure as BoringSSL has it.
+type fault struct {
+	code   int
+	reason string
+}
+
+// sent are the faults that crypto/tls tells by no more than the alert that it sends.
+var sent = map[int]fault{
+	10: {223, "UNEXPECTED_MESSAGE"},
+	20: {139, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"},
+	22: {136, "DATA_LENGTH_TOO_LONG"},
+	50: {137, "DECODE_ERROR"},
+	51: {123, "BAD_SIGNATURE"},
+}
+
+// local are the faults that crypto/tls tells by a text alone (TestCryptoTLS holds on to
+// them).
 var local = []struct {
 	part   string
 	code   int
@@ -59,12 +76,10 @@ var local = []struct {
 	{"no cipher suite supported by both", 184, "NO_SHARED_CIPHER"},
 	{"no key exchanges supported by both", 266, "NO_SHARED_GROUP"},
 	{"peer doesn't support any of the certificate's signature algorithms", 253, "NO_COMMON_SIGNATURE_ALGORITHMS"},
-	{"no supported signature algorithm", 253, "NO_COMMON_SIGNATURE_ALGORITHMS"},
+	{"certificate used with invalid signature algorithm", 245, "WRONG_SIGNATURE_TYPE"},
+	{"invalid signature by the", 123, "BAD_SIGNATURE"},
+	{"received unexpected handshake message", 223, "UNEXPECTED_MESSAGE"},
 	{"handshake message of length", 150, "EXCESSIVE_MESSAGE_SIZE"},
-	{"bad record MAC", 139, "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"},
-	{"oversized record", 136, "DATA_LENGTH_TOO_LONG"},
-	{"unexpected message", 225, "UNEXPECTED_MESSAGE"},
-	{"error decoding message", 137, "DECODE_ERROR"},
 }
 
 // explain says of an error of a handshake what Envoy would.
@@ -78,7 +93,9 @@ func explain(err error) *failure {
 	switch {
 	case errors.As(err, &f):
 		return flawed(f)
-	case errors.As(err, &alert) && alert.Op == "remote error":
+	case errors.Is(err, errStaple):
+		return coded(133, "CONNECTION_REJECTED", err)
+	case errors.As(err, &alert):
 		return alerted(alert, err)
 	case errors.As(err, &record):
 		return header(record, err)
@@ -97,18 +114,32 @@ func explain(err error) *failure {
 	return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + strings.TrimPrefix(err.Error(), "tls: ") + ":TLS_error_end"}
 }
 
-// alerted tells which alert the peer has sent: crypto/tls has a type of its own for them.
+// alerted tells which alert the peer has sent, or this side: crypto/tls has a type of its
+// own for them.
 func alerted(e *net.OpError, err error) *failure {
 	v := reflect.ValueOf(e.Err)
 	if v.Kind() != reflect.Uint8 {
 		return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + err.Error() + ":TLS_error_end"}
 	}
 	n := int(v.Uint())
+	if f, ok := sent[n]; ok && e.Op == "local error" {
+		return coded(f.code, f.reason, err)
+	}
 	return coded(alerts+n, clienthello.AlertName(n), err)
 }
 
+// explainHello is explain for what a client sent first: a hello that cannot be read has a
+// reason of its own.
+func explainHello(err error) *failure {
+	f := explain(err)
+	if f.code == 137 {
+		return coded(131, "CLIENTHELLO_PARSE_FAILED", err)
+	}
+	return f
+}
+
 func coded(code int, reason string, err error) *failure {
-	f := &failure{kind: failedTLS, err: err, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:%s:TLS_error_end", libSSL|code, reason)}
+	f := &failure{kind: failedTLS, code: code, err: err, reason: fmt.Sprintf("TLS_error:|%d:SSL routines:OPENSSL_internal:%s:TLS_error_end", libSSL|code, reason)}
 	if code == 192 {
 		f.kind = failedMissing
 	}
@@ -137,6 +168,14 @@ func header(r tls.RecordHeaderError, err error) *failure {
 		return coded(156, "HTTP_REQUEST", err)
 	case strings.HasPrefix(h, "CONNE"):
 		return coded(155, "HTTPS_PROXY_REQUEST", err)
+	}
+	if h := r.RecordHeader; h[1] == 3 { // a version of TLS
+		switch typ, length := h[0], int(h[3])<<8|int(h[4]); {
+		case length > maxRecord+2048:
+			return coded(146, "ENCRYPTED_LENGTH_TOO_LONG", err)
+		case typ == 20, typ == 23: // change_cipher_spec, application_data
+			return coded(225, "UNEXPECTED_RECORD", err)
+		}
 	}
 	return coded(247, "WRONG_VERSION_NUMBER", err)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/source"
 )
 
 // secret finds what is configured by its name: a static secret, or with a source one that
@@ -15,7 +16,7 @@ import (
 func (c *common) secret(s *extension.Scope, m *tlsv3.SdsSecretConfig, kind filter.SecretKind) (static *tlsv3.Secret, later *fetched) {
 	secretConfigFields.Check(s, m)
 	if m.GetSdsConfig() != nil {
-		ref, ok := source(s.Field("sds_config"), m.GetSdsConfig())
+		ref, ok := from(s.Field("sds_config"), m.GetSdsConfig())
 		if !ok {
 			return nil, nil
 		}
@@ -33,23 +34,13 @@ func (c *common) secret(s *extension.Scope, m *tlsv3.SdsSecretConfig, kind filte
 	return x, nil
 }
 
-// source says where a secret comes from.
-func source(s *extension.Scope, m *corev3.ConfigSource) (r filter.SecretRef, ok bool) {
-	sourceFields.Check(s, m)
-	switch x := m.GetConfigSourceSpecifier().(type) {
-	case *corev3.ConfigSource_Path:
-		r.Path = x.Path
-	case *corev3.ConfigSource_PathConfigSource:
-		at := s.Field("path_config_source")
-		pathFields.Check(at, x.PathConfigSource)
-		r.Path = x.PathConfigSource.GetPath()
-		if d := x.PathConfigSource.GetWatchedDirectory(); d != nil {
-			watchedFields.Check(at.Field("watched_directory"), d)
-			r.Dir = d.GetPath()
-		}
-	default:
-		return r, false // Check has refused it
+// from says where a secret comes from.
+func from(s *extension.Scope, m *corev3.ConfigSource) (r filter.SecretRef, ok bool) {
+	p := source.Compile(s, m)
+	if p == nil {
+		return r, false // it was said why
 	}
+	r.Path, r.Dir = p.Path, p.WatchedDir
 	if _, err := os.Stat(r.Path); err != nil {
 		s.Errorf("paths must refer to an existing path in the system: '%s' does not exist", r.Path)
 		return r, false

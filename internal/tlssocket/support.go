@@ -1,7 +1,6 @@
 package tlssocket
 
 import (
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/ginnel/ginnel/extension"
@@ -44,20 +43,6 @@ var (
 		Message: &tlsv3.SdsSecretConfig{},
 		Obeyed:  []string{"name", "sds_config"},
 	}
-	sourceFields = extension.Fields{
-		Message: &corev3.ConfigSource{}, Where: "secret",
-		Obeyed: []string{"path", "path_config_source"},
-		Ignored: map[string]string{
-			"initial_fetch_timeout": "a file is there at once",
-			"resource_api_version":  "resources are of version 3 in any case",
-		},
-	}
-	pathFields = extension.Fields{
-		Message: &corev3.PathConfigSource{}, Where: "secret",
-		Obeyed: []string{"path", "watched_directory"},
-	}
-	watchedFields = extension.Fields{Message: &corev3.WatchedDirectory{}, Where: "secret", Obeyed: []string{"path"}}
-
 	downstreamFields = extension.Fields{
 		Message: &tlsv3.DownstreamTlsContext{},
 		Obeyed: []string{"common_tls_context", "require_client_certificate", "session_ticket_keys",
@@ -84,5 +69,5 @@ var (
 // Support lists what is obeyed of each message.
 func Support() []*extension.Fields {
 	return []*extension.Fields{&commonFields, &paramsFields, &certificateFields, &validationFields, &combinedFields,
-		&sanFields, &secretConfigFields, &sourceFields, &pathFields, &watchedFields, &downstreamFields, &ticketFields, &upstreamFields}
+		&sanFields, &secretConfigFields, &downstreamFields, &ticketFields, &upstreamFields}
 }

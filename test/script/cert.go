@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -48,9 +49,10 @@ func (s *session) cmdCert(_ *testscript.TestScript, neg bool, args []string) err
 	expired, future := f.Bool("expired", false, "since a day"), f.Bool("future", false, "good from tomorrow")
 	purpose := f.String("for", "", "client or server alone")
 	serial := f.Int64("serial", 0, "")
+	staple := f.Bool("staple", false, "it must come with an OCSP response")
 	encipher := f.Bool("encipher", false, "key usage without signatures")
 	if err := f.Parse(args); err != nil || f.NArg() != 1 || neg {
-		return errors.New("usage: cert [-ca] [-by NAME] [-cn NAME] [-dns|-uri|-ip|-email LIST] [-rsa] [-expired|-future] [-for client|server] [-serial N] [-encipher] NAME")
+		return errors.New("usage: cert [-ca] [-by NAME] [-cn NAME] [-dns|-uri|-ip|-email LIST] [-rsa] [-expired|-future] [-for client|server] [-serial N] [-encipher] [-staple] NAME")
 	}
 	name := f.Arg(0)
 	t := &x509.Certificate{
@@ -82,6 +84,9 @@ func (s *session) cmdCert(_ *testscript.TestScript, neg bool, args []string) err
 	}
 	if *encipher {
 		t.KeyUsage = x509.KeyUsageKeyEncipherment
+	}
+	if *staple { // status_request, RFC 7633
+		t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 3, 2, 1, 5}}}
 	}
 	switch *purpose {
 	case "client":

@@ -49,7 +49,6 @@
 //	release NAME                     let one waiting connection of a backend go on
 //	blackhole NAME                   a port that never answers a connection attempt
 //	dns NAME [RECORD]...             a name server on 127.0.0.53:$PORT_NAME, and from then on its records; none: it fails
-//	                                 in place of a record: "NAME silent" is not answered, "NAME RCODE" with that
 //	client NAME STORY
 //	client -times N NAME STORY       the whole story N times, on a new connection each
 //	client -together N NAME STORY    N clients at the same time: NAME1, NAME2, ...
@@ -78,10 +77,11 @@
 //	put FILE TARGET                  fills a file of the script in, as those given to proxy, and moves it to $WORK/TARGET
 //	                                 in one step, as a watched file has to be
 //	cert [FLAG...] NAME              a certificate: $WORK/NAME.pem and NAME.key. Flags: -ca; -by NAME, who signs it;
-//	                                 -cn, -dns, -uri, -ip, -email; -rsa; -expired; -future; -for client|server; -encipher
+//	                                 -cn, -dns, -uri, -ip, -email; -rsa; -expired; -future; -for client|server; -encipher; -staple
+//	ocsp -by NAME [-expired] NAME [CERT]  $WORK/NAME.ocsp, what an authority says of a certificate, CERT if not NAME
 //	crl -by NAME NAME [CERT...]      $WORK/NAME.crl, what an authority has revoked
 //	tls [FLAG...] CLIENT NAME|ADDR   connects a client by TLS; with ! it must be refused. Flags: -sni, -alpn, -cert,
-//	                                 -ca, -min, -max, -cipher, -curve, -resume. What came of it is stdout
+//	                                 -ca, -min, -max, -cipher, -curve, -resume, -private. What came of it is stdout
 //	https [FLAG...] CLIENT           makes a client of http one of TLS
 //	tlsbackend [FLAG...] NAME [STORY]  a backend behind TLS; with -http an origin
 //	modes stat|log REGEXP REASON     ginnel's modes may differ here, and why

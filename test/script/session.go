@@ -67,6 +67,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 
 		"cert":       (*session).cmdCert,
 		"crl":        (*session).cmdCRL,
+		"ocsp":       (*session).cmdOCSP,
 		"tls":        (*session).cmdTLS,
 		"tlsbackend": (*session).cmdTLSBackend,
 		"https":      (*session).cmdHTTPS,

@@ -38,6 +38,7 @@ import (
 //	from FILE                   a config source: the file below $WORK, as put places it
 //	secret VERSION NAME YAML           what the file of a secret has: the secret, as YAML
 //	delivery VERSION TYPE RESOURCE...  what such a file has: resources, as {...}, of a type below envoy.config
+//	words TEXT                  its words, to range over
 //	last I YAML                 YAML where I is the last hop, nothing elsewhere
 func (s *session) functions() template.FuncMap {
 	return template.FuncMap{
@@ -64,6 +65,7 @@ func (s *session) functions() template.FuncMap {
 		"from":        s.from,
 		"delivery":    delivery,
 		"secret":      secret,
+		"words":       strings.Fields,
 		"hash":        func(cert string) (string, error) { return s.certText(cert, "hash") },
 		"spki":        func(cert string) (string, error) { return s.certText(cert, "spki") },
 		"add":         func(a, b int) int { return a + b },

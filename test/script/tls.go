@@ -24,7 +24,7 @@ import (
 type tlsFlags struct {
 	flag.FlagSet
 	cert, ca, alpn, min, max, cipher, curve, sni *string
-	resume, plain                                *bool
+	resume, plain, private                       *bool
 }
 
 func newTLSFlags() *tlsFlags {
@@ -35,6 +35,7 @@ func newTLSFlags() *tlsFlags {
 	f.min, f.max = f.String("min", "", "version"), f.String("max", "", "version")
 	f.cipher, f.curve = f.String("cipher", "", "of TLS 1.2, as Go names it"), f.String("curve", "", "")
 	f.resume = f.Bool("resume", false, "go on with the client's last session, if it had one")
+	f.private = f.Bool("private", false, "what came of it is no answer")
 	f.plain = f.Bool("http", false, "an origin in place of a story")
 	return f
 }
@@ -87,7 +88,7 @@ func (f *tlsFlags) config(s *session) (*tls.Config, error) {
 func (s *session) cmdTLS(ts *testscript.TestScript, neg bool, args []string) error {
 	f := newTLSFlags()
 	if err := f.Parse(args); err != nil || f.NArg() != 2 {
-		return errors.New("usage: tls [-sni NAME] [-alpn LIST] [-cert NAME] [-ca NAME] [-min|-max VERSION] [-cipher NAME] [-curve NAME] [-resume] CLIENT NAME|ADDR")
+		return errors.New("usage: tls [-sni NAME] [-alpn LIST] [-cert NAME] [-ca NAME] [-min|-max VERSION] [-cipher NAME] [-curve NAME] [-resume] [-private] CLIENT NAME|ADDR")
 	}
 	cfg, err := f.config(s)
 	if err != nil {
@@ -122,7 +123,9 @@ func (s *session) cmdTLS(ts *testscript.TestScript, neg bool, args []string) err
 		s.clients[name].conn = &secureConn{Conn: c, raw: raw}
 	}
 	fmt.Fprintln(ts.Stdout(), said)
-	s.answer("tls "+strings.Join(args, " "), said)
+	if !*f.private {
+		s.answer("tls "+strings.Join(args, " "), said)
+	}
 	switch {
 	case neg && err == nil:
 		return errors.New("nothing went wrong")
@@ -147,8 +150,12 @@ func refusal(err error) string {
 }
 
 func tlsText(cs tls.ConnectionState) string {
-	return fmt.Sprintf("%s %s %v alpn=%q server=%q resumed=%v", tls.VersionName(cs.Version), tls.CipherSuiteName(cs.CipherSuite), cs.CurveID,
+	text := fmt.Sprintf("%s %s %v alpn=%q server=%q resumed=%v", tls.VersionName(cs.Version), tls.CipherSuiteName(cs.CipherSuite), cs.CurveID,
 		cs.NegotiatedProtocol, cs.PeerCertificates[0].Subject.CommonName, cs.DidResume)
+	if len(cs.OCSPResponse) > 0 {
+		text += " stapled"
+	}
+	return text
 }
 
 // A secureConn is a TLS connection whose socket can be reset.
