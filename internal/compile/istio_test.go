@@ -38,7 +38,7 @@ var notYet = []struct {
 	used    bool
 }{
 	{path: routes, why: "routes come from istiod: with ADS"},
-	{path: secret, message: "sds_config", why: "certificates come from istiod: with SDS"},
+	{path: secret, why: "certificates come from istiod: with SDS"},
 	{path: tracing, why: "tracing, with its spans and reporters"},
 	{path: httpFilter, message: "peer_metadata.Config", why: "Istio's own"},
 	{path: httpFilter, message: "http.alpn.v2alpha1", why: "Istio's own"},
