@@ -17,8 +17,8 @@ func aggregateOf(name string, members ...string) *plan.Cluster {
 	return c
 }
 
-// chosen connects through a cluster and returns the cluster and the name of the host; "": none.
-func chosen(t *testing.T, s *Set, name string) string {
+// choice connects through a cluster and returns the cluster and the name of the host; "": none.
+func choice(t *testing.T, s *Set, name string) string {
 	t.Helper()
 	h := newHop(t)
 	r := h.request()
@@ -47,7 +47,7 @@ func TestAggregateMembers(t *testing.T) {
 	}
 	is := func(want string) {
 		t.Helper()
-		if got := chosen(t, s, "agg"); got != want {
+		if got := choice(t, s, "agg"); got != want {
 			t.Errorf("chosen: %q, want %q", got, want)
 		}
 	}
@@ -109,7 +109,7 @@ func TestSlowStartOfHosts(t *testing.T) {
 		share := func() float64 {
 			n := map[string]float64{}
 			for range 1100 {
-				n[chosen(t, s, "c")]++
+				n[choice(t, s, "c")]++
 			}
 			return n["c envoy://new/"] / n["c envoy://old/"]
 		}
