@@ -78,15 +78,11 @@ func (f *forwarded) Found(n *dnscache.Host) {
 	h := c.newHost(&plan.Locality{}, e)
 	f.mu.Lock()
 	was := f.hosts[n.Name]
-	if was != nil {
-		c.care(h, was.host)
-	} else {
-		c.care(h, nil)
-	}
+	c.care(h, nil) // what is known of the health was known of another address
 	f.hosts[n.Name] = &forward{h, n}
 	f.show()
 	f.mu.Unlock()
-	if h.check != nil && (was == nil || was.check != h.check) {
+	if h.check != nil {
 		c.begin(h.check)
 	}
 	if was != nil {
@@ -168,8 +164,8 @@ func (c *Cluster) resolveConnection(r *filter.ConnectRequest) error {
 		return nil
 	}
 	err := f.resolve(name, dnscache.Wait{Begins: r.Hop.Waiting, Until: r.Hop.Deadline()})
-	if _, none := err.(*filter.NoHostError); none {
-		return filter.ErrNoHost
+	if _, none := err.(*filter.NoHostError); none && r.Info.HTTP() == nil {
+		return filter.ErrNoHost // logs of connections have no details of it
 	}
 	return err
 }
