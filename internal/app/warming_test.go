@@ -46,16 +46,25 @@ func (s shelf) serves(file, timeout string) string {
 	return fmt.Sprintf(`{name: h, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: h, rds: {route_config_name: r, config_source: {initial_fetch_timeout: %s, path_config_source: {path: %s}}}, http_filters: [{name: r, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}}`, timeout, s.path(file))
 }
 
-func status(t *testing.T, addr string) int {
+func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
-	resp, err := c.Get("http://" + addr)
+	resp, err := c.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+func status(t *testing.T, addr string) int {
+	t.Helper()
+	code, _ := get(t, "http://"+addr)
+	return code
 }
 
 func refused(t *testing.T, addr string) {
@@ -66,7 +75,7 @@ func refused(t *testing.T, addr string) {
 	}
 }
 
-// gauge is a statistic of the listener manager, or of the cluster manager.
+// stat is a statistic of the listener manager, or of the cluster manager.
 func (l *lab) stat(name string) uint64 {
 	i := strings.LastIndexByte(name, '.') + 1
 	s := l.Stats().Scope(name[:i])
@@ -111,7 +120,7 @@ func TestStartWaitsForRoutes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := shelf{t, t.TempDir()}
-			a, err := app.New(compiled(t, listeners(
+			a, err := app.New(compiled(t, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"+listeners(
 				listener("l", 0, "", chain("", s.serves("r.yaml", x.timeout))), listener("other", 0, "", chain("", says("o"))))), app.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -124,6 +133,17 @@ func TestStartWaitsForRoutes(t *testing.T) {
 			}
 			go func() { started <- a.Start() }()
 			if x.comes {
+				admin := "http://" + a.AdminAddr().String()
+				for a.State() != app.Initializing {
+					time.Sleep(time.Millisecond)
+				}
+				if code, text := get(t, admin+"/ready"); code != 503 || text != "INITIALIZING\n" {
+					t.Errorf("/ready: %d %q", code, text)
+				}
+				if _, text := get(t, admin+"/init_dump"); !strings.Contains(text, "init manager Listener-local-init-manager l ") ||
+					!strings.Contains(text, `"shared target RdsRouteConfigSubscription RDS init r"`) || strings.Contains(text, "other") {
+					t.Errorf("/init_dump: %s", text)
+				}
 				refused(t, l.addr("other"))
 				s.routes("r.yaml", answers200)
 			}

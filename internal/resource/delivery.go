@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/internal/config"
@@ -19,6 +22,63 @@ type Delivery struct {
 	// Whole says that it is all that the source has: what was asked for and is not there
 	// will not come before the source changes.
 	Whole bool
+
+	has *contents // nil: nobody has looked yet; guarded by the lock of the hub
+}
+
+// contents are the resources of a delivery by their names; of two of a name the first.
+type contents struct {
+	byName map[string]content
+	names  []string
+	only   content // the first one
+}
+
+// A content is one resource.
+type content struct {
+	any     *anypb.Any
+	message proto.Message // nil: it is not known what it is
+	typ     string
+	err     error // what is wrong with it; nil: nothing that is known yet
+}
+
+// contents unpacks the delivery, once for all who ask.
+func (d *Delivery) contents() *contents {
+	if d.has != nil {
+		return d.has
+	}
+	d.has = &contents{byName: make(map[string]content, len(d.Resources))}
+	for i, a := range d.Resources {
+		x := content{any: a}
+		if x.message, x.err = config.Unpack(a); x.err == nil {
+			x.typ = string(x.message.ProtoReflect().Descriptor().FullName())
+			name := nameOf(x.message)
+			if why := d.Faults[i]; why != "" {
+				x.err = errors.New(why)
+			}
+			if _, twice := d.has.byName[name]; !twice {
+				d.has.byName[name] = x
+				d.has.names = append(d.has.names, name)
+			}
+		} else {
+			x.message = nil
+		}
+		if i == 0 {
+			d.has.only = x
+		}
+	}
+	return d.has
+}
+
+func nameOf(m proto.Message) string {
+	switch m := m.(type) {
+	case *routev3.RouteConfiguration:
+		return m.GetName()
+	case *endpointv3.ClusterLoadAssignment:
+		return m.GetClusterName()
+	case interface{ GetName() string }:
+		return m.GetName()
+	}
+	return ""
 }
 
 // ReadFile reads a DiscoveryResponse. Faults that lie in one resource are that one's.

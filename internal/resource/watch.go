@@ -1,18 +1,14 @@
 package resource
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/ginnel/ginnel/filter"
-	"github.com/ginnel/ginnel/internal/config"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -35,8 +31,9 @@ func (w *watch) take(d *Delivery) {
 		return // nothing is said of it
 	}
 	w.counts.Attempt()
-	var v any
-	if err == nil {
+	same := err == nil && w.message != nil && proto.Equal(m, w.message)
+	v := w.value
+	if err == nil && !same {
 		v, err = w.decode(m)
 	}
 	if err != nil {
@@ -45,7 +42,7 @@ func (w *watch) take(d *Delivery) {
 	}
 	w.rejected = nil
 	w.counts.Success(d.Version)
-	if w.message == nil || !proto.Equal(m, w.message) {
+	if !same {
 		w.replace(d.Version, m)
 		w.value = v
 	}
@@ -63,50 +60,30 @@ func (w *watch) replace(version string, m proto.Message) {
 	}
 }
 
-// find returns the resource of the watch's name. Of two the first counts.
+// find returns the resource of the watch's name.
 func (w *watch) find(d *Delivery) (*anypb.Any, proto.Message, error) {
-	var others []string
-	for i, a := range d.Resources {
-		m, err := config.Unpack(a)
-		name := nameOf(m)
-		switch {
-		case err != nil && len(d.Resources) == 1:
-			return a, nil, err
-		case err != nil:
-			continue
-		case string(m.ProtoReflect().Descriptor().FullName()) != typeNames[w.kind]:
-			err = fmt.Errorf("unexpected resource type %s", m.ProtoReflect().Descriptor().FullName())
-		case name == w.name && d.Faults[i] != "":
-			err = errors.New(d.Faults[i])
-		case name == w.name:
-			return a, m, nil
-		}
-		if err != nil && (name == w.name || len(d.Resources) == 1) {
-			return a, nil, err
-		}
-		others = append(others, name)
+	c := d.contents()
+	x, ok := c.byName[w.name]
+	if !ok && len(d.Resources) == 1 && (c.only.message == nil || c.only.typ != typeNames[w.kind]) {
+		x, ok = c.only, true
 	}
-	if !d.Whole {
+	switch {
+	case ok && x.message == nil:
+		return x.any, nil, x.err
+	case ok && x.typ != typeNames[w.kind]:
+		return x.any, nil, fmt.Errorf("unexpected resource type %s", x.typ)
+	case ok:
+		return x.any, x.message, x.err
+	case !d.Whole:
 		return nil, nil, nil
 	}
 	what := [...]string{filter.RouteResource: "RDS configuration", filter.EndpointResource: "EDS cluster"}[w.kind]
+	others := c.names
 	const most = 5
 	if n := len(others); n > most {
 		others = append(others[:most:most], fmt.Sprintf("and %d more", n-most))
 	}
 	return nil, nil, fmt.Errorf("Unexpected %s (expecting %s): %s", what, w.name, strings.Join(others, ", "))
-}
-
-func nameOf(m proto.Message) string {
-	switch m := m.(type) {
-	case *routev3.RouteConfiguration:
-		return m.GetName()
-	case *endpointv3.ClusterLoadAssignment:
-		return m.GetClusterName()
-	case interface{ GetName() string }:
-		return m.GetName()
-	}
-	return ""
 }
 
 // reject notes that what has come is wrong; a may be nil.

@@ -23,17 +23,21 @@ type endpoints struct {
 
 	subscription filter.Subscription // nil before begin, or if nobody delivers
 
-	stale, ages filter.Counter
+	stale, ages, unchanged filter.Counter
 
 	mu    sync.Mutex
-	timer *time.Timer // nil: the hosts do not age
+	last  *plan.Assignment // that is in effect; nil: none
+	timer *time.Timer      // nil: the hosts do not age
 }
 
 func newEndpoints(c *Cluster, p *plan.EDS) *endpoints {
 	s := c.stats.scope
 	s.Counter("update_rejected")
 	s.Counter("init_fetch_timeout")
-	e := &endpoints{cluster: c, plan: p, stale: s.Counter("assignment_stale"), ages: s.Counter("assignment_timeout_received")}
+	e := &endpoints{
+		cluster: c, plan: p, stale: s.Counter("assignment_stale"), ages: s.Counter("assignment_timeout_received"),
+		unchanged: s.Counter("update_no_rebuild"),
+	}
 	e.ctx, e.end = context.WithCancel(context.Background())
 	return e
 }
@@ -74,9 +78,14 @@ func decoded(a plan.Assignment, err error) (any, error) { return &a, err }
 
 // deliver makes an assignment the hosts of the cluster.
 func (e *endpoints) deliver(a *plan.Assignment) {
-	e.cluster.Update(*a)
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if a == e.last { // the same once more
+		e.unchanged.Add(1)
+	} else {
+		e.cluster.Update(*a)
+	}
+	e.last = a
 	if e.timer != nil {
 		e.timer.Stop()
 		e.timer = nil
@@ -97,7 +106,7 @@ func (e *endpoints) expire(timer *time.Timer) {
 	if e.timer != timer { // others were delivered meanwhile, or the cluster ended
 		return
 	}
-	e.timer = nil
+	e.timer, e.last = nil, nil
 	e.stale.Add(1)
 	e.cluster.Update(plan.Assignment{OverprovisionFactor: e.cluster.plan.Assignment.OverprovisionFactor})
 }
