@@ -83,8 +83,8 @@ func requestLine(line string) protocol {
 		return none
 	}
 	switch {
-	case version == "HTTP/1.1":
-		return http11
+	case version == "HTTP/1.1", len(target) == len(strings.TrimRight(rest, "\r")) && strings.HasSuffix(target, "HTTP/1.1"):
+		return http11 // Envoy looks at how the line ends, be it in a target
 	case version == "" || isVersion(version):
 		return http10
 	}
