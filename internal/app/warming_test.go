@@ -67,10 +67,17 @@ func status(t *testing.T, addr string) int {
 	return code
 }
 
+func listens(addr string) bool {
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
 func refused(t *testing.T, addr string) {
 	t.Helper()
-	if c, err := net.Dial("tcp", addr); err == nil {
-		c.Close()
+	if listens(addr) {
 		t.Errorf("%s is listened on", addr)
 	}
 }
@@ -134,7 +141,7 @@ func TestStartWaitsForRoutes(t *testing.T) {
 			go func() { started <- a.Start() }()
 			if x.comes {
 				admin := "http://" + a.AdminAddr().String()
-				for a.State() != app.Initializing {
+				for !listens(a.AdminAddr().String()) {
 					time.Sleep(time.Millisecond)
 				}
 				if code, text := get(t, admin+"/ready"); code != 503 || text != "INITIALIZING\n" {
