@@ -37,7 +37,7 @@ var (
 	permitFields = extension.Fields{
 		Message: &rbacv3.Permission{},
 		Obeyed: []string{"and_rules", "or_rules", "any", "header", "url_path", "destination_ip", "destination_port",
-			"destination_port_range", "metadata", "not_rule", "requested_server_name", "sourced_metadata"},
+			"destination_port_range", "metadata", "not_rule", "requested_server_name", "sourced_metadata", "matcher"},
 	}
 	principalFields = extension.Fields{
 		Message: &rbacv3.Principal{},
@@ -61,7 +61,7 @@ var (
 func Support() []*extension.Fields {
 	return []*extension.Fields{
 		&networkFields, &httpFields, &routeFields, &rulesFields, &policyFields, &permitFields, &principalFields,
-		&authenticatedFields, &sourcedFields, &pathFields, &actionFields, &mtlsFields,
+		&authenticatedFields, &sourcedFields, &pathFields, &actionFields, &mtlsFields, &upstreamFields,
 	}
 }
 

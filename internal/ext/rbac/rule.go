@@ -95,6 +95,8 @@ func (c compiler) permission(s *extension.Scope, m *rbacv3.Permission) rule {
 		return metadata(s.Field("metadata"), r.Metadata, rbacv3.MetadataSource_DYNAMIC)
 	case *rbacv3.Permission_SourcedMetadata:
 		return sourced(s.Field("sourced_metadata"), r.SourcedMetadata)
+	case *rbacv3.Permission_Matcher:
+		return matched(s.Field("matcher"), r.Matcher)
 	case nil:
 		s.Errorf("a rule is required")
 	}
