@@ -145,10 +145,23 @@ func (g generator) conn(l genListener) genConn {
 		c.header = g.header(l.mentioned)
 	}
 	c.about, c.first = g.first(l.mentioned)
+	if g.one(10) {
+		c.damage(g)
+	}
 	if c.header != "" && g.one(2) {
 		c.cut = g.IntN(len(c.header))
 	}
 	return c
+}
+
+// damage changes bits of the first bytes: they may be nothing, or begin something that does
+// not come.
+func (c *genConn) damage(g generator) {
+	c.first = slices.Clone(c.first)
+	for range 1 + g.IntN(2) {
+		c.first[g.IntN(min(len(c.first), 200))] ^= 1 << g.IntN(8)
+	}
+	c.about += fmt.Sprintf(", damaged: %x", c.first)
 }
 
 // header says where a connection came from, and was going to: often what the listener
@@ -210,7 +223,7 @@ func ask(p *proxy.Proxy, conns []genConn) []string {
 	answers := make([]string, len(conns))
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range 8 {
+	for range 64 { // some wait for the listener filters' time to be over
 		wg.Go(func() {
 			for i := range next {
 				answers[i] = conns[i].answer(p)
