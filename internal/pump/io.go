@@ -75,8 +75,11 @@ func endOfPipe(src *pipe.Conn, err error) error {
 	return err
 }
 
-// readStream does one Read.
+// readStream does one Read. Streams that can wait without a buffer do so before.
 func (f *flow) readStream() error {
+	if s, ok := f.src.stream.(interface{ Await() }); ok {
+		s.Await()
+	}
 	f.take()
 	n, err := f.src.stream.Read(f.held.b)
 	if n == 0 {

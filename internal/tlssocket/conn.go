@@ -28,6 +28,7 @@ type Conn struct {
 
 	broken  atomic.Pointer[string] // why reading has failed; nil: it has not
 	writing sync.Mutex
+	dry     atomic.Bool // nothing can be read before more has arrived at the wire
 	looked  atomic.Bool // peeked holds something
 	peeking sync.Mutex
 	peeked  []byte // decrypted and not yet read
@@ -76,11 +77,20 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p)
 }
 
+// Await waits for Read to have something to say, perhaps in vain, without memory that it
+// could be read into. It is for who reads.
+func (c *Conn) Await() {
+	if c.wire.raw != nil && c.dry.Load() && !c.looked.Load() && len(c.wire.ahead) == 0 {
+		_ = c.wire.fill() // Read meets the error, too
+	}
+}
+
 // read fills p from the records that have arrived: one at a time would cost the caller a
 // write each.
 func (c *Conn) read(p []byte) (int, error) {
+	c.dry.Store(false)
 	n, err := c.tls.Read(p)
-	if err == nil && n < len(p) && len(c.wire.ahead) > 0 {
+	if err == nil && n < len(p) {
 		c.wire.stays = true
 		for err == nil && n < len(p) {
 			var more int
@@ -88,6 +98,7 @@ func (c *Conn) read(p []byte) (int, error) {
 			n += more
 		}
 		c.wire.stays = false
+		c.dry.Store(err == errNothing)
 	}
 	if n > 0 {
 		return n, nil // an error comes again
@@ -178,6 +189,7 @@ func (c *Conn) Peek(p []byte, seen int) (n int, err error) {
 	}
 	for len(c.peeked) <= seen && err == nil {
 		var buf [4 << 10]byte
+		c.dry.Store(false)
 		n, err = c.tls.Read(buf[:])
 		c.peeked = append(c.peeked, buf[:n]...)
 	}

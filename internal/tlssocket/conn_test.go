@@ -114,6 +114,48 @@ func TestPeek(t *testing.T) {
 	})
 }
 
+// Await waits when there is nothing, and never when there is something to be read.
+func TestAwait(t *testing.T) {
+	pairs(t, func(t *testing.T, client, server *Conn) {
+		b := make([]byte, 3)
+		for _, text := range []string{"hello", "abcabc", "a"} { // also ends within a record, and with one
+			if _, err := client.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Write([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			for got := ""; got != text+text; {
+				server.Await()
+				n, err := server.Read(b)
+				if err != nil {
+					t.Fatalf("%q and then %v", got, err)
+				}
+				got += string(b[:n])
+			}
+		}
+		if !server.dry.Load() {
+			t.Error("it would not wait")
+		}
+		back := make(chan struct{})
+		go func() { server.Await(); close(back) }()
+		if _, err := client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		<-back
+		if n, err := server.Read(b); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		client.Reset()
+		for range 2 {
+			server.Await()
+			if _, err := server.Read(b); err == nil {
+				t.Error("nothing is to be read after a reset")
+			}
+		}
+	})
+}
+
 // A deadline that interrupts a read costs nothing that comes later.
 func TestReadDeadline(t *testing.T) {
 	pairs(t, func(t *testing.T, client, server *Conn) {

@@ -27,7 +27,8 @@ type wire struct {
 	in    *block // holds ahead; nil: nothing is
 	ahead []byte
 	class uint8
-	stays bool // a read takes what is ahead and does not wait
+	stays bool  // a read takes what is ahead and does not wait
+	over  error // what the socket has said in the end, perhaps once
 
 	closing atomic.Bool // what is written now must not wait
 
@@ -111,6 +112,9 @@ func (nothing) Temporary() bool { return true }
 
 // fill waits for bytes without holding memory for them.
 func (w *wire) fill() error {
+	if w.over != nil {
+		return w.over
+	}
 	var failed error
 	err := w.raw.Read(func(fd uintptr) bool {
 		b := takeBlock(w.class)
@@ -127,6 +131,7 @@ func (w *wire) fill() error {
 	case err != nil:
 		return err
 	case failed != nil:
+		w.over = failed
 		return failed
 	case len(w.ahead) == len(w.in.b):
 		w.class = largeRead
