@@ -58,7 +58,10 @@ func (f *file) read() {
 }
 
 // ask implements client.
-func (f *file) ask(filter.ResourceKind, []string) (*Delivery, error) { return f.has, f.err }
+func (f *file) ask(filter.ResourceKind, string) (*Delivery, error) { return f.has, f.err }
+
+// drop implements client: all of a file is read in any case.
+func (f *file) drop(filter.ResourceKind, string) {}
 
 // changed delivers the file once more.
 func (f *file) changed() {

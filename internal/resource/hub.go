@@ -66,12 +66,13 @@ type source struct {
 	watches map[key]*watch
 }
 
-// A client asks a source. It calls Hub.deliver and Hub.fail, but not before ask has
-// returned.
+// A client asks a source. It calls Hub.deliver and Hub.fail, but neither in ask nor in drop.
 type client interface {
-	// ask is told the names of a kind that are wanted from now on, whenever one is added or
-	// taken away. It returns what the source is known to have; nil: nothing.
-	ask(k filter.ResourceKind, names []string) (*Delivery, error)
+	// ask is told a name that is wanted from now on, perhaps by several. It returns what the
+	// source is known to have; nil: nothing.
+	ask(k filter.ResourceKind, name string) (*Delivery, error)
+	// drop is told that one who wanted a name does not any more.
+	drop(k filter.ResourceKind, name string)
 	close()
 }
 
@@ -101,24 +102,13 @@ func (h *Hub) Subscribe(r *filter.ResourceRequest) filter.Subscription {
 	w = newWatch(h, r)
 	s.watches[k] = w
 	x.join(w)
-	switch d, err := s.client.ask(r.Kind, s.names(r.Kind)); {
+	switch d, err := s.client.ask(r.Kind, r.Name); {
 	case err != nil:
 		w.fail(err)
 	case d != nil:
 		w.take(d)
 	}
 	return x
-}
-
-// names are those that are asked for of a kind.
-func (s *source) names(k filter.ResourceKind) []string {
-	var out []string
-	for w := range s.watches {
-		if w.kind == k && !slices.Contains(out, w.name) {
-			out = append(out, w.name)
-		}
-	}
-	return out
 }
 
 // deliver gives what a source has to who has asked for it.
@@ -227,7 +217,7 @@ func (x *subscription) leave() client {
 		delete(h.sources, x.at)
 		return s.client
 	}
-	_, _ = s.client.ask(r.Kind, s.names(r.Kind)) // it is told, that is all
+	s.client.drop(r.Kind, r.Name)
 	return nil
 }
 

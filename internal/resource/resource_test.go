@@ -217,13 +217,14 @@ func TestFileThatComes(t *testing.T) {
 }
 
 // A silent is a client of a source that answers later.
-type silent struct{ asked [][]string }
+type silent struct{ told []string }
 
-func (s *silent) ask(_ filter.ResourceKind, names []string) (*Delivery, error) {
-	s.asked = append(s.asked, names)
+func (s *silent) ask(_ filter.ResourceKind, name string) (*Delivery, error) {
+	s.told = append(s.told, "+"+name)
 	return nil, nil
 }
-func (s *silent) close() {}
+func (s *silent) drop(_ filter.ResourceKind, name string) { s.told = append(s.told, "-"+name) }
+func (s *silent) close()                                  {}
 
 // A source that answers when it likes is told the names; who asked waits for as long as
 // was said, and what comes later counts all the same. What an answer is silent of stays.
@@ -251,7 +252,7 @@ func TestSilentSource(t *testing.T) {
 		if got := a.got() + "," + b.got(); got != "2," {
 			t.Error(got)
 		}
-		if got := fmt.Sprint(len(c.asked[0]), len(c.asked[1]), len(c.asked[2])); got != "1 2 1" {
+		if got := strings.Join(c.told, " "); got != "+a +b -b" {
 			t.Error(got)
 		}
 	})
