@@ -65,6 +65,9 @@ func isAlphanumeric(c byte) bool { return isAlpha(c) || '0' <= c && c <= '9' }
 // isBlank is what parts the words of a line.
 func isBlank(r rune) bool { return r <= ' ' }
 
+// isControl is what parts words only where there is a version.
+func isControl(r rune) bool { return r < ' ' && r != '\t' && r != '\r' }
+
 // requestLine judges a line whose method is a token.
 func requestLine(line string) protocol {
 	n := strings.IndexFunc(line, isBlank)
@@ -75,11 +78,8 @@ func requestLine(line string) protocol {
 	target, version := rest, ""
 	if n := strings.IndexFunc(rest, isBlank); n >= 0 {
 		target, version = rest[:n], strings.TrimFunc(rest[n:], isBlank)
-		if version == "" && strings.Trim(rest[n:], " \t\r\v\f") != "" {
-			return none
-		}
 	}
-	if !isTarget(target, method == "CONNECT") {
+	if !isTarget(target, method == "CONNECT") || version == "" && strings.ContainsFunc(line, isControl) {
 		return none
 	}
 	switch {

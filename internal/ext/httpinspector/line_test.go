@@ -18,7 +18,7 @@ func TestLines(t *testing.T) {
 			"A\x0b/ HTTP/1.1\n", "GET http://a%@b/ HTTP/1.1\r\n", "GET / HTTP/1.1\r\nmore"},
 		http10: {"GET / HTTP/1.0\r\n", "GET / HTTP/1.2\r\n", "GET / HTTP/2.0\r\n", "GET /\r\n", "GET / \r\n", "GET / HTTP/0.9\r\n",
 			preface[:23] + "x", preface[:18] + "GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "PRI * HTTP/2.0\n",
-			"GET /\t\n", "hello /there\r\n", "GET /xHTTP/1.1 \r\n", "GET /xHTTP/1.1\t\n", "GET /HTTP/1.1 HTTP/1.0\r\n"},
+			"GET /\t\n", "hello /there\r\n", "GET\r/\r\n", "GET /xHTTP/1.1 \r\n", "GET /xHTTP/1.1\t\n", "GET /HTTP/1.1 HTTP/1.0\r\n"},
 		http2: {preface, preface + "more"},
 		none: {"GET / HTTP/1.1x\r\n", "GET / HTTP/1.10\r\n", "GET / HTTP/11\r\n", "GET / http/1.1\r\n", "GET / HTTP/1.\r\n",
 			"GET / HTTPS/1.1\r\n", "GET / XHTTP/1.1\r\n", "GET / a HTTP/1.1\r\n", "GET\r\n", "GET \r\n", " GET / HTTP/1.1\r\n",
@@ -30,7 +30,8 @@ func TestLines(t *testing.T) {
 			"PRI * HTTP\r\n", "PRI\r\n", "\t", "A\x01", "A\x00", "A\n", " ", "\r", "A\x1f", "GET http:/a HTTP/1.1\r\n",
 			"GET 1http://a/ HTTP/1.1\r\n", "GET http://a@@b/ HTTP/1.1\r\n", "GET http://a{b/ HTTP/1.1\r\n",
 			"CONNECT a{:1 HTTP/1.1\r\n", "GET http://a/\x7f HTTP/1.1\r\n", "GET /\x7f HTTP/1.1\r\n", "connect a:1 HTTP/1.1\r\n",
-			"A /\x00\n", "A\x00/\x00HTTP/1.1\n", "GET http://a#b HTTP/1.1\r\n", "GET http://\"/ HTTP/1.1\r\n"},
+			"A /\x00\n", "GET\x0b/\r\n", "GET \x0c/ \r\n", "GET /\x0b\r\n", "GET\x0b/HTTP/1.1\r\n", "GET \x01/\r\n", "GET\t\x00/\n",
+			"A\x00/\x00HTTP/1.1\n", "GET http://a#b HTTP/1.1\r\n", "GET http://\"/ HTTP/1.1\r\n"},
 		unknown: {"A", "A!#$%&'*+-.^_`|~09", "GET {", "GET /\x01", "GET / HTTP/1.1\x01", "GET / HTTP/1.1\r", preface[:23],
 			preface[:16], "P", "A\t", "A\r", "A ", "A b", "A \x01{"},
 	} {
