@@ -91,6 +91,13 @@ type Drainer interface {
 	Drain(within time.Duration)
 }
 
+// A DrainWatcher is a Closer that is told before Conn.DrainClose begins to say yes. It does
+// not block.
+type DrainWatcher interface {
+	Closer
+	DrainBegins()
+}
+
 // Init prepares c for a filter chain; for listeners.
 func (c *Conn) Init(h ConnHost) { c.host = h }
 

@@ -29,17 +29,30 @@ func (s scopeOfDrain) covers(l *filter.ListenerInfo) bool {
 	return s == everything || l.Direction == corev3.TrafficDirection_INBOUND
 }
 
-// StopListeners makes listeners stop accepting, for good. Internal ones go on (Envoy:
-// they accept until the end of the drain).
+// StopListeners makes listeners stop accepting, for good. Internal ones go on, but count as
+// stopped (Envoy).
 func (a *App) StopListeners(which scopeOfDrain) {
 	a.handling.Lock()
 	defer a.handling.Unlock()
 	a.stops = append(a.stops, which)
 	for _, e := range a.snapshot() {
-		if !e.listener.Plan().Internal && which.covers(e.listener.Info()) && e.listener.Stop() {
+		if which.covers(e.listener.Info()) && e.stop() {
 			a.server.stopped.Add(1)
 		}
 	}
+}
+
+// stop reports whether there was anything to stop. The caller holds handling.
+func (e *entry) stop() bool {
+	if e.program {
+		return false
+	}
+	if !e.listener.Plan().Internal {
+		return e.listener.Stop()
+	}
+	was := e.stopped
+	e.stopped = true
+	return !was
 }
 
 // drain begins to drain listeners, whose connections are told to end, and stops them after
@@ -47,9 +60,11 @@ func (a *App) StopListeners(which scopeOfDrain) {
 func (a *App) drain(which scopeOfDrain, stop bool) {
 	a.handling.Lock()
 	defer a.handling.Unlock()
-	if a.ended() || a.drains[everything].Begun() || !a.drains[which].Begin(a.drainPolicy()) {
+	if a.ended() || a.drains[everything].Begun() || a.drains[which].Begun() {
 		return
 	}
+	a.drainBegins(which)
+	a.drains[which].Begin(a.drainPolicy())
 	a.tasks.Go(func() {
 		a.within(func() { <-a.stopping }, func(d time.Duration) { a.drainConns(which, d) })
 		if stop && !a.ended() {
@@ -64,6 +79,14 @@ func (a *App) drainConns(which scopeOfDrain, within time.Duration) {
 	for _, e := range a.snapshot() {
 		if which.covers(e.listener.Info()) {
 			e.listener.Drain(within)
+		}
+	}
+}
+
+func (a *App) drainBegins(which scopeOfDrain) {
+	for _, e := range a.snapshot() {
+		if which.covers(e.listener.Info()) {
+			e.listener.DrainBegins()
 		}
 	}
 }

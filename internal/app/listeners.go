@@ -22,6 +22,7 @@ type entry struct {
 	registration *inproc.Registration // nil: a socket listener, or not started
 	updated      time.Time
 	program      bool // of the Go program, not of the configuration
+	stopped      bool // an internal listener that counts as such; guarded by handling
 }
 
 // add builds a listener, of the Go program or the configuration; it is not started yet.

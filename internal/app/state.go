@@ -31,7 +31,12 @@ func (a *App) State() State {
 }
 
 // FailHealth makes a live proxy say DRAINING, or takes that back.
-func (a *App) FailHealth(fail bool) { a.unhealthy.Store(fail) }
+func (a *App) FailHealth(fail bool) {
+	if fail {
+		a.drainBegins(everything)
+	}
+	a.unhealthy.Store(fail)
+}
 
 // flushStats ends the statistics' interval again and again.
 func (a *App) flushStats() {

@@ -49,6 +49,7 @@ func (x *Leaving) Chains() int { return len(x.chains) }
 
 // Leave begins the drain: what of the connections asks is told to end.
 func (x *Leaving) Leave(p drain.Policy) {
+	drainBegins(x.mark(func(*chain) {}))
 	for _, c := range x.chains {
 		c.drain.Begin(p)
 	}

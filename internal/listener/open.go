@@ -164,7 +164,21 @@ func (l *Listener) closers() []filter.Closer {
 
 // Leave begins the drain of a listener that is no more: what of its connections asks is told
 // to end.
-func (l *Listener) Leave(p drain.Policy) { l.leaving.Begin(p) }
+func (l *Listener) Leave(p drain.Policy) {
+	l.DrainBegins()
+	l.leaving.Begin(p)
+}
+
+// DrainBegins tells the connections that some of them are to end from now on.
+func (l *Listener) DrainBegins() { drainBegins(l.closers()) }
+
+func drainBegins(all []filter.Closer) {
+	for _, x := range all {
+		if w, ok := x.(filter.DrainWatcher); ok {
+			w.DrainBegins()
+		}
+	}
+}
 
 // DrainAll asks open connections, and those to come, to end in order now.
 func (l *Listener) DrainAll() {

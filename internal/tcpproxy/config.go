@@ -37,6 +37,8 @@ type Config struct {
 	LogEvery       time.Duration // 0: no periodic entries
 	LogOnStart     bool
 	LogOnConnected bool
+
+	DrainClose bool // connections of what drains end when bytes pass
 }
 
 // A Weighted cluster takes its share of connections.
@@ -73,12 +75,11 @@ var fields = extension.Fields{
 		"access_log", "access_log_options", "access_log_flush_interval", "flush_access_log_on_connected",
 		"max_connect_attempts", "backoff_options", "hash_policy", "max_downstream_connection_duration",
 		"max_downstream_connection_duration_jitter_percentage", "upstream_connect_mode", "max_early_data_bytes",
-		"tunneling_config", "proxy_protocol_tlvs", "proxy_protocol_tlv_merge_policy"},
+		"tunneling_config", "check_drain_close", "proxy_protocol_tlvs", "proxy_protocol_tlv_merge_policy"},
 	Ignored: map[string]string{
 		"downstream_idle_timeout": "Envoy 1.40 accepts it without effect",
 		"upstream_idle_timeout":   "Envoy 1.40 accepts it without effect",
 	},
-	Defaults: map[string]string{"check_drain_close": "false"},
 }
 
 var weightedFields = extension.Fields{
@@ -110,6 +111,7 @@ func compile(s *extension.Scope, m *tcpproxyv3.TcpProxy) filter.TerminalFactory 
 		AccessLogs:     accesslog.Compile(s.Field("access_log"), m.AccessLog),
 		LogEvery:       m.AccessLogFlushInterval.AsDuration(),
 		LogOnConnected: m.FlushAccessLogOnConnected,
+		DrainClose:     m.CheckDrainClose.GetValue(),
 	}
 	if m.IdleTimeout != nil {
 		c.IdleTimeout = m.IdleTimeout.AsDuration()

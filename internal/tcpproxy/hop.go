@@ -29,6 +29,8 @@ type clock struct {
 	// Guarded by hop.mu.
 	over     bool
 	periodic *time.Timer // nil: no periodic entries
+	drain    *time.Timer // nil: drains are left to the listener
+	seen     uint64      // bytes when drain fired last
 }
 
 func (p *Proxy) newHop(c *filter.Conn) *hop {
@@ -39,14 +41,17 @@ func (p *Proxy) newHop(c *filter.Conn) *hop {
 		c.Guard(&h.mu) // of periodic entries
 	}
 	every := p.config.LogEvery
-	if every <= 0 && p.config.MaxDuration <= 0 {
+	if every <= 0 && p.config.MaxDuration <= 0 && !p.config.DrainClose {
 		return h
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.clock = &clock{duration: p.maxDuration()}
 	if every > 0 {
-		h.mu.Lock()
 		h.clock.periodic = time.AfterFunc(every, h.logPeriodic)
-		h.mu.Unlock()
+	}
+	if p.config.DrainClose {
+		h.clock.drain = time.AfterFunc(drainEvery, h.askDrain)
 	}
 	return h
 }
@@ -148,8 +153,10 @@ func (h *hop) Ended(e filter.Ending) {
 	h.server = nil
 	if k := h.clock; k != nil {
 		k.over = true
-		if k.periodic != nil {
-			k.periodic.Stop()
+		for _, t := range []*time.Timer{k.periodic, k.drain} {
+			if t != nil {
+				t.Stop()
+			}
 		}
 	}
 	h.mu.Unlock()
@@ -228,27 +235,66 @@ func (h *hop) log(t filter.AccessLogType) {
 	}
 }
 
-// logPeriodic writes an entry while bytes flow, with those so far. While the
-// connection is still being made its Info belongs to who makes it.
-func (h *hop) logPeriodic() {
+// settled returns the pump that moves the bytes, which has told of them. While the connection
+// is still being made, and its Info belongs to who makes it, it is nil.
+func (h *hop) settled() filter.Pump {
 	h.mu.Lock()
 	p := h.server
 	h.mu.Unlock()
-	_, connecting := p.(*attempt)
-	connecting = connecting || p == nil
-	if !connecting {
-		p.Settle()
+	if _, connecting := p.(*attempt); connecting || p == nil {
+		return nil
 	}
+	p.Settle()
+	return p
+}
+
+// logPeriodic writes an entry while bytes flow, with those so far.
+func (h *hop) logPeriodic() {
+	p := h.settled()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.clock.over {
 		return
 	}
-	if !connecting {
+	if p != nil {
 		h.conn.Info.Duration = time.Since(h.conn.Info.Start)
 		h.log(filter.TCPPeriodic)
 	}
 	h.clock.periodic.Reset(h.proxy.config.LogEvery)
+}
+
+// drainEvery is how often a connection is looked at that ends when bytes pass while its
+// listener drains. Envoy asks for each read and write, and drops what it has just read; here
+// whoever moves bytes does not know of drains, whose decisions change with each second only.
+const drainEvery = time.Second
+
+// askDrain ends the connection if bytes have passed and it is to end.
+func (h *hop) askDrain() {
+	p := h.settled()
+	h.mu.Lock()
+	if h.clock.over {
+		h.mu.Unlock()
+		return
+	}
+	moved := false
+	if p != nil {
+		now := h.conn.Info.Received + h.conn.Info.Sent
+		moved, h.clock.seen = now != h.clock.seen, now
+	}
+	h.clock.drain.Reset(drainEvery)
+	h.mu.Unlock()
+	if moved && h.conn.DrainClose() {
+		p.CloseLocal(h, "tcp_proxy_drain_close")
+	}
+}
+
+// DrainBegins implements filter.DrainWatcher: what has passed before does not end it.
+func (h *hop) DrainBegins() {
+	if h.proxy.config.DrainClose && h.settled() != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.clock.seen = h.conn.Info.Received + h.conn.Info.Sent
+	}
 }
 
 // pump hands both streams over to a pump.
