@@ -115,7 +115,8 @@ func writeFields(b *strings.Builder, f *extension.Fields) {
 		n := string(fields.Get(i).Name())
 		_, ignored := f.Ignored[n]
 		_, only := f.Defaults[n]
-		if !slices.Contains(f.Obeyed, n) && !ignored && !only && !strings.HasPrefix(n, "hidden_envoy_deprecated") {
+		_, why := f.Refused[n]
+		if !slices.Contains(f.Obeyed, n) && !ignored && !only && !why && !strings.HasPrefix(n, "hidden_envoy_deprecated") {
 			refused = append(refused, n)
 		}
 	}
@@ -125,6 +126,9 @@ func writeFields(b *strings.Builder, f *extension.Fields) {
 	}
 	for _, n := range slices.Sorted(maps.Keys(f.Ignored)) {
 		fmt.Fprintf(b, "- Ignored: `%s`: %s\n", n, f.Ignored[n])
+	}
+	for _, n := range slices.Sorted(maps.Keys(f.Refused)) {
+		fmt.Fprintf(b, "- Refused: `%s`: %s\n", n, f.Refused[n])
 	}
 	line(b, "Refused", slices.Sorted(slices.Values(refused)))
 }

@@ -19,6 +19,8 @@ type Fields struct {
 	// behaves as, e.g. {"transparent": "false"}. Enums are given by name, wrapped values
 	// as the value itself.
 	Defaults map[string]string
+	// Refused gives the reasons of refusals that are not for want of time.
+	Refused map[string]string
 }
 
 // Check reports an error for every set field of m that f neither obeys nor ignores.
@@ -32,6 +34,10 @@ func (f *Fields) Check(s *Scope, m proto.Message) {
 			return true
 		}
 		if want, ok := f.Defaults[name]; ok && text(fd, v) == want {
+			return true
+		}
+		if why, ok := f.Refused[name]; ok {
+			s.Field(name).Errorf("not supported: %s", why)
 			return true
 		}
 		s.Field(name).Errorf("not supported yet: ginnel would not do what this field asks for")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -157,6 +158,19 @@ func (s *Server) dumpSecrets(named func(string) bool) *adminv3.SecretsConfigDump
 		if named(x.GetName()) {
 			out.StaticSecrets = append(out.StaticSecrets, &adminv3.SecretsConfigDump_StaticSecret{
 				Name: x.GetName(), Secret: pack(x),
+			})
+		}
+	}
+	for _, x := range s.opts.Proxy.Secrets() {
+		switch {
+		case !named(x.Name):
+		case x.Secret == nil:
+			out.DynamicWarmingSecrets = append(out.DynamicWarmingSecrets, &adminv3.SecretsConfigDump_DynamicSecret{
+				Name: x.Name, VersionInfo: "uninitialized", LastUpdated: s.when(x.Updated), Secret: pack(&tlsv3.Secret{Name: x.Name}),
+			})
+		default:
+			out.DynamicActiveSecrets = append(out.DynamicActiveSecrets, &adminv3.SecretsConfigDump_DynamicSecret{
+				Name: x.Name, VersionInfo: x.Version, LastUpdated: s.when(x.Updated), Secret: pack(x.Secret),
 			})
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/resource"
+	"github.com/ginnel/ginnel/internal/secret"
 	"github.com/ginnel/ginnel/internal/stats"
 )
 
@@ -35,6 +36,7 @@ type fake struct {
 	clusters []admin.Cluster
 	inproc   inproc.Stats
 	conns    []admin.InprocConn
+	secrets  []secret.State
 	quit     func()
 	reopen   error
 
@@ -52,6 +54,7 @@ func (f *fake) State() adminv3.ServerInfo_State {
 }
 func (f *fake) Started() time.Time                 { return time.Now().Add(-time.Minute) }
 func (f *fake) Plan() *plan.Server                 { return f.plan }
+func (f *fake) Secrets() []secret.State            { return f.secrets }
 func (f *fake) Clusters() []admin.Cluster          { return f.clusters }
 func (f *fake) Inproc() inproc.Stats               { return f.inproc }
 func (f *fake) WarmingListeners() []admin.Listener { return nil }

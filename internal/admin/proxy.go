@@ -13,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/resource"
+	"github.com/ginnel/ginnel/internal/secret"
 )
 
 // A Proxy is what the admin server shows and changes. Its methods are called from
@@ -33,6 +34,7 @@ type Proxy interface {
 	DrainingListeners() []Listener // that are no more and have connections, the newest first
 	Unready() []Unready            // listeners that wait for something
 	Routes() []resource.Resource   // tables that sources deliver, in order of their names
+	Secrets() []secret.State       // that sources deliver, in order of their names
 
 	Inproc() inproc.Stats      // of the in-process network
 	Connections() []InprocConn // that are open on internal listeners

@@ -6,10 +6,13 @@ import (
 	"testing"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ginnel/ginnel/internal/admin"
 	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/secret"
 	"github.com/ginnel/ginnel/internal/stats"
 )
 
@@ -93,7 +96,16 @@ static_resources:
 
 // TestRedaction finds nothing sensitive in any dump, and everything else.
 func TestRedaction(t *testing.T) {
-	s := newServer(fakeOf(t, []byte(secrets)))
+	f := fakeOf(t, []byte(secrets))
+	inline := func(text string) *corev3.DataSource {
+		return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: []byte(text)}}
+	}
+	f.secrets = []secret.State{
+		{Name: "s3", Version: "7", Secret: &tlsv3.Secret{Name: "s3", Type: &tlsv3.Secret_TlsCertificate{
+			TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: inline("chain"), PrivateKey: inline("hush")}}}},
+		{Name: "s4"},
+	}
+	s := newServer(f)
 	for _, query := range []string{"", "?resource=static_clusters", "?resource=static_secrets", "?mask=bootstrap", "?resource=static_clusters&mask=cluster.transport_socket"} {
 		got := ask(s, "GET", "/config_dump"+query).Body.String()
 		if strings.Contains(got, "hush") || strings.Contains(got, "aHVzaA==") {
@@ -106,7 +118,9 @@ func TestRedaction(t *testing.T) {
 		`"inline_string": "chain"`:           2,
 		`"a": "shown"`:                       2,
 		`"sni": "shown"`:                     2,
-		`"inline_bytes": "W3JlZGFjdGVkXQ=="`: 2, // as Envoy writes [redacted]
+		`"inline_bytes": "W3JlZGFjdGVkXQ=="`: 3, // as Envoy writes [redacted]
+		`"version_info": "7"`:                1,
+		`"version_info": "uninitialized"`:    1,
 		`"[redacted]"`:                       2*3 + 2*3,
 	} {
 		if strings.Count(got, want) != n {

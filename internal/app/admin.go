@@ -18,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/resource"
+	"github.com/ginnel/ginnel/internal/secret"
 	"github.com/ginnel/ginnel/internal/upstream"
 )
 
@@ -121,6 +122,9 @@ func (s shown) Started() time.Time { return s.started }
 
 // Plan implements admin.Proxy.
 func (s shown) Plan() *plan.Server { return s.plan.Load() }
+
+// Secrets implements admin.Proxy.
+func (s shown) Secrets() []secret.State { return s.secrets.States() }
 
 // Inproc implements admin.Proxy.
 func (s shown) Inproc() inproc.Stats { return s.network.Stats() }

@@ -17,10 +17,20 @@ var (
 	paramsFields = extension.Fields{
 		Message: &tlsv3.TlsParameters{},
 		Obeyed:  []string{"tls_minimum_protocol_version", "tls_maximum_protocol_version", "cipher_suites", "ecdh_curves"},
+		Refused: map[string]string{
+			"signature_algorithms": "crypto/tls has a list of its own",
+			"compliance_policies":  "crypto/tls complies as a whole process (GODEBUG=fips140=on), and has no list of signature algorithms",
+		},
 	}
 	certificateFields = extension.Fields{
 		Message: &tlsv3.TlsCertificate{},
 		Obeyed:  []string{"certificate_chain", "private_key", "ocsp_staple"},
+		Refused: map[string]string{
+			"pkcs12":                       "the standard library reads PEM: openssl pkcs12 -nodes makes it",
+			"password":                     "the standard library reads keys that are not encrypted",
+			"private_key_provider":         "it calls for hardware or libraries of BoringSSL",
+			"signed_certificate_timestamp": "Envoy does not look at it either",
+		},
 		Ignored: map[string]string{"watched_directory": "it is for secrets that a source delivers, whose files are read again"},
 	}
 	validationFields = extension.Fields{
@@ -30,6 +40,7 @@ var (
 			"trust_chain_verification", "only_verify_leaf_cert_crl", "max_verify_depth", "suppress_client_ca_list"},
 		Ignored:  map[string]string{"watched_directory": "it is for secrets that a source delivers, whose files are read again"},
 		Defaults: map[string]string{"require_signed_certificate_timestamp": "false"},
+		Refused:  map[string]string{"require_signed_certificate_timestamp": "Envoy does not look at it either"},
 	}
 	combinedFields = extension.Fields{
 		Message: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{},
@@ -53,6 +64,7 @@ var (
 			"prefer_client_ciphers":               "crypto/tls has an order of its own",
 		},
 		Defaults: map[string]string{"require_sni": "false"},
+		Refused:  map[string]string{"require_sni": "Envoy does not look at it either; filter_chain_match.server_names asks for a name"},
 	}
 	ticketFields = extension.Fields{
 		Message: &tlsv3.TlsSessionTicketKeys{},
