@@ -128,7 +128,8 @@ func (c *Cache) find(h *Host) {
 	} else {
 		a, err = c.lookup(ctx, bare(h.host), c.plan.Family)
 	}
-	late := err != nil && ctx.Err() == context.DeadlineExceeded
+	until, limited := ctx.Deadline()
+	late := err != nil && limited && !time.Now().Before(until) // a socket may know before ctx does
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h.asking = false
