@@ -68,6 +68,8 @@ var forbidden = []struct {
 	{"internal/httpmatch", []string{"internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump", "internal/hcm", "internal/router", "internal/route"}, "choosing is pure"},
 	{"internal/config", []string{"internal/compile", "internal/plan", "internal/app", "internal/listener", "internal/upstream"}, "reading a file knows no meaning"},
 	{"internal/compile", []string{"internal/config", "internal/app", "internal/listener", "internal/upstream", "internal/netconn", "internal/inproc/...", "internal/pump", "internal/tcpproxy", "internal/ext/..."}, "compiling starts nothing and reaches extensions through the registry"},
+	{"internal/resource", []string{"internal/app", "internal/listener", "internal/upstream", "internal/hcm", "internal/route", "internal/compile", "internal/discovery"}, "who asks for a resource brings what it is compiled with"},
+	{"internal/source", []string{"internal/resource", "internal/config", "internal/compile"}, "a message is compiled, and nothing is opened"},
 	{"internal/netconn", []string{"internal/inproc/...", "internal/pump", "internal/listener", "internal/upstream", "internal/app"}, "sockets know nothing above them"},
 	{"internal/inproc/pipe", []string{"filter", "extension", "internal/..."}, "the pipe is a connection and nothing else"},
 	{"internal/inproc", []string{"internal/listener", "internal/upstream", "internal/tcpproxy", "internal/app", "internal/netconn", "internal/pump"}, "the network knows listeners by interface only"},
