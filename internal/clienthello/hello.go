@@ -26,6 +26,7 @@ const (
 	extSignatures    = 13
 	extALPN          = 16
 	extVersions      = 43
+	extEncrypted     = 0xfe0d
 	versionTLS10     = 0x0301
 	versionTLS13     = 0x0304
 	typeClientHello  = 1
@@ -49,6 +50,9 @@ func parse(m []byte) (*Hello, error) {
 		return nil, errParse
 	case len(m) > messageHeader+n:
 		return nil, errExcess
+	}
+	if ext, ok := h.extension(extEncrypted); ok && !isEncrypted(ext) {
+		return nil, errDecode
 	}
 	if ext, ok := h.extension(extServerName); ok {
 		if h.ServerName, ok = serverName(ext); !ok {
@@ -139,6 +143,26 @@ func serverName(ext []byte) (string, bool) {
 		return "", false
 	}
 	return string(name), true
+}
+
+// isEncrypted reports whether an encrypted_client_hello is well-formed. Those that are not
+// the outer one of two are not looked at (BoringSSL).
+func isEncrypted(ext []byte) bool {
+	const suiteAndConfig = 2 + 2 + 1
+	switch {
+	case len(ext) == 0:
+		return false
+	case ext[0] != 0:
+		return true
+	case len(ext) < 1+suiteAndConfig:
+		return false
+	}
+	_, rest, ok := cut16(ext[1+suiteAndConfig:])
+	if !ok {
+		return false
+	}
+	_, rest, ok = cut16(rest)
+	return ok && len(rest) == 0
 }
 
 // protocols reads the list of ALPN; nil: it is malformed.
