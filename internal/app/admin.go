@@ -32,7 +32,7 @@ func (a *App) bindAdmin() error {
 	if p.Address.Path != "" {
 		addr = filter.UnixAddr{Path: p.Address.Path}
 	}
-	l, err := netconn.Bind(addr, netconn.ListenOptions{NoReusePort: true, Mode: os.FileMode(p.Address.Mode)})
+	l, err := netconn.Bind(addr, netconn.ListenOptions{NoReusePort: true, Mode: os.FileMode(p.Address.Mode), Namespace: p.Address.Namespace})
 	if err != nil {
 		return fmt.Errorf("admin: %w", err)
 	}

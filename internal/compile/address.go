@@ -29,7 +29,7 @@ func address(s *extension.Scope, a *corev3.Address) (plan.Address, bool) {
 }
 
 func socketAddress(s *extension.Scope, a *corev3.SocketAddress) (plan.Address, bool) {
-	socketFields.Check(s, resolved(s, a))
+	boundFields.Check(s, resolved(s, a))
 	ip, ok := parseIP(s.Field("address"), a.GetAddress())
 	port := a.GetPortValue()
 	if port > 65535 {
@@ -41,7 +41,7 @@ func socketAddress(s *extension.Scope, a *corev3.SocketAddress) (plan.Address, b
 			netip.AddrPortFrom(ip, uint16(port)))
 		ok = false
 	}
-	return plan.Address{Addr: netip.AddrPortFrom(ip, uint16(port)), V4Compat: a.GetIpv4Compat()}, ok
+	return plan.Address{Addr: netip.AddrPortFrom(ip, uint16(port)), V4Compat: a.GetIpv4Compat(), Namespace: a.GetNetworkNamespaceFilepath()}, ok
 }
 
 // resolved reports what would have to be looked up, as Envoy words it, and returns

@@ -24,7 +24,7 @@ func addresses(s *extension.Scope, m *listenerv3.Listener) []plan.Address {
 			return
 		}
 		p := common
-		p.Addr, p.Path, p.Mode, p.V4Compat = own.Addr, own.Path, own.Mode, own.V4Compat
+		p.Addr, p.Path, p.Mode, p.V4Compat, p.Namespace = own.Addr, own.Path, own.Mode, own.V4Compat, own.Namespace
 		p.Keepalive, p.Options = k, options
 		p.ReusePort = p.Path == "" && common.ReusePort
 		if p.Path != "" {
@@ -141,8 +141,8 @@ type claim struct {
 
 // A spot is what is taken of an address.
 type spot struct {
-	Addr netip.AddrPort
-	Path string
+	Addr            netip.AddrPort
+	Path, Namespace string
 }
 
 // claims are the addresses that listeners of one configuration have.
@@ -161,7 +161,7 @@ func (c *claims) take(s *extension.Scope, p *plan.Listener) {
 		if a.Path == "" && (!a.Addr.IsValid() || a.Addr.Port() == 0 && p.Bind) {
 			continue
 		}
-		at, key := addressField(s, i), spot{a.Addr, a.Path}
+		at, key := addressField(s, i), spot{a.Addr, a.Path, a.Namespace}
 		own := claim{p, at.Path(), a}
 		if first, dup := c.at[key]; dup {
 			if first.listener != p {
@@ -184,7 +184,7 @@ func (c *claims) overlap(s *extension.Scope, own claim) {
 	}
 	port := a.Addr.Port()
 	for _, x := range c.ports[port] {
-		if !(a.ReusePort && x.address.ReusePort) && (covers(x.address, a) || covers(a, x.address)) {
+		if x.address.Namespace == a.Namespace && !(a.ReusePort && x.address.ReusePort) && (covers(x.address, a) || covers(a, x.address)) {
 			s.Errorf("listener '%s': the address '%s' and '%s' of listener '%s', at %s, cannot both be listened on unless both have enable_reuse_port (Envoy 1.40 then serves only one of them)",
 				own.listener.Info.Name, text(a), text(x.address), x.listener.Info.Name, x.path)
 			break

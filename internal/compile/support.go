@@ -18,7 +18,7 @@ func Support() []*extension.Fields {
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
 		&chainFields, &matchFields, &filterFields, &listenerFilterFields, &predicateFields,
-		&addressFields, &socketFields, &socketOptionFields, &socketTypeFields, &overrideOptionsFields, &pipeFields, &internalFields, &keepaliveFields,
+		&addressFields, &socketFields, &boundFields, &socketOptionFields, &socketTypeFields, &overrideOptionsFields, &pipeFields, &internalFields, &keepaliveFields,
 	}, clusterSupport()...)
 }
 
@@ -154,6 +154,13 @@ var addressFields = extension.Fields{
 var socketFields = extension.Fields{
 	Message:  &corev3.SocketAddress{},
 	Obeyed:   []string{"address", "port_value", "ipv4_compat"},
+	Defaults: map[string]string{"resolver_name": "envoy.ip"},
+}
+
+// boundFields are of addresses that are bound here, of listeners and the admin server.
+var boundFields = extension.Fields{
+	Message: &corev3.SocketAddress{}, Where: "listener, admin",
+	Obeyed:   []string{"address", "port_value", "ipv4_compat", "network_namespace_filepath"},
 	Defaults: map[string]string{"resolver_name": "envoy.ip"},
 }
 

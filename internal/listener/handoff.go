@@ -40,7 +40,8 @@ func (t *Table) remove(l *Listener) {
 	})
 }
 
-// each calls f, with the lock held, for the IP addresses of l.
+// each calls f, with the lock held, for the IP addresses of l. One in another network
+// namespace says nothing of where connections in this one were going.
 func (t *Table) each(l *Listener, f func(a netip.AddrPort, compat bool)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +49,7 @@ func (t *Table) each(l *Listener, f func(a netip.AddrPort, compat bool)) {
 		t.at, t.compat = make(map[netip.AddrPort]*Listener), make(map[uint16]*Listener)
 	}
 	for i, addr := range l.Addrs() {
-		if a, ok := filter.IP(addr); ok {
+		if a, ok := filter.IP(addr); ok && l.plan.Addresses[i].Namespace == "" {
 			f(key(a), l.plan.Addresses[i].V4Compat && a.Addr() == netip.IPv6Unspecified())
 		}
 	}

@@ -59,7 +59,7 @@ func (l *Listener) socket(there *[]Socket, addr net.Addr, o netconn.ListenOption
 	at := slices.IndexFunc(*there, func(s Socket) bool { return s.addr == addr && netconn.Fits(s.options, o) })
 	if at < 0 {
 		ours := slices.ContainsFunc(*there, func(s Socket) bool { return s.addr == addr })
-		if !ours && !o.NoReusePort && netconn.InUse(addr) {
+		if !ours && !o.NoReusePort && o.Namespace == "" && netconn.InUse(addr) {
 			l.env.Log.Warn(fmt.Sprintf("somebody listens on '%v' already, perhaps another copy of this proxy: the system will split the connections between the two, unless enable_reuse_port is false", addr),
 				"logger", "config", "listener", l.plan.Info.Name)
 		}
@@ -76,7 +76,7 @@ func (l *Listener) address(i int) (net.Addr, netconn.ListenOptions) {
 		NoReusePort: !p.ReusePort, Backlog: p.Backlog,
 		IPv4Compat: p.V4Compat, Mode: os.FileMode(p.Mode), KeepAlive: keepAlive(p.Keepalive),
 		Transparent: p.Transparent, FreeBind: p.FreeBind, FastOpen: p.FastOpen, Multipath: p.Multipath,
-		Options: p.Options,
+		Options: p.Options, Namespace: p.Namespace,
 	}
 	if p.Path != "" {
 		return filter.UnixAddr{Path: p.Path}, o

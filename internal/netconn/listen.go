@@ -28,6 +28,7 @@ type ListenOptions struct {
 	FastOpen    int         // queue length of TCP fast open; 0: the system's, -1: off
 	Multipath   bool        // MPTCP
 	Options     []Option
+	Namespace   string // file of the network namespace of the socket; "": the process's
 }
 
 // A Listener is a bound socket that listens once Listen has been called.
@@ -75,10 +76,25 @@ func (e *BindError) Error() string {
 	if o := (*OptionError)(nil); errors.As(e.Err, &o) {
 		text = o.Error()
 	}
+	if n := (*namespaceError)(nil); errors.As(e.Err, &n) {
+		text = n.Error()
+	}
 	return fmt.Sprintf("cannot bind '%v': %s", e.Addr, text)
 }
 
 func (e *BindError) Unwrap() error { return e.Err }
+
+// A namespaceError prints as Envoy does.
+type namespaceError struct {
+	verb, path string
+	err        error
+}
+
+func (e *namespaceError) Error() string {
+	return fmt.Sprintf("failed to %s netns file %s: %s", e.verb, e.path, Text(e.err))
+}
+
+func (e *namespaceError) Unwrap() error { return e.err }
 
 func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 	fam, err := family(addr)
@@ -90,6 +106,9 @@ func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 	}
 	fd, err := listeningFD(fam, &o)
 	if err != nil {
+		if o.Namespace != "" {
+			return nil, err
+		}
 		return nil, os.NewSyscallError("socket", err)
 	}
 	if err := bindFD(fd, fam, addr, &o); err != nil {
@@ -111,7 +130,13 @@ func bind(addr net.Addr, o ListenOptions) (*Listener, error) {
 	return l, nil
 }
 
+// listeningFD makes the socket, which stays in the namespace that it is made in.
 func listeningFD(fam int, o *ListenOptions) (int, error) {
+	if o.Namespace != "" {
+		within := *o
+		within.Namespace = ""
+		return inNamespace(o.Namespace, func() (int, error) { return listeningFD(fam, &within) })
+	}
 	if o.Multipath && fam != unix.AF_UNIX {
 		return newMultipathFD(fam)
 	}

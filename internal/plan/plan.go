@@ -112,6 +112,8 @@ type Address struct {
 	Path     string         // Unix domain socket; "@" starts an abstract one
 	Mode     uint32         // of the Unix socket's file; 0: as umask says
 	V4Compat bool           // an IPv6 socket that also takes IPv4
+	// Namespace is the file of the network namespace that the socket is in; "": the process's.
+	Namespace string
 
 	ReusePort   bool
 	Backlog     int // 0: the system's maximum
