@@ -13,7 +13,7 @@ type stats struct {
 	scope                                        filter.Scope
 	connectionError, handshake, reused           filter.Counter
 	noCertificate, noCert, verifyError           filter.Counter
-	verifySAN, verifyHash, keyUsage              filter.Counter
+	verifySAN, verifyHash                        filter.Counter
 	ocspFailed, ocspOmitted, ocspResp, ocspRqust filter.Counter
 	updated, notReady                            filter.Counter
 }
@@ -33,7 +33,7 @@ func newStats(in filter.Scope, side string) *stats {
 		connectionError: s.Counter("connection_error"), handshake: s.Counter("handshake"), reused: s.Counter("session_reused"),
 		noCertificate: s.Counter("no_certificate"), noCert: s.Counter("fail_verify_no_cert"),
 		verifyError: s.Counter("fail_verify_error"), verifySAN: s.Counter("fail_verify_san"),
-		verifyHash: s.Counter("fail_verify_cert_hash"), keyUsage: s.Counter("was_key_usage_invalid"),
+		verifyHash: s.Counter("fail_verify_cert_hash"),
 		ocspFailed: s.Counter("ocsp_staple_failed"), ocspOmitted: s.Counter("ocsp_staple_omitted"),
 		ocspResp: s.Counter("ocsp_staple_responses"), ocspRqust: s.Counter("ocsp_staple_requests"),
 	}
@@ -85,7 +85,7 @@ func (st *stats) shook(t *filter.TLS, cs *tls.ConnectionState) {
 // failed counts one that was not.
 func (st *stats) failed(f *failure) {
 	switch f.kind {
-	case failedTLS:
+	case failedTLS, failedKeyUsage:
 		st.connectionError.Add(1)
 	case failedMissing:
 		st.noCert.Add(1)
@@ -95,8 +95,5 @@ func (st *stats) failed(f *failure) {
 		st.verifySAN.Add(1)
 	case failedHash:
 		st.verifyHash.Add(1)
-	case failedKeyUsage:
-		st.keyUsage.Add(1)
-		st.connectionError.Add(1)
 	}
 }
