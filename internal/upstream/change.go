@@ -82,10 +82,19 @@ func (c *Change) Warm(ctx context.Context, there func(listener string) bool) err
 			c.late = append(c.late, x)
 		}
 	}
+	c.set.holdsUp(now) // before the count tells of them
+	defer c.set.holdsUp(nil)
 	n := int64(len(now))
 	c.set.stats.warming.Add(n)
 	defer c.set.stats.warming.Add(-n)
 	return checked(ctx, now)
+}
+
+// holdsUp notes which clusters a change waits for.
+func (s *Set) holdsUp(list []*Cluster) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = list
 }
 
 // mustWait reports whether a new cluster has to wait for its source, and lets it.

@@ -146,9 +146,15 @@ func TestChecksBeforeTheChange(t *testing.T) {
 		if s.get(t, "c") != old || chosen(old.(*Cluster)) != "a" {
 			t.Error("the new version is in place before its hosts are known")
 		}
+		if w := s.Warming(); len(w) != 1 || w[0].Plan.Hash != 2 {
+			t.Errorf("it does not show that it waits: %+v", w)
+		}
 		close(gate)
 		if err := <-warm; err != nil {
 			t.Fatal(err)
+		}
+		if w := s.Warming(); len(w) != 0 {
+			t.Errorf("it waits for ever: %+v", w)
 		}
 		change.Apply()
 		change.Finish()

@@ -62,6 +62,7 @@ type Set struct {
 	order   []*Cluster
 	names   []string            // of all that are configured, in their order; written with changing held, too
 	warming map[string]*Cluster // that take their place once their source has answered; likewise
+	first   []*Cluster          // of the change that is being made: they wait for first answers and checks
 	stats   setStats
 	begun   bool // health checks have
 

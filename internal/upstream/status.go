@@ -54,7 +54,7 @@ func (s *Set) Status() []ClusterStatus {
 }
 
 // Warming returns the clusters that wait for their source, in the order of the
-// configuration.
+// configuration, and then those whose first answers and checks a change waits for.
 func (s *Set) Warming() (out []ClusterStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,6 +62,9 @@ func (s *Set) Warming() (out []ClusterStatus) {
 		if c := s.warming[name]; c != nil {
 			out = append(out, ClusterStatus{Plan: c.plan, Updated: c.updated})
 		}
+	}
+	for _, c := range s.first {
+		out = append(out, ClusterStatus{Plan: c.plan, Updated: c.updated})
 	}
 	return out
 }
