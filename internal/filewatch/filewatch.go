@@ -181,25 +181,35 @@ func (w *watch) changed(was, is state) bool {
 	case is.info == nil: // it has gone, and another one may come
 		return false
 	case w.o.Moved:
-		return was.info == nil || !os.SameFile(is.info, was.info)
+		return !is.sameFile(was)
 	}
 	return !is.same(was)
 }
 
 // A state is a file at some moment.
-type state struct{ info fs.FileInfo } // nil: there is none
+type state struct {
+	info fs.FileInfo // nil: there is none
+	// born is when the file was made, zero where the system does not tell: a number of a
+	// file that was removed is that of the next one at once on some file systems (ext4).
+	born time.Time
+}
 
 func look(path string) state {
 	info, err := os.Stat(path)
 	if err != nil {
 		return state{}
 	}
-	return state{info}
+	return state{info, born(path)}
 }
 
 func (s state) same(as state) bool {
 	if s.info == nil || as.info == nil {
 		return s.info == nil && as.info == nil
 	}
-	return os.SameFile(s.info, as.info) && s.info.Size() == as.info.Size() && s.info.ModTime().Equal(as.info.ModTime())
+	return s.sameFile(as) && s.info.Size() == as.info.Size() && s.info.ModTime().Equal(as.info.ModTime())
+}
+
+// sameFile reports whether both are one file, whatever is in it.
+func (s state) sameFile(as state) bool {
+	return s.info != nil && as.info != nil && os.SameFile(s.info, as.info) && s.born.Equal(as.born)
 }

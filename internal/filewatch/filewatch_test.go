@@ -120,6 +120,19 @@ func TestOnlyMoves(t *testing.T) {
 	}
 }
 
+// A file that was removed before another one was moved to its place, which has its number
+// then on some file systems: they differ in when they were made.
+func TestMovedWithTheSameNumber(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	write(t, file, "x")
+	w := &watch{o: Options{File: file, Moved: true}}
+	w.seen = w.o.Look()
+	w.seen.files[0].born = w.seen.files[0].born.Add(-time.Second)
+	if !w.differs(w.o.Look()) {
+		t.Error("not told of a move")
+	}
+}
+
 // Where nothing is told by the system, looking again finds it.
 func TestLookingAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "later", "f")
