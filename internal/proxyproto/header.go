@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	signature1 = "PROXY"
+	signature1 = "PROXY "
 	signature2 = "\r\n\r\n\x00\r\nQUIT\n"
 
 	headLen  = len(signature2) + 4 // of version 2, before the addresses
@@ -96,7 +96,7 @@ func parse1(b []byte) (h Header, more int, err error) {
 // line reads a line of version 1.
 func (h *Header) line(s string) error {
 	f := strings.Split(s, " ")
-	if len(f) < 2 || f[0] != signature1 {
+	if len(f) < 2 || f[0] != "PROXY" {
 		return errLine
 	}
 	if f[1] == "UNKNOWN" {

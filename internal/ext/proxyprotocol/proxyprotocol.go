@@ -89,6 +89,8 @@ func (f *proxy) read(b []byte, info *filter.Info, p filter.Peeker) (more int, er
 	case err != nil:
 		version.errors.Add(1)
 		return 0, f.denied(err)
+	case more > 0 && f.optional && h.Version == 0:
+		return len(b) + 1, nil // the next byte may tell that there is no header
 	case more > 0:
 		return more, nil
 	}

@@ -78,6 +78,8 @@ func TestInspect(t *testing.T) {
 		{name: "prefix", config: `{"stat_prefix": "p"}`, in: one, local: "5.6.7.8:22", remote: "1.2.3.4:11", stats: map[string]int64{"proxy_proto.p.versions.v1.found": 1}},
 		{name: "optional", config: `{"allow_requests_without_proxy_protocol": true}`, in: "hi", stats: map[string]int64{"proxy_proto.not_found_allowed": 1}},
 		{name: "optional, but begun", config: `{"allow_requests_without_proxy_protocol": true}`, in: "PRO", end: os.ErrDeadlineExceeded, err: os.ErrDeadlineExceeded},
+		{name: "optional, and another word", config: `{"allow_requests_without_proxy_protocol": true}`, in: "PROXY\r\nhi", stats: map[string]int64{"proxy_proto.not_found_allowed": 1}},
+		{name: "another word", in: "PROXY\tTCP4 1.2.3.4 5.6.7.8 11 22\r\n", denied: true, stats: map[string]int64{"proxy_proto.not_found_disallowed": 1, old: 1}},
 		{name: "optional, and there", config: `{"allow_requests_without_proxy_protocol": true}`, in: one, local: "5.6.7.8:22", remote: "1.2.3.4:11", stats: map[string]int64{"proxy_proto.versions.v1.found": 1}},
 		{name: "disallowed 1", config: `{"disallowed_versions": ["V1"]}`, in: one, denied: true, stats: map[string]int64{"proxy_proto.versions.v1.found": 1, "proxy_proto.versions.v1.disallowed": 1}},
 		{name: "disallowed 2", config: `{"disallowed_versions": ["V2"]}`, in: two[:16], denied: true, stats: map[string]int64{"proxy_proto.versions.v2.found": 1, "proxy_proto.versions.v2.disallowed": 1}},
@@ -115,6 +117,22 @@ func TestInspect(t *testing.T) {
 			}
 			counts.Want(t, c.stats)
 		})
+	}
+}
+
+// TestOptionalWaits: where headers are optional, no byte is waited for that is not needed
+// to see that there is none.
+func TestOptionalWaits(t *testing.T) {
+	factory, _ := compile(t, `{"allow_requests_without_proxy_protocol": true}`)
+	f, err := factory.NewListenerFilter(&filter.Env{Stats: teststats.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []string{"\r\nhi", "\r\n\r\nhi", "PROhi"} {
+		p := &arriving{bytes: in + "more of it, much later"}
+		if err := f.Inspect(&filter.Info{}, p); err != nil || p.seen != len(in)-1 {
+			t.Errorf("%q: waited for %d bytes, %v", in, p.seen, err)
+		}
 	}
 }
 
