@@ -10,6 +10,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/health"
 	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/netconn"
@@ -26,6 +27,7 @@ type Cluster struct {
 	roster   atomic.Pointer[roster]
 	detector *outlier.Detector // nil: no host is ejected
 	checker  *health.Checker   // nil: hosts are not asked
+	events   *eventlog.Log     // of checker; nil: there is none
 	names    *names            // nil: no names are looked up
 	eds      *endpoints        // nil: no source delivers hosts
 	origin   maker             // nil: the hosts are those of the roster
@@ -43,7 +45,7 @@ type Cluster struct {
 
 	noMetadata filter.Counter // nil: no host passes any on
 
-	secures map[*plan.Transport]filter.UpstreamTransport // made of those that change the bytes
+	secures secures // made of the transports that change the bytes
 
 	codecs func() codecs // made with the first HTTP connection
 }

@@ -95,17 +95,18 @@ func (e *endpoints) deliver(a *plan.Assignment) {
 	}
 	e.ages.Add(1)
 	var timer *time.Timer
-	timer = time.AfterFunc(a.StaleAfter, func() { e.expire(timer) })
+	timer = time.AfterFunc(a.StaleAfter, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.timer == timer { // else others were delivered meanwhile, or the cluster ended
+			e.expire()
+		}
+	})
 	e.timer = timer
 }
 
-// expire takes the hosts away that nobody has confirmed in time.
-func (e *endpoints) expire(timer *time.Timer) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.timer != timer { // others were delivered meanwhile, or the cluster ended
-		return
-	}
+// expire takes the hosts away that nobody has confirmed in time. e.mu is held.
+func (e *endpoints) expire() {
 	e.timer, e.last = nil, nil
 	e.stale.Add(1)
 	e.cluster.Update(plan.Assignment{OverprovisionFactor: e.cluster.plan.Assignment.OverprovisionFactor})

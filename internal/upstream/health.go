@@ -15,13 +15,15 @@ import (
 // watch makes what looks after the hosts' health; the checks begin with check.
 func (c *Cluster) watch() {
 	if p := c.plan.Outlier; p != nil {
-		c.detector = outlier.New(outlier.Options{Plan: *p, Stats: c.stats.scope, Runtime: c.set.opts.Runtime, Changed: c.healed}, 0)
+		c.detector = outlier.New(outlier.Options{
+			Plan: *p, Stats: c.stats.scope, Runtime: c.set.opts.Runtime, Changed: c.healed, Cluster: c.plan.Name, Events: c.set.opts.Outliers,
+		}, 0)
 	}
 	if p := c.plan.Check; p != nil {
 		codecs := c.codecs()
 		c.checker = health.New(health.Options{
 			Plan: p, Cluster: c.plan.Name, Stats: c.stats.scope, Used: c.stats.used.Load, Changed: c.healed,
-			HTTP1: codecs.http1, HTTP2: codecs.http2,
+			HTTP1: codecs.http1, HTTP2: codecs.http2, Events: c.events,
 		})
 	}
 }
@@ -36,11 +38,13 @@ func (c *Cluster) care(h, old *host) {
 		}
 	}
 	if h.outlier == nil && c.detector != nil {
-		h.outlier = c.detector.Add()
+		h.outlier = c.detector.Add(h.Addr.String())
 	}
 	e := &h.endpoint.Load().Check
 	if h.check == nil && c.checker != nil && !e.Disabled {
-		h.check = c.checker.Watch(health.Target{Dial: newProbe(h).dial, Hostname: e.Hostname, Passed: h.passed})
+		h.check = c.checker.Watch(health.Target{
+			Dial: newProbe(h).dial, Hostname: e.Hostname, Passed: h.passed, Addr: h.Addr, Metadata: h.Metadata, Locality: h.Locality,
+		})
 		c.continues(h)
 	}
 }
@@ -54,8 +58,8 @@ func sameCheck(a, b *host) bool {
 func (c *Cluster) unwatch() {
 	c.changing.Lock()
 	c.ended = true
-	c.insecure()
 	c.changing.Unlock()
+	c.secures.close()
 	if c.names != nil {
 		c.names.close()
 	}

@@ -9,9 +9,10 @@ import (
 
 // continues lets a host go on with what the checks of the cluster before have found of it,
 // where they ask the same: else each change of a cluster would make its hosts begin anew
-// (Envoy). The change waits for the first checks all the same. c.changing is held.
+// (Envoy). The change waits for the first checks all the same. c.changing is held, but for
+// hosts that are made as they are asked for, which no roster has.
 func (c *Cluster) continues(h *host) {
-	if c.before == nil || h.check == nil || !c.asksAs(c.before) {
+	if c.origin != nil || c.before == nil || h.check == nil || !c.asksAs(c.before) {
 		return
 	}
 	was := c.before.roster.Load().byAddr()[h.Addr.String()]

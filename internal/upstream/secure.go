@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"io"
+	"sync"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
@@ -15,23 +16,43 @@ func (c *Cluster) securing(t *plan.Transport) filter.UpstreamTransport {
 	if !ok {
 		return nil
 	}
-	if u, ok := c.secures[t]; ok {
+	s := &c.secures
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u, ok := s.made[t]; ok {
 		return u
 	}
-	if c.secures == nil {
-		c.secures = make(map[*plan.Transport]filter.UpstreamTransport)
+	if s.made == nil {
+		s.made = make(map[*plan.Transport]filter.UpstreamTransport)
 	}
 	u := f.NewUpstream(&extension.UpstreamEnv{Stats: c.stats.scope, Secrets: c.set.opts.Secrets})
-	c.secures[t] = u
+	s.made[t] = u
+	if s.closed {
+		closeTransport(u)
+	}
 	return u
 }
 
-// insecure closes what securing has made. The caller holds changing.
-func (c *Cluster) insecure() {
-	for _, u := range c.secures {
-		if x, ok := u.(io.Closer); ok {
-			x.Close()
-		}
+// secures is what securing has made. It has a lock of its own, for hosts that are made as
+// they are asked for are made without the cluster's, even after its end.
+type secures struct {
+	mu     sync.Mutex
+	made   map[*plan.Transport]filter.UpstreamTransport
+	closed bool
+}
+
+func (s *secures) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, u := range s.made {
+		closeTransport(u)
+	}
+}
+
+func closeTransport(u filter.UpstreamTransport) {
+	if x, ok := u.(io.Closer); ok {
+		x.Close()
 	}
 }
 
