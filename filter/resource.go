@@ -28,10 +28,11 @@ type ResourceRequest struct {
 	// Timeout is how long the first answer is waited for; 0: for ever.
 	Timeout time.Duration
 	// Decode makes of a message what is delivered; on an error it is rejected, and what there
-	// was stays. Of a shared subscription the first one's is used.
+	// was stays. Of a shared subscription that of the first one that is still open is used.
 	Decode func(proto.Message) (any, error)
 	// Deliver takes what was decoded, the first time and whenever there is another one, one
-	// call after the other. It must not block, nor subscribe. After Close it is not called.
+	// call after the other. It must not block, nor subscribe or close. After Close it is not
+	// called.
 	Deliver func(any)
 }
 

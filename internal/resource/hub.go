@@ -251,8 +251,7 @@ type watch struct {
 	hub           *Hub
 	kind          filter.ResourceKind
 	name          string
-	decode        func(proto.Message) (any, error)
-	subscriptions []*subscription
+	subscriptions []*subscription // in the order they joined; the first one decodes
 	answered      bool
 
 	value    any // nil: none has come
@@ -270,7 +269,7 @@ type watch struct {
 
 func newWatch(h *Hub, r *filter.ResourceRequest) *watch {
 	s := h.stats.Scope(r.StatPrefix)
-	w := &watch{hub: h, kind: r.Kind, name: r.Name, decode: r.Decode, scope: s,
+	w := &watch{hub: h, kind: r.Kind, name: r.Name, scope: s,
 		empty: s.Counter("update_empty"), timeouts: s.Counter("init_fetch_timeout")}
 	w.counts.Show(s)
 	if r.Kind == filter.RouteResource {

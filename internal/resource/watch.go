@@ -34,7 +34,7 @@ func (w *watch) take(d *Delivery) {
 	same := err == nil && w.message != nil && proto.Equal(m, w.message)
 	v := w.value
 	if err == nil && !same {
-		v, err = w.decode(m)
+		v, err = w.subscriptions[0].request.Decode(m)
 	}
 	if err != nil {
 		w.reject(a, err)
