@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -213,9 +214,9 @@ func (s *session) logLines(name string) []string {
 }
 
 func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) error {
-	count, private, question := -1, false, "log "+strings.Join(args, " ")
-	if len(args) > 1 && args[0] == "-private" {
-		private, args = true, args[1:]
+	count, private, sorted, question := -1, false, false, "log "+strings.Join(args, " ")
+	for ; len(args) > 1 && (args[0] == "-private" || args[0] == "-sorted"); args = args[1:] {
+		private, sorted = private || args[0] == "-private", sorted || args[0] == "-sorted"
 	}
 	if len(args) > 2 && args[0] == "-count" {
 		n, err := strconv.Atoi(args[1])
@@ -225,7 +226,7 @@ func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) erro
 		count, args = n, args[2:]
 	}
 	if len(args) != 2 {
-		return errors.New("usage: log [-private] [-count N] NAME REGEXP")
+		return errors.New("usage: log [-private] [-sorted] [-count N] NAME REGEXP")
 	}
 	re, err := regexp.Compile(args[1])
 	if err != nil {
@@ -235,6 +236,9 @@ func (s *session) cmdLog(_ *testscript.TestScript, neg bool, args []string) erro
 		count = 0
 	}
 	found, err := s.logMatches(args[0], re, count)
+	if sorted {
+		slices.Sort(found)
+	}
 	if err == nil && !neg && !private {
 		s.answer(question, strings.Join(found, "\n"))
 	}

@@ -71,7 +71,8 @@
 //	proxy files ==|>=|<= N           its open descriptors
 //	stat NAME ==|>=|<= VALUE         also: stat NAME absent. Polls, so it is how to wait for something, too. A text is
 //	                                 compared by == alone
-//	log [-private] [-count N] NAME REGEXP         a line of $WORK/NAME.log matches, or exactly N. Polls
+//	log [-private] [-sorted] [-count N] NAME REGEXP  a line of $WORK/NAME.log matches, or exactly N; sorted where
+//	                                 their order is chance. Polls
 //	admin [-private] [-status N] GET|POST PATH    the body becomes stdout
 //	replace FILE OLD NEW...          change a file of the script before its use
 //	put FILE TARGET                  fills a file of the script in, as those given to proxy, and moves it to $WORK/TARGET
