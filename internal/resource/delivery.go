@@ -26,7 +26,8 @@ type Delivery struct {
 	has *contents // nil: nobody has looked yet; guarded by the lock of the hub
 }
 
-// contents are the resources of a delivery by their names; of two of a name the first.
+// contents are the resources of a delivery by their names. Two of a name are wrong: nobody
+// knows which one is meant.
 type contents struct {
 	byName map[string]content
 	names  []string
@@ -55,9 +56,12 @@ func (d *Delivery) contents() *contents {
 			if why := d.Faults[i]; why != "" {
 				x.err = errors.New(why)
 			}
-			if _, twice := d.has.byName[name]; !twice {
+			if first, twice := d.has.byName[name]; !twice {
 				d.has.byName[name] = x
 				d.has.names = append(d.has.names, name)
+			} else if first.err == nil && first.typ == x.typ {
+				first.err = fmt.Errorf("duplicate resource %s found", name)
+				d.has.byName[name] = first
 			}
 		} else {
 			x.message = nil

@@ -178,6 +178,23 @@ func TestEachResourceForItself(t *testing.T) {
 	}
 }
 
+// Two of a name are that name's fault alone: what there was of it stays.
+func TestTwoOfAName(t *testing.T) {
+	w := newWorld(t)
+	w.put("f.yaml", routes("1", "a", "b"))
+	a, b := w.ask(filter.RouteResource, "f.yaml", "a", "", 0), w.ask(filter.RouteResource, "f.yaml", "b", "", 0)
+	source := w.sources[filter.ResourceSource{Path: filepath.Join(w.dir, "f.yaml")}]
+	w.put("f.yaml", routes("2", "a", "b", "a"))
+	source.client.(*file).changed()
+	if got := a.got() + "," + b.got(); got != "1,1 2" {
+		t.Error(got)
+	}
+	w.counts("s.a.", "2 1 1 0 0 1")
+	if why := w.Resources(filter.RouteResource)[0].Rejected.Details; why != "duplicate resource a found" {
+		t.Error(why)
+	}
+}
+
 // Who asks a source for the same name shares what came; with owners each has its own.
 func TestShared(t *testing.T) {
 	w := newWorld(t)
