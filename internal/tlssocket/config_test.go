@@ -26,6 +26,8 @@ func TestRefused(t *testing.T) {
 		{`{"validation_context":{"verify_certificate_hash":["zz"]}}`, "common_tls_context.validation_context.verify_certificate_hash[0]", "Invalid hex-encoded"},
 		{`{"validation_context":{"verify_certificate_spki":["zz"]}}`, "common_tls_context.validation_context.verify_certificate_spki[0]", "Invalid base64-encoded"},
 		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"DNS","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context", "without trusted CA is insecure"},
+		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"OTHER_NAME","oid":"x","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context.match_typed_subject_alt_names[0].oid", "Failed to create SAN matcher for OTHER_NAME with OID: x"},
+		{`{"validation_context":{"allow_expired_certificate":true}}`, "common_tls_context.validation_context.allow_expired_certificate", "always ignored without trusted CA"},
 		{`{"validation_context":{"custom_validator_config":{"name":"envoy.tls.cert_validator.spiffe"}}}`, "common_tls_context.validation_context.custom_validator_config", "not supported yet"},
 		{`{"tls_params":{"compliance_policies":["FIPS_202205"]}}`, "common_tls_context.tls_params.compliance_policies", "not supported: "},
 		{`{"tls_certificate_sds_secret_configs":[{"name":"x","sds_config":{"path_config_source":{"path":"/does/not/exist"}}}]}`, "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "paths must refer to an existing path in the system: '/does/not/exist' does not exist"},
@@ -45,6 +47,17 @@ func TestRefused(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("%s: %+v", c.common, r.Issues)
+		}
+	}
+}
+
+// A name that no ClientHello can hold is refused.
+func TestServerNameRefused(t *testing.T) {
+	for name, text := range map[string]string{strings.Repeat("a", 256): "at most 255 bytes", "a\x00b": "NULL-byte"} {
+		var r extension.Report
+		compileUpstream(extension.NewScope(&r, nil, nil), &tlsv3.UpstreamTlsContext{Sni: name})
+		if len(r.Issues) != 1 || r.Issues[0].Path != "sni" || !strings.Contains(r.Issues[0].Message, text) {
+			t.Errorf("%q: %+v", name, r.Issues)
 		}
 	}
 }

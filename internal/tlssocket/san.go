@@ -1,6 +1,7 @@
 package tlssocket
 
 import (
+	"crypto/x509"
 	"strings"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -41,6 +42,8 @@ func compileSAN(s *extension.Scope, m *tlsv3.SubjectAltNameMatcher) sanMatcher {
 		oid := m.GetOid()
 		if oid == "" {
 			s.Field("oid").Errorf("Failed to create string SAN matcher of type OTHER_NAME: an oid is required")
+		} else if _, err := x509.ParseOID(oid); err != nil {
+			s.Field("oid").Errorf("Failed to create SAN matcher for OTHER_NAME with OID: %s: numbers with dots between them are expected", oid)
 		}
 		return func(n *certtext.Names) bool { return anyOf(n.Other[oid], match) }
 	}

@@ -41,6 +41,9 @@ func compileUpstream(s *extension.Scope, m *tlsv3.UpstreamTlsContext) extension.
 	if len(u.sni) > 255 {
 		s.Field("sni").Errorf("value length must be at most 255 bytes")
 	}
+	if strings.IndexByte(u.sni, 0) >= 0 {
+		s.Field("sni").Errorf("SNI names containing NULL-byte are not allowed")
+	}
 	if n := m.GetMaxSessionKeys(); n != nil {
 		u.sessions = int(n.Value)
 	}

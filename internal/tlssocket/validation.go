@@ -64,6 +64,9 @@ func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext
 	if len(v.sans) > 0 && v.authorities == nil {
 		s.Errorf("SAN-based verification of peer certificates without trusted CA is insecure and not allowed")
 	}
+	if v.expired && v.authorities == nil {
+		s.Field("allow_expired_certificate").Errorf("Certificate validity period is always ignored without trusted CA")
+	}
 	v.digest = v.digestOf(m)
 	return v
 }
