@@ -184,19 +184,22 @@ func (u *update) match() error {
 func (u *update) rewarm(s *step) bool {
 	w := u.app.warming[s.plan.Info.Name]
 	switch {
-	case w == nil:
+	case w == nil && u.promotes == nil:
 		return true
+	case w == nil: // perhaps it waited and failed: that is no fault of the one that is promoted
 	case w == u.promotes:
 		s.plan, s.change, s.fresh, s.counted = w.plan, w.change, w.fresh, true
+		return true
 	case w.plan.Hash != s.plan.Hash:
 		s.warmed = true
-	default: // it goes on to wait, and what there is stays
+		return true
+	default: // it goes on to wait
 		u.warms[s.plan.Info.Name] = w
-		if s.was == nil {
-			return false
-		}
-		s.plan = s.was.listener.Plan()
 	}
+	if s.was == nil {
+		return false
+	}
+	s.plan = s.was.listener.Plan() // what there is stays
 	return true
 }
 

@@ -135,6 +135,9 @@ func (a *App) promote(w *warming) {
 		err = u.commit(ctx)
 	} else {
 		u.drop()
+		if !slices.ContainsFunc(u.steps, func(s *step) bool { return s.plan == w.plan }) { // not come that far
+			w.drop()
+		}
 	}
 	if err == nil {
 		return

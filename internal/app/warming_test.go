@@ -296,3 +296,24 @@ func TestClusterWarms(t *testing.T) {
 		t.Errorf("%d modified", n)
 	}
 }
+
+// A listener that cannot take its place, as its direction was stopped meanwhile, is left
+// out, and holds up none of those that wait with it.
+func TestEachWarmsForItself(t *testing.T) {
+	s := shelf{t, t.TempDir()}
+	l := start(t, app.Options{}, "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n"+listeners())
+	in, out := freePort(t), freePort(t)
+	l.mustApply("admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}\n" + listeners(
+		listener("in", in, "traffic_direction: INBOUND,", chain("", s.serves("in.yaml", "0s"))),
+		listener("out", out, "", chain("", s.serves("out.yaml", "0s")))))
+	l.becomes("listener_manager.total_listeners_warming", 2)
+	l.post("/drain_listeners?inboundonly")
+	s.routes("in.yaml", answers200)
+	l.becomes("listener_manager.total_listeners_warming", 1)
+	s.routes("out.yaml", answers200)
+	l.becomes("listener_manager.total_listeners_warming", 0)
+	if got := status(t, fmt.Sprint("127.0.0.1:", out)); got != 200 {
+		t.Error(got)
+	}
+	refused(t, fmt.Sprint("127.0.0.1:", in))
+}
