@@ -103,7 +103,7 @@ var signatures = map[tls.SignatureScheme]string{
 
 // peerSigned names the algorithm by which the peer has signed the handshake; "": it has
 // not. crypto/tls keeps it for its own tests: without that field nothing is known
-// (TestCryptoTLS tells).
+// (TestPeerSigned tells).
 func peerSigned(cs *tls.ConnectionState) string {
 	f := reflect.ValueOf(cs).Elem().FieldByName("testingOnlyPeerSignatureAlgorithm")
 	if !f.IsValid() || f.Kind() != reflect.Uint16 {
