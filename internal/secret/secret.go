@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,7 +100,7 @@ func (s *Store) leave(x *secret, u *user) {
 		return
 	}
 	x.stop()
-	x.counts.close()
+	x.counts.scope.Close()
 	delete(s.secrets, x.ref)
 }
 
@@ -130,17 +131,17 @@ func (x *secret) watch(ctx context.Context, o filewatch.Options, changed func())
 
 // read takes what the secret's file holds.
 func (x *secret) read() {
-	x.counts.attempts.Add(1)
+	x.counts.Attempt()
 	version, m, err := readResource(x.ref)
 	var refused *refusal
 	switch {
 	case errors.As(err, &refused):
-		x.counts.rejections.Add(1)
+		x.counts.Rejected()
 		x.warn("sds: secret '%s' config rejected: %v", x.ref.Name, err)
 		x.warn("Filesystem config update rejected: %v", err)
 		return
 	case err != nil:
-		x.counts.failures.Add(1)
+		x.counts.Failed()
 		x.warn("Filesystem config update failure: in %s, %v", x.ref.Path, err)
 		return
 	}
@@ -158,13 +159,13 @@ func (x *secret) read() {
 		return
 	}
 	x.named, x.current, x.version, x.updated = m, full, version, time.Now()
-	x.counts.success(version, x.updated)
+	x.counts.Success(version)
 	x.follow(files, since)
 }
 
 // reject counts and logs a secret that cannot be used.
 func (x *secret) reject(err error) {
-	x.counts.rejections.Add(1)
+	x.counts.Rejected()
 	x.warn("Filesystem config update rejected: %v", err)
 }
 
@@ -236,6 +237,6 @@ func (s *Store) States() []State {
 	for _, x := range s.secrets {
 		out = append(out, State{x.ref.Name, x.version, x.updated, x.current})
 	}
-	slices.SortFunc(out, func(a, b State) int { return compare(a, b) })
+	slices.SortFunc(out, func(a, b State) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
