@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/ginnel/ginnel/internal/admin"
 	"github.com/ginnel/ginnel/internal/cli"
 	"github.com/ginnel/ginnel/internal/drain"
+	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/listener"
 	"github.com/ginnel/ginnel/internal/netconn"
@@ -139,7 +141,14 @@ func (a *App) build() error {
 	a.runtime = newRuntime(p.Runtime)
 	a.secrets = secret.New(secret.Options{Stats: store, Log: a.log, Run: a.beside.run})
 	a.resources = resource.New(store, a.log)
-	a.hosts = upstream.NewSet(upstream.Options{Secrets: a.secrets, Resources: a.resources, Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups})
+	outliers, err := a.outlierLog(p.OutlierLog)
+	if err != nil {
+		return err
+	}
+	a.hosts = upstream.NewSet(upstream.Options{
+		Secrets: a.secrets, Resources: a.resources, Stats: a.root, Network: a.network, Runtime: a.runtime, Hangups: &a.hangups,
+		LogFiles: a.logs, Outliers: outliers,
+	})
 	a.store.OnRead(a.hosts.Settle)
 	if err := a.hosts.Apply(p.Clusters); err != nil {
 		return err
@@ -236,6 +245,14 @@ func (a *App) startListeners(internal bool) {
 			e.start(a)
 		}
 	}
+}
+
+// outlierLog opens the file that ejections of hosts are written to, if there is to be one.
+func (a *App) outlierLog(path string) (*eventlog.Log, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return eventlog.Open(a.logs, []string{path})
 }
 
 // Wait returns when the proxy has stopped.
@@ -366,7 +383,7 @@ func (a *App) closeAll() {
 // refused says why an internal dial came to nothing, which Envoy's texts in access
 // logs do not: as a warning at the hop where it began, the first time for each name
 // and reason.
-func (a *App) refused(from *filter.Info, err *inproc.RefusedError) {
+func (a *App) refused(by *inproc.Dial, err *inproc.RefusedError) {
 	if err.Reason == inproc.ErrHopLimit { // not of a hop further in
 		a.server.hopLimit.Add(1)
 	}
@@ -379,8 +396,8 @@ func (a *App) refused(from *filter.Info, err *inproc.RefusedError) {
 	if !a.log.Enabled(context.Background(), level) {
 		return
 	}
-	path, chain := "a Go program", uint64(0)
-	if from != nil {
+	path, chain := cmp.Or(by.By, "a Go program"), uint64(0)
+	if from := by.From; from != nil {
 		path, chain = joinPath(from.Path()), from.ChainID
 	}
 	a.log.Log(context.Background(), level, fmt.Sprintf("internal dial refused: %v: %s -> %s", reason, path, err.Addr.Listener),

@@ -26,6 +26,10 @@ func elsewhere(s *extension.Scope, b *bootstrapv3.Bootstrap, p *plan.Server) {
 		at := s.Field("cluster_manager")
 		managerFields.Check(at, m)
 		p.Bind = upstreamBind(at.Field("upstream_bind_config"), m.GetUpstreamBindConfig(), "Bootstrap")
+		if d := m.GetOutlierDetection(); d != nil {
+			outlierManagerFields.Check(at.Field("outlier_detection"), d)
+			p.OutlierLog = d.GetEventLogPath()
+		}
 	}
 	if m := b.GetOverloadManager(); m != nil {
 		overloadFields.Check(s.Field("overload_manager"), m)

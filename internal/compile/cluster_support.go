@@ -247,7 +247,7 @@ func clusterSupport() []*extension.Fields {
 	return append([]*extension.Fields{
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &autoFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
-		&healthCheckFields, &httpCheckFields, &tcpCheckFields, &checkProxyFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
+		&healthCheckFields, &eventSinkFields, &httpCheckFields, &tcpCheckFields, &checkProxyFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
 		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &forwardFields,
 		&trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,

@@ -9,6 +9,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	sinkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/health_check/event_sinks/file/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/ginnel/ginnel/extension"
@@ -40,6 +41,8 @@ func healthCheck(s *extension.Scope, c *clusterv3.Cluster) *plan.HealthCheck {
 		InitialJitter: durationOr(m.GetInitialJitter(), 0), IntervalJitter: durationOr(m.GetIntervalJitter(), 0),
 		JitterPercent: m.GetIntervalJitterPercent(),
 		ExcludeNew:    c.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc(),
+		EventLogs:     eventLogs(s, m),
+		LogFailures:   m.GetAlwaysLogHealthCheckFailures(), LogSuccesses: m.GetAlwaysLogHealthCheckSuccess(),
 	}
 	p.NoTrafficHealthy = durationOr(m.GetNoTrafficHealthyInterval(), p.NoTraffic)
 	p.UnhealthyEdge = durationOr(m.GetUnhealthyEdgeInterval(), p.UnhealthyAfter)
@@ -57,6 +60,31 @@ func healthCheck(s *extension.Scope, c *clusterv3.Cluster) *plan.HealthCheck {
 		p.GRPC = grpcCheck(s.Field("grpc_health_check"), k.GrpcHealthCheck)
 	}
 	return p
+}
+
+// eventLogs returns the paths of the files that events go to.
+func eventLogs(s *extension.Scope, m *corev3.HealthCheck) []string {
+	var out []string
+	if p := m.GetEventLogPath(); p != "" { //nolint:staticcheck // it is still obeyed
+		out = append(out, p)
+	}
+	for i, l := range m.GetEventLogger() {
+		s := s.Field("event_logger").Index(i)
+		if !typed(s, l.GetName(), l.GetTypedConfig()) {
+			continue
+		}
+		at := s.Field("typed_config")
+		switch sink, ok := at.Unpack(l.GetTypedConfig()); f := sink.(type) {
+		case *sinkv3.HealthCheckEventFileSink:
+			eventSinkFields.Check(at, f)
+			out = append(out, f.GetEventLogPath())
+		default:
+			if ok {
+				at.Errorf("not supported yet: the event sink %s", sink.ProtoReflect().Descriptor().FullName())
+			}
+		}
+	}
+	return out
 }
 
 // checkProxy returns the version of a header; 0: there is none.
@@ -216,11 +244,12 @@ var (
 			"name", "timeout", "interval", "initial_jitter", "interval_jitter", "interval_jitter_percent", "unhealthy_threshold",
 			"healthy_threshold", "alt_port", "reuse_connection", "http_health_check", "tcp_health_check", "grpc_health_check",
 			"no_traffic_interval", "no_traffic_healthy_interval", "unhealthy_interval", "unhealthy_edge_interval", "healthy_edge_interval",
+			"event_log_path", "event_logger", "always_log_health_check_failures", "always_log_health_check_success",
 		},
-		Ignored: map[string]string{
-			"always_log_health_check_failures": "only event logs, which are refused, hold these",
-			"always_log_health_check_success":  "only event logs, which are refused, hold these",
-		},
+	}
+	eventSinkFields = extension.Fields{
+		Message: &sinkv3.HealthCheckEventFileSink{},
+		Obeyed:  []string{"event_log_path"},
 	}
 	httpCheckFields = extension.Fields{
 		Message: &corev3.HealthCheck_HttpHealthCheck{},

@@ -26,6 +26,8 @@ func TestHealthCheck(t *testing.T) {
 		`health_checks: [{`+often+`grpc_health_check: {service_name: s, initial_metadata: [{header: {key: X-A, value: "1%%"}, append_action: OVERWRITE_IF_EXISTS}]}}], http2_protocol_options: {}`,
 		`health_checks: [{`+often+`http_health_check: {path: /, host: h, method: POST, send: {text: "61"}, codec_client_type: HTTP2, expected_statuses: [{start: 200, end: 300}],
 			retriable_statuses: [{start: 500, end: 600}], response_buffer_size: 0, request_headers_to_remove: [User-Agent]}}]`,
+		`health_checks: [{`+often+`tcp_health_check: {}, event_log_path: a, always_log_health_check_failures: true, always_log_health_check_success: true,
+			event_logger: [{name: f, typed_config: {"@type": type.googleapis.com/envoy.extensions.health_check.event_sinks.file.v3.HealthCheckEventFileSink, event_log_path: b}}]}]`,
 	)
 	base := plan.HealthCheck{
 		Timeout: time.Second, Interval: 10 * time.Second, Healthy: 2, Unhealthy: 3,
@@ -42,7 +44,9 @@ func TestHealthCheck(t *testing.T) {
 		Protocol: httpmsg.HTTP2, Method: "POST", Path: "/", Host: "h", Body: []byte("a"), Remove: []string{"user-agent"},
 		Expected: []plan.StatusRange{{Start: 200, End: 300}}, Retriable: []plan.StatusRange{{Start: 500, End: 600}},
 	}
-	for i, want := range []plan.HealthCheck{a, b, c, d} {
+	e := base
+	e.TCP, e.EventLogs, e.LogFailures, e.LogSuccesses = &plan.TCPCheck{}, []string{"a", "b"}, true, true
+	for i, want := range []plan.HealthCheck{a, b, c, d, e} {
 		if d := cmp.Diff(&want, got[i].Check, cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("%d (-want +got):\n%s", i, d)
 		}
@@ -62,14 +66,15 @@ func TestEndpointCheck(t *testing.T) {
 
 func TestHealthCheckRefused(t *testing.T) {
 	for fields, want := range map[string]string{ // as Envoy words it
-		`health_checks: [{` + often + `grpc_health_check: {}}]`:                                                                           "c cluster must support HTTP/2 for gRPC healthchecking",
-		`health_checks: [{` + often + `http_health_check: {path: /, expected_statuses: [{start: 300, end: 200}]}}]`:                       "Invalid http expected status range: expecting start < end, but found start=300 and end=200",
-		`health_checks: [{` + often + `http_health_check: {path: /, expected_statuses: [{start: 99, end: 200}]}}]`:                        "Invalid http expected status range: expecting start >= 100, but found start=99",
-		`health_checks: [{` + often + `http_health_check: {path: /, send: {text: "61"}}}]`:                                                "HTTP health check cannot specify a request payload with method 'GET'",
-		`health_checks: [{` + often + `tcp_health_check: {send: {text: "6x"}}}]`:                                                          "invalid hex string '6x'",
-		`health_checks: [{` + often + `tcp_health_check: {}}, {` + often + `tcp_health_check: {}}]`:                                       "Multiple health checks not supported",
-		`health_checks: [{` + often + `http_health_check: {path: /, service_name_matcher: {exact: a}}}]`:                                  "service_name_matcher",
-		`health_checks: [{` + often + `http_health_check: {path: /, request_headers_to_add: [{header: {key: a, value: "%HOSTNAME%"}}]}}]`: "formatters",
+		`health_checks: [{` + often + `grpc_health_check: {}}]`:                                                                                                       "c cluster must support HTTP/2 for gRPC healthchecking",
+		`health_checks: [{` + often + `http_health_check: {path: /, expected_statuses: [{start: 300, end: 200}]}}]`:                                                   "Invalid http expected status range: expecting start < end, but found start=300 and end=200",
+		`health_checks: [{` + often + `http_health_check: {path: /, expected_statuses: [{start: 99, end: 200}]}}]`:                                                    "Invalid http expected status range: expecting start >= 100, but found start=99",
+		`health_checks: [{` + often + `http_health_check: {path: /, send: {text: "61"}}}]`:                                                                            "HTTP health check cannot specify a request payload with method 'GET'",
+		`health_checks: [{` + often + `tcp_health_check: {send: {text: "6x"}}}]`:                                                                                      "invalid hex string '6x'",
+		`health_checks: [{` + often + `tcp_health_check: {}}, {` + often + `tcp_health_check: {}}]`:                                                                   "Multiple health checks not supported",
+		`health_checks: [{` + often + `http_health_check: {path: /, service_name_matcher: {exact: a}}}]`:                                                              "service_name_matcher",
+		`health_checks: [{` + often + `http_health_check: {path: /, request_headers_to_add: [{header: {key: a, value: "%HOSTNAME%"}}]}}]`:                             "formatters",
+		`health_checks: [{` + often + `tcp_health_check: {}, event_logger: [{name: f, typed_config: {"@type": type.googleapis.com/envoy.config.core.v3.Locality}}]}]`: "not supported yet: the event sink envoy.config.core.v3.Locality",
 	} {
 		r, err := load.Load(load.Source{Path: "t.yaml", Data: []byte("static_resources:\n  clusters:\n  - {name: c, " + fields + "}\n")}, builtin.Registry())
 		if err == nil {

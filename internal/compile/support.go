@@ -14,7 +14,7 @@ import (
 // Support returns what is done with the fields of the messages read here.
 func Support() []*extension.Fields {
 	return append([]*extension.Fields{
-		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &overloadFields, &connectionsMonitorFields,
+		&bootstrapFields, &staticFields, &secretFields, &dynamicFields, &managerFields, &outlierManagerFields, &overloadFields, &connectionsMonitorFields,
 		&extensionFields, &adminFields, &layerFields,
 		&listenerFields, &additionalFields, &balanceFields, &deprecatedFields,
 		&chainFields, &matchFields, &filterFields, &listenerFilterFields, &predicateFields,
@@ -51,8 +51,13 @@ var dynamicFields = extension.Fields{
 
 var managerFields = extension.Fields{
 	Message: &bootstrapv3.ClusterManager{},
-	Obeyed:  []string{"upstream_bind_config"},
+	Obeyed:  []string{"upstream_bind_config", "outlier_detection"},
 	Ignored: map[string]string{"enable_deferred_cluster_creation": "saves Envoy memory; clusters are there from the start"},
+}
+
+var outlierManagerFields = extension.Fields{
+	Message: &bootstrapv3.ClusterManager_OutlierDetection{},
+	Obeyed:  []string{"event_log_path"},
 }
 
 var overloadFields = extension.Fields{

@@ -4,11 +4,15 @@ package health
 
 import (
 	"context"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/http1"
 	"github.com/ginnel/ginnel/internal/http2"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -42,6 +46,7 @@ type Options struct {
 	Changed func()
 	HTTP1   *http1.ClientOptions // nil: defaults
 	HTTP2   *http2.ClientOptions // nil: defaults
+	Events  *eventlog.Log        // nil: nobody wants to know
 }
 
 // A Target is a host to be checked.
@@ -50,6 +55,11 @@ type Target struct {
 	Dial     func(ctx context.Context) (filter.Stream, error)
 	Hostname string // for requests; "": as the plan says
 	Passed   func() // is called with each check that the host passes; nil: nobody
+
+	// What events say of it.
+	Addr     net.Addr
+	Metadata *corev3.Metadata // nil: nothing
+	Locality *corev3.Locality // nil: none
 }
 
 // New returns a checker without hosts.

@@ -78,7 +78,7 @@ func (e *httpExam) most() int {
 const mostBody = 16 << 20
 
 func (e *httpExam) judge(a answer) verdict {
-	v := verdict{excluded: a.header.Has("x-envoy-immediate-health-check-fail")}
+	v := verdict{status: a.status, excluded: a.header.Has("x-envoy-immediate-health-check-fail")}
 	if !within(e.plan.Expected, a.status) {
 		v.retriable = within(e.plan.Retriable, a.status)
 		return v

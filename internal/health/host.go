@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/core/v3"
 )
 
 // A Host is the health of one host.
@@ -45,8 +47,10 @@ type verdict struct {
 	passed    bool
 	degraded  bool // with passed
 	network   bool // else: the host could not be asked
+	late      bool // with network: in the time there is
 	retriable bool // else: it counts only with others
 	excluded  bool // the host wants no requests at all
+	status    int  // of a response over HTTP; 0: there was none
 }
 
 // An asker asks one host, one check after the other.
@@ -112,6 +116,7 @@ func (h *Host) run(first func()) {
 		c.stats.attempt.Add(1)
 		ctx, cancel := context.WithTimeout(h.ctx, c.opts.Plan.Timeout)
 		v := a.ask(ctx)
+		v.late = expired(ctx)
 		cancel()
 		if h.ctx.Err() != nil {
 			return
@@ -122,6 +127,12 @@ func (h *Host) run(first func()) {
 			return
 		}
 	}
+}
+
+// expired reports whether the time of a check is over: dials notice that before ctx does.
+func expired(ctx context.Context) bool {
+	at, _ := ctx.Deadline()
+	return !time.Now().Before(at)
 }
 
 func (h *Host) asker() asker {
@@ -170,16 +181,22 @@ func (h *Host) passed(v verdict) (waits bool) {
 	stats.success.Add(1)
 	h.bad = 0
 	h.excluded.Store(false)
+	healed := false
 	if h.failed.Load() {
-		if h.good++; h.fresh || h.good >= p.Healthy {
-			h.failed.Store(false)
-			stats.healthy.Add(1)
-		} else {
-			waits = true
-		}
+		h.good++
+		healed = h.fresh || h.good >= p.Healthy
+		waits = !healed
+	}
+	if healed {
+		h.failed.Store(false)
+		stats.healthy.Add(1)
+		h.tellHealthy()
+	} else {
+		h.tellPassed()
 	}
 	if h.degraded.Swap(v.degraded) != v.degraded {
 		stats.degraded.Add(map[bool]int64{true: 1, false: -1}[v.degraded])
+		h.tellDegraded(v.degraded)
 	}
 	return waits
 }
@@ -196,14 +213,15 @@ func (h *Host) refused(v verdict) (waits bool) {
 	if v.excluded {
 		h.excluded.Store(true)
 	}
-	if h.failed.Load() {
-		return false
+	if !h.failed.Load() {
+		h.bad++
+		if waits = (v.network || v.retriable) && h.bad < p.Unhealthy; !waits {
+			h.fail()
+			h.tellUnhealthy(v.failure(), v.status)
+		}
 	}
-	if h.bad++; !v.network && !v.retriable || h.bad >= p.Unhealthy {
-		h.fail()
-		return false
-	}
-	return true
+	h.tellRefused(v.failure(), v.status)
+	return waits
 }
 
 func (h *Host) fail() {
@@ -221,6 +239,8 @@ func (h *Host) Immediate() {
 		h.fail()
 		h.checker.stats.failure.Add(1)
 		h.checker.stats.passive.Add(1)
+		h.tellUnhealthy(datav3.HealthCheckFailureType_PASSIVE, 0)
+		h.tellRefused(datav3.HealthCheckFailureType_PASSIVE, 0)
 	}
 	changed := h.state() != was
 	h.mu.Unlock()

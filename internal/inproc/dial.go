@@ -16,8 +16,10 @@ type Dial struct {
 	// Local is Addr as the listener will show it; nil: made from Addr. Who dials the
 	// same address again and again saves each connection the making.
 	Local net.Addr
-	// From is the connection that this one continues; nil: a Go program dials.
-	From        *filter.Info
+	// From is the connection that this one continues; nil: there is none.
+	From *filter.Info
+	// By says who dials without From; "": a Go program.
+	By          string
 	Passthrough filter.Passthrough
 	// Stream and Outer offer a stream for hand-over; without them only a pipe will
 	// do. To the listener, Stream is what it serves and Outer is nil for a pipe.

@@ -39,9 +39,9 @@ type Options struct {
 	BufferBytes int  // each direction of a pipe; 0: 1 MiB
 	MaxHops     int  // at most MostHops; 0: DefaultMaxHops
 	ForcePipes  bool // for tests: never hand a stream over
-	// Refused is told of each refused dial; from is nil when a Go program dialled.
+	// Refused is told of each refused dial, which it must not keep.
 	// nil: nobody is.
-	Refused func(from *filter.Info, err *RefusedError)
+	Refused func(*Dial, *RefusedError)
 }
 
 // New returns a network without names.
@@ -164,7 +164,7 @@ func (n *Network) refuse(d *Dial, reason error) error {
 	var late interface{ Late() bool }
 	err := &RefusedError{Addr: d.Addr, Reason: reason, Late: errors.As(reason, &late) && late.Late()}
 	if n.opts.Refused != nil {
-		n.opts.Refused(d.From, err)
+		n.opts.Refused(d, err)
 	}
 	return err
 }

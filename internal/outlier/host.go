@@ -10,6 +10,7 @@ import (
 // A Host is told what becomes of the requests to one host.
 type Host struct {
 	detector *Detector
+	addr     string // for events
 
 	fives, gateways, locals atomic.Uint32 // failures in a row
 	answers, connects       tally
@@ -17,10 +18,12 @@ type Host struct {
 	ejected atomic.Bool
 
 	// Guarded by the detector's lock.
-	since   time.Time // of the ejection
-	gone    bool      // it is watched no more
-	backoff int       // how many times the base time an ejection takes
-	jitter  time.Duration
+	since     time.Time // of the last ejection; zero: there was none
+	returned  time.Time // from it; zero: it never did
+	ejections uint32    // all there were
+	gone      bool      // it is watched no more
+	backoff   int       // how many times the base time an ejection takes
+	jitter    time.Duration
 }
 
 // A tally counts what succeeded of what was tried since it was last read.
@@ -41,6 +44,7 @@ func (t *tally) count(good bool) {
 func (h *Host) Continue(was *Host) bool {
 	was.detector.mu.Lock()
 	ejected, since, backoff, jitter := was.ejected.Load(), was.since, was.backoff, was.jitter
+	returned, ejections := was.returned, was.ejections
 	was.detector.mu.Unlock()
 	d := h.detector
 	d.mu.Lock()
@@ -48,12 +52,12 @@ func (h *Host) Continue(was *Host) bool {
 	if d.closed || h.gone || h.ejected.Load() {
 		return false
 	}
-	h.backoff, h.jitter = backoff, jitter
+	h.since, h.backoff, h.jitter = since, backoff, jitter
+	h.returned, h.ejections = returned, ejections
 	h.fives.Store(was.fives.Load())
 	h.gateways.Store(was.gateways.Load())
 	h.locals.Store(was.locals.Load())
 	if ejected {
-		h.since = since
 		h.ejected.Store(true)
 		d.ejected++
 		d.stats.active.Add(1)
@@ -145,7 +149,7 @@ func (h *Host) Checked() {
 	d.mu.Lock()
 	back := h.ejected.Load() && !d.closed
 	if back {
-		d.unject(h)
+		d.back(h, time.Now())
 	}
 	d.mu.Unlock()
 	if back {
@@ -159,7 +163,7 @@ func (h *Host) outlier(kind plan.OutlierKind, n *atomic.Uint32) {
 	d.mu.Lock()
 	changed := false
 	if !d.closed && !h.gone && !h.ejected.Load() {
-		changed = d.found(h, kind, time.Now())
+		changed = d.found(h, finding{kind: kind}, time.Now())
 		n.Store(0)
 	}
 	d.mu.Unlock()

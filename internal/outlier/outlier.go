@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -35,6 +36,8 @@ type Options struct {
 	Plan    plan.Outlier
 	Stats   filter.Scope   // cluster.<name>.
 	Runtime filter.Runtime // nil: no values
+	Cluster string         // its name, for events
+	Events  *eventlog.Log  // nil: nobody wants to know
 	// Changed is called when hosts were ejected or came back; no lock is held.
 	Changed func()
 }
@@ -44,15 +47,15 @@ func New(o Options, hosts int) *Detector {
 	d := &Detector{opts: o, stats: newStats(o.Stats.Scope("outlier_detection.")), stop: make(chan struct{})}
 	d.limit()
 	for range hosts {
-		d.Add()
+		d.Add("")
 	}
 	d.ended.Go(d.run)
 	return d
 }
 
-// Add returns what watches one more host.
-func (d *Detector) Add() *Host {
-	h := &Host{detector: d}
+// Add returns what watches one more host; addr is its address, for events.
+func (d *Detector) Add(addr string) *Host {
+	h := &Host{detector: d, addr: addr}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hosts = append(d.hosts, h)
@@ -117,7 +120,7 @@ func (d *Detector) look(now time.Time) (changed bool) {
 		switch {
 		case h.ejected.Load():
 			if now.Sub(h.since) >= min(d.limits.base*time.Duration(h.backoff), d.limits.most)+h.jitter {
-				d.unject(h)
+				d.back(h, now)
 				changed = true
 			}
 		case h.backoff > 0:
@@ -132,7 +135,8 @@ func (d *Detector) look(now time.Time) (changed bool) {
 
 // found ejects a host that is an outlier, if it may. It reports whether it did.
 // d.mu is held.
-func (d *Detector) found(h *Host, kind plan.OutlierKind, now time.Time) bool {
+func (d *Detector) found(h *Host, f finding, now time.Time) bool {
+	kind := f.kind
 	d.stats.detected[kind].Add(1)
 	switch kind {
 	case plan.Consecutive5xx:
@@ -149,6 +153,7 @@ func (d *Detector) found(h *Host, kind plan.OutlierKind, now time.Time) bool {
 		d.stats.oldTotal.Add(1)
 	}
 	if !d.enforces(kind) {
+		d.tellEjected(h, f, now, false)
 		return false
 	}
 	d.ejected++
@@ -163,6 +168,8 @@ func (d *Detector) found(h *Host, kind plan.OutlierKind, now time.Time) bool {
 	if h.jitter = 0; d.opts.Plan.MaxEjectionJitter > 0 {
 		h.jitter = rand.N(d.opts.Plan.MaxEjectionJitter + 1)
 	}
+	h.ejections++
+	d.tellEjected(h, f, now, true)
 	return true
 }
 
@@ -174,6 +181,13 @@ func (d *Detector) unject(h *Host) {
 	h.fives.Store(0) // a few errors more must not eject it at once
 	h.gateways.Store(0)
 	h.locals.Store(0)
+}
+
+// back lets a host be used again whose time is over, or that was found well. d.mu is held.
+func (d *Detector) back(h *Host, now time.Time) {
+	d.unject(h)
+	h.returned = now
+	d.tellBack(h, now)
 }
 
 func (d *Detector) enforces(kind plan.OutlierKind) bool {

@@ -33,12 +33,14 @@ func (d *Detector) judge(local bool, now time.Time) (changed bool) {
 		}
 	}
 	if uint64(len(rates)) >= l.rateHosts && len(rates) > 0 {
-		bar := threshold(rates, l.stdevFactor)
-		changed = d.below(rates, func(rate float64) bool { return rate < bar }, pick(local, plan.LocalSuccessRate, plan.SuccessRate), now)
+		f := finding{kind: pick(local, plan.LocalSuccessRate, plan.SuccessRate)}
+		f.average, f.bar = threshold(rates, l.stdevFactor)
+		changed = d.below(rates, func(rate float64) bool { return rate < f.bar }, f, now)
 	}
 	if uint64(len(failures)) >= l.failureHosts && len(failures) > 0 {
 		bad := func(rate float64) bool { return 100-rate >= float64(l.failurePercent) }
-		changed = d.below(failures, bad, pick(local, plan.LocalFailurePercentage, plan.FailurePercentage), now) || changed
+		f := finding{kind: pick(local, plan.LocalFailurePercentage, plan.FailurePercentage)}
+		changed = d.below(failures, bad, f, now) || changed
 	}
 	return changed
 }
@@ -68,22 +70,24 @@ func pick(local bool, a, b plan.OutlierKind) plan.OutlierKind {
 	return b
 }
 
-// threshold is the mean less some standard deviations; factor is in thousandths.
-func threshold(in []candidate, factor uint64) float64 {
-	mean, variance := 0.0, 0.0
+// threshold returns the mean, and the mean less some standard deviations; factor is in
+// thousandths.
+func threshold(in []candidate, factor uint64) (mean, bar float64) {
+	variance := 0.0
 	for _, c := range in {
 		mean += c.rate / float64(len(in))
 	}
 	for _, c := range in {
 		variance += (c.rate - mean) * (c.rate - mean) / float64(len(in))
 	}
-	return mean - float64(factor)/1000*math.Sqrt(variance)
+	return mean, mean - float64(factor)/1000*math.Sqrt(variance)
 }
 
-func (d *Detector) below(in []candidate, bad func(rate float64) bool, kind plan.OutlierKind, now time.Time) (changed bool) {
+func (d *Detector) below(in []candidate, bad func(rate float64) bool, f finding, now time.Time) (changed bool) {
 	for _, c := range in {
 		if bad(c.rate) && !c.host.ejected.Load() {
-			changed = d.found(c.host, kind, now) || changed
+			f.rate = c.rate
+			changed = d.found(c.host, f, now) || changed
 		}
 	}
 	return changed

@@ -32,6 +32,9 @@ type HealthCheck struct {
 
 	// ExcludeNew keeps hosts that were not checked yet out of all counts, panic included.
 	ExcludeNew bool
+
+	EventLogs                 []string // paths of files
+	LogFailures, LogSuccesses bool     // all of them are events, not only what changes the health of a host
 }
 
 // An HTTPCheck asks by a request.

@@ -37,6 +37,7 @@ type Server struct {
 	FromListenerSource, FromClusterSource Delivered
 	MaxConnections                        uint64      // from sockets of listeners that obey it; 0: any number, or what the runtime says
 	Bind                                  *BindConfig // that clusters inherit; nil: nothing
+	OutlierLog                            string      // file of the events of outlier detection; "": none
 }
 
 // A ConfigSource is where resources come from while the proxy runs.

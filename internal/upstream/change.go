@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -52,6 +53,10 @@ func (s *Set) Prepare(plans []*plan.Cluster) (*Change, error) {
 		}
 		c.next[p.Name] = x
 	}
+	if err := c.openLogs(); err != nil {
+		s.changing.Unlock()
+		return nil, err
+	}
 	for _, x := range c.fresh { // nothing fails any more
 		if old := c.before[x.plan.Name]; old != nil && old.plan.StatName == x.plan.StatName {
 			x.stats = old.stats
@@ -62,6 +67,18 @@ func (s *Set) Prepare(plans []*plan.Cluster) (*Change, error) {
 		x.init(s)
 	}
 	return c, nil
+}
+
+// openLogs opens the files that events of the new clusters go to.
+func (c *Change) openLogs() (err error) {
+	for _, x := range c.fresh {
+		if p := x.plan.Check; p != nil {
+			if x.events, err = eventlog.Open(c.set.opts.LogFiles, p.EventLogs); err != nil {
+				return fmt.Errorf("cluster %s: %w", x.plan.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // Warm has the new clusters' hosts checked where the configuration asks for it, and

@@ -138,7 +138,7 @@ func (a *dialling) dialInternal(to filter.InternalAddr, meta filter.Metadata) (f
 	d := a.newDial()
 	d.Addr, d.Local, d.From, d.Dialler = to, a.to, a.info, a.dialler
 	if a.uncounted {
-		d.From = nil
+		d.From, d.By = nil, "a health check"
 	}
 	d.Cancel = a.cancel // Waiting would say accepted before the inner hop has
 	if a.host.pass.on {

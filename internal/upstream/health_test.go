@@ -139,7 +139,7 @@ func (w *ward) Connect(d *inproc.Dial) (filter.Stream, error) {
 				status = "503 Service Unavailable"
 			}
 			w.mu.Unlock()
-			if d.From != nil || r.Host != "c" {
+			if d.From != nil || d.By != "a health check" || r.Host != "c" {
 				status = "500 Not Health Check"
 			}
 			io.WriteString(far, "HTTP/1.1 "+status+"\r\ncontent-length: 0\r\n\r\n")

@@ -16,6 +16,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/dns"
 	"github.com/ginnel/ginnel/internal/dnscache"
+	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -31,6 +32,9 @@ type Options struct {
 	Secrets filter.Secrets // nil: no source delivers any
 
 	Resources filter.Resources // nil: no source delivers hosts
+
+	LogFiles filter.LogFiles // nil: a cluster that wants a log of events is refused
+	Outliers *eventlog.Log   // gets the events of outlier detection; nil: nobody does
 
 	Lookup Lookup // nil: as the clusters are configured
 
