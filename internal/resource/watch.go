@@ -40,15 +40,14 @@ func (w *watch) take(d *Delivery) {
 		w.reject(a, err)
 		return
 	}
-	w.rejected = nil
-	w.counts.Success(d.Version)
-	if !same {
-		w.replace(d.Version, m)
-		w.value = v
-	}
+	w.rejected, w.value = nil, v
 	for _, x := range w.subscriptions {
-		x.request.Deliver(w.value)
+		x.request.Deliver(v)
 	}
+	if !same { // counted when it is in effect, for those who wait for that
+		w.replace(d.Version, m)
+	}
+	w.counts.Success(d.Version)
 	w.ready()
 }
 
