@@ -3,6 +3,7 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,10 @@ type Resolver struct {
 
 const systemConfig = "/etc/resolv.conf"
 
-var errNoServer = errors.New("there is no name server")
+var (
+	errNoServer      = errors.New("there is no name server")
+	errOtherQuestion = errors.New("the name server answered another question")
+)
 
 // New returns a resolver. What the system configures is read now.
 func New(c plan.NameServers) *Resolver {
@@ -89,19 +93,17 @@ func (r *Resolver) Lookup(ctx context.Context, name string, f plan.NameFamily) (
 		one, other = other, one
 	}
 	a, err := r.find(ctx, name, one)
-	switch {
-	case f == plan.V4Only || f == plan.V6Only:
+	if f == plan.V4Only || f == plan.V6Only || f != plan.AllFamilies && len(a.Addrs) > 0 {
 		return a, err
-	case f == plan.AllFamilies:
-		b, err2 := r.find(ctx, name, other)
-		if err != nil {
-			return b, err2
-		}
-		return both(b, a), nil // IPv4 first, as c-ares lists them
-	case err != nil || len(a.Addrs) == 0:
-		return r.find(ctx, name, other)
 	}
-	return a, nil
+	b, otherErr := r.find(ctx, name, other)
+	if f == plan.AllFamilies {
+		b = both(b, a) // IPv4 first, as c-ares lists them
+	}
+	if err = cmp.Or(otherErr, err); err != nil && len(b.Addrs) == 0 {
+		return Answer{}, err // there may be addresses of the family that nobody answered for
+	}
+	return b, nil
 }
 
 func both(a, b Answer) Answer {
@@ -178,6 +180,11 @@ func (r *Resolver) exchange(ctx context.Context, q *dns.Msg, server string) (*dn
 		network = "tcp"
 	}
 	m, err := r.once(ctx, q, network, server)
+	if err == nil && m.Rcode == dns.RcodeFormatError && m.IsEdns0() == nil {
+		q = q.Copy()
+		q.Extra = nil // an old server, which does not know EDNS
+		m, err = r.once(ctx, q, network, server)
+	}
 	if err == nil && m.Truncated && !r.config.TCP {
 		m, err = r.once(ctx, q, "tcp", server)
 	}
@@ -203,7 +210,19 @@ func (r *Resolver) once(ctx context.Context, q *dns.Msg, network, server string)
 	q = q.Copy()
 	q.Id = dns.Id()
 	m, _, err := c.ExchangeWithConnContext(ctx, q, conn)
+	if err == nil && m.Rcode != dns.RcodeFormatError && !isReply(m, q) {
+		return nil, errOtherQuestion
+	}
 	return m, err
+}
+
+// isReply reports whether m is for the question of q, and not for an earlier one.
+func isReply(m, q *dns.Msg) bool {
+	if !m.Response || len(m.Question) != 1 {
+		return false
+	}
+	is, want := m.Question[0], q.Question[0]
+	return is.Qtype == want.Qtype && is.Qclass == want.Qclass && strings.EqualFold(is.Name, want.Name)
 }
 
 // answer reads the addresses of a message. The names that led to them count for how long
@@ -212,6 +231,9 @@ func answer(m *dns.Msg, kind uint16) Answer {
 	out := Answer{Missing: m.Rcode == dns.RcodeNameError}
 	ttl, known := uint32(0), false
 	for _, rr := range m.Answer {
+		if rr.Header().Class != dns.ClassINET {
+			continue
+		}
 		var addr net.IP
 		switch rr := rr.(type) {
 		case *dns.A:

@@ -151,6 +151,75 @@ func TestServers(t *testing.T) {
 	}
 }
 
+// That there is nothing is known only if both families were answered.
+func TestOneFamilyFails(t *testing.T) {
+	records := zone(map[string][]string{"four.test.": {"four.test. 30 A 10.0.0.4"}, "empty.test.": nil})
+	for _, fails := range []uint16{mdns.TypeA, mdns.TypeAAAA} {
+		at := server(t, func(w mdns.ResponseWriter, q *mdns.Msg) {
+			if q.Question[0].Qtype == fails {
+				w.WriteMsg(new(mdns.Msg).SetRcode(q, mdns.RcodeServerFailure))
+				return
+			}
+			records(w, q)
+		})
+		r := dns.New(plan.NameServers{Servers: []netip.AddrPort{at}, NoSearch: true, Tries: 1})
+		for _, f := range []plan.NameFamily{plan.AutoFamily, plan.V4Preferred, plan.AllFamilies} {
+			for _, name := range []string{"empty.test", "none.test"} {
+				if a, err := r.Lookup(t.Context(), name, f); err == nil {
+					t.Errorf("%s, family %d, type %d fails: %v", name, f, fails, a)
+				}
+			}
+			a, err := r.Lookup(t.Context(), "four.test", f)
+			if known := fails == mdns.TypeAAAA; known != (err == nil) || known && fmt.Sprint(a.Addrs, a.TTL) != "[10.0.0.4] 30s" {
+				t.Errorf("family %d, type %d fails: %v %v", f, fails, a, err)
+			}
+		}
+	}
+}
+
+// A server that does not know EDNS is asked once more, without it.
+func TestWithoutEDNS(t *testing.T) {
+	at := server(t, func(w mdns.ResponseWriter, q *mdns.Msg) {
+		m := new(mdns.Msg).SetReply(q)
+		if q.IsEdns0() != nil {
+			m.Rcode, m.Question = mdns.RcodeFormatError, nil
+		} else {
+			rr, _ := mdns.NewRR(q.Question[0].Name + " 1 A 10.0.0.1")
+			m.Answer = []mdns.RR{rr}
+		}
+		w.WriteMsg(m)
+	})
+	r := dns.New(plan.NameServers{Servers: []netip.AddrPort{at}, NoSearch: true, Tries: 1})
+	if a, err := r.Lookup(t.Context(), "a.test", plan.V4Only); err != nil || len(a.Addrs) != 1 {
+		t.Errorf("%v %v", a, err)
+	}
+}
+
+// What is no answer to the question is none.
+func TestOtherQuestion(t *testing.T) {
+	for name, change := range map[string]func(*mdns.Msg){
+		"another name": func(m *mdns.Msg) { m.Question[0].Name = "b.test." },
+		"another type": func(m *mdns.Msg) { m.Question[0].Qtype = mdns.TypeAAAA },
+		"no question":  func(m *mdns.Msg) { m.Question = nil },
+		"a question":   func(m *mdns.Msg) { m.Response = false },
+		"another class": func(m *mdns.Msg) {
+			m.Answer[0].Header().Class = mdns.ClassCHAOS
+		},
+	} {
+		at := server(t, func(w mdns.ResponseWriter, q *mdns.Msg) {
+			m := new(mdns.Msg).SetReply(q)
+			rr, _ := mdns.NewRR("a.test. 1 A 10.0.0.1")
+			m.Answer = []mdns.RR{rr}
+			change(m)
+			w.WriteMsg(m)
+		})
+		r := dns.New(plan.NameServers{Servers: []netip.AddrPort{at}, NoSearch: true, Tries: 1})
+		if a, err := r.Lookup(t.Context(), "a.test", plan.V4Only); len(a.Addrs) > 0 || err == nil && name != "another class" {
+			t.Errorf("%s: %v %v", name, a, err)
+		}
+	}
+}
+
 func TestCanceled(t *testing.T) {
 	at := server(t, func(mdns.ResponseWriter, *mdns.Msg) {})
 	ctx, cancel := context.WithCancel(t.Context())
