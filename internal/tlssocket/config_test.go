@@ -10,6 +10,13 @@ import (
 	"github.com/ginnel/ginnel/extension"
 )
 
+const spiffePlace = "common_tls_context.validation_context.custom_validator_config.typed_config"
+
+func spiffeConfig(fields string) string {
+	return `{"validation_context":{"custom_validator_config":{"name":"envoy.tls.cert_validator.spiffe","typed_config":{` +
+		`"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig",` + fields + `}}}}`
+}
+
 // What cannot be done is refused at its place, and so is what makes no sense.
 func TestRefused(t *testing.T) {
 	for _, c := range []struct{ common, path, text string }{
@@ -28,7 +35,10 @@ func TestRefused(t *testing.T) {
 		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"DNS","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context", "without trusted CA is insecure"},
 		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"OTHER_NAME","oid":"x","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context.match_typed_subject_alt_names[0].oid", "Failed to create SAN matcher for OTHER_NAME with OID: x"},
 		{`{"validation_context":{"allow_expired_certificate":true}}`, "common_tls_context.validation_context.allow_expired_certificate", "always ignored without trusted CA"},
-		{`{"validation_context":{"custom_validator_config":{"name":"envoy.tls.cert_validator.spiffe"}}}`, "common_tls_context.validation_context.custom_validator_config", "not supported yet"},
+		{spiffeConfig(`"trust_bundles":{"filename":"x"}`), spiffePlace + ".trust_bundles", "not supported yet"},
+		{spiffeConfig(`"trust_domains":[{"name":"a","trust_bundle":{"inline_string":"x"}}]`), spiffePlace + ".trust_domains[0].trust_bundle", "Failed to load trusted CA certificate for a from <inline>"},
+		{spiffeConfig(`"trust_domains":[{"name":"a","workload_trust_domain":"b","trust_bundle":{"inline_string":"x"}}]`), spiffePlace + ".trust_domains[0].workload_trust_domain", "not supported yet"},
+		{spiffeConfig(`"trust_domains":[]`), spiffePlace + ".trust_domains", "at least 1"},
 		{`{"tls_params":{"compliance_policies":["FIPS_202205"]}}`, "common_tls_context.tls_params.compliance_policies", "not supported: "},
 		{`{"tls_certificate_sds_secret_configs":[{"name":"x","sds_config":{"path_config_source":{"path":"/does/not/exist"}}}]}`, "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "paths must refer to an existing path in the system: '/does/not/exist' does not exist"},
 		{`{"tls_certificates":[{"private_key":{"inline_string":"y"}}]}`, "common_tls_context.tls_certificates[0]", "certificate chain not set"},

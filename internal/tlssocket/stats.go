@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 
 	"github.com/ginnel/ginnel/filter"
 )
@@ -50,7 +51,11 @@ func (st *stats) show(m *material) {
 	for _, c := range m.certificates {
 		st.expires(cmp.Or(c.name, unnamed), c.Leaf)
 	}
-	if v := m.validation; v != nil && len(v.authorities) > 0 {
+	if v := m.validation; v != nil && v.domains != nil {
+		for i, a := range v.authorities {
+			st.expires(fmt.Sprintf("unnamed_ca_cert_%d", i), a)
+		}
+	} else if v != nil && len(v.authorities) > 0 {
 		st.expires(cmp.Or(v.name, unnamedCA), v.authorities[0])
 	}
 }

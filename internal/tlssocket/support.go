@@ -37,10 +37,19 @@ var (
 		Message: &tlsv3.CertificateValidationContext{},
 		Obeyed: []string{"trusted_ca", "system_root_certs", "verify_certificate_spki", "verify_certificate_hash",
 			"match_typed_subject_alt_names", "match_subject_alt_names", "crl", "allow_expired_certificate",
-			"trust_chain_verification", "only_verify_leaf_cert_crl", "max_verify_depth", "suppress_client_ca_list"},
+			"trust_chain_verification", "only_verify_leaf_cert_crl", "max_verify_depth", "suppress_client_ca_list",
+			"custom_validator_config"},
 		Ignored:  map[string]string{"watched_directory": "it is for secrets that a source delivers, whose files are read again"},
 		Defaults: map[string]string{"require_signed_certificate_timestamp": "false"},
 		Refused:  map[string]string{"require_signed_certificate_timestamp": "Envoy does not look at it either"},
+	}
+	spiffeFields = extension.Fields{
+		Message: &tlsv3.SPIFFECertValidatorConfig{},
+		Obeyed:  []string{"trust_domains"},
+	}
+	trustDomainFields = extension.Fields{
+		Message: &tlsv3.SPIFFECertValidatorConfig_TrustDomain{},
+		Obeyed:  []string{"name", "trust_bundle"},
 	}
 	combinedFields = extension.Fields{
 		Message: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{},
@@ -81,5 +90,6 @@ var (
 // Support lists what is obeyed of each message.
 func Support() []*extension.Fields {
 	return []*extension.Fields{&commonFields, &paramsFields, &certificateFields, &validationFields, &combinedFields,
+		&spiffeFields, &trustDomainFields,
 		&sanFields, &secretConfigFields, &downstreamFields, &ticketFields, &upstreamFields}
 }

@@ -23,6 +23,7 @@ import (
 // changes, so what it found once of a chain holds until something in it expires.
 type validation struct {
 	authorities []*x509.Certificate // nil: chains are not verified
+	domains     []trustDomain       // of SPIFFE, whose authorities they are; nil: not by SPIFFE
 	roots       *x509.CertPool
 	crls        []*x509.RevocationList
 	leafCRL     bool              // only the peer's own certificate is looked up in CRLs
@@ -50,7 +51,12 @@ func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext
 	if d := m.GetMaxVerifyDepth(); d != nil {
 		v.maxDepth = int(d.Value)
 	}
-	v.trust(s, m)
+	if isSPIFFE(m) {
+		v.spiffe(s, m)
+	} else {
+		v.trust(s, m)
+		v.pins(s, m)
+	}
 	for i, x := range m.GetMatchTypedSubjectAltNames() {
 		v.sans = append(v.sans, compileSAN(s.Field("match_typed_subject_alt_names").Index(i), x))
 	}
@@ -60,8 +66,7 @@ func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext
 			v.sans = append(v.sans, olderSAN(s.Field("match_subject_alt_names").Index(i), x))
 		}
 	}
-	v.pins(s, m)
-	if len(v.sans) > 0 && v.authorities == nil {
+	if len(v.sans) > 0 && v.authorities == nil && !isSPIFFE(m) {
 		s.Errorf("SAN-based verification of peer certificates without trusted CA is insecure and not allowed")
 	}
 	if v.expired && v.authorities == nil {
@@ -78,6 +83,9 @@ func (v *validation) digestOf(m *tlsv3.CertificateValidationContext) (sum [sha25
 	h.Write(b)
 	for _, a := range v.authorities {
 		h.Write(a.Raw)
+	}
+	for i := range v.domains { // where each begins
+		fmt.Fprint(h, len(v.domains[i].authorities), " ")
 	}
 	h.Sum(sum[:0])
 	return sum
@@ -153,7 +161,7 @@ func (v *validation) pins(s *extension.Scope, m *tlsv3.CertificateValidationCont
 
 // demands reports whether a client that shows no certificate is refused for that.
 func (v *validation) demands() bool {
-	return v != nil && len(v.sans)+len(v.hashes)+len(v.spkis) > 0
+	return v != nil && len(v.sans)+len(v.hashes)+len(v.spkis)+len(v.domains) > 0
 }
 
 // asks reports whether a peer has to fulfil anything.
@@ -220,7 +228,7 @@ func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, n
 	}
 	until, err := v.examine(chain, usage, names, now)
 	switch {
-	case err != nil && v.untrusted:
+	case err != nil && v.untrusted && v.domains == nil:
 		return false, nil
 	case err != nil:
 		return false, err
@@ -232,27 +240,36 @@ func (v *validation) verify(chain []*x509.Certificate, usage x509.ExtKeyUsage, n
 // examine returns until when a good chain stays one.
 func (v *validation) examine(chain []*x509.Certificate, usage x509.ExtKeyUsage, names askedNames, now time.Time) (time.Time, error) {
 	until := now.Add(cacheTime)
+	if v.domains != nil {
+		return v.examineSVID(chain, names, now, until)
+	}
 	if v.authorities != nil {
-		path, err := v.path(chain, usage, now)
+		path, err := v.path(v.roots, chain, usage, now)
 		if err != nil {
 			return until, &flaw{flawChain, "verify cert failed: X509_verify_cert: " + chainDetail(chain, err), err}
 		}
 		if err := v.revoked(path, now, &until); err != nil {
 			return until, &flaw{flawChain, "verify cert failed: X509_verify_cert: " + err.Error(), nil}
 		}
-		for _, c := range path {
-			if !v.expired && c.NotAfter.Before(until) {
-				until = c.NotAfter
-			}
-		}
+		until = v.goodUntil(path, until)
 	}
 	return until, v.identify(chain[0], names)
 }
 
+// goodUntil is when the first certificate of a path expires, or until.
+func (v *validation) goodUntil(path []*x509.Certificate, until time.Time) time.Time {
+	for _, c := range path {
+		if !v.expired && c.NotAfter.Before(until) {
+			until = c.NotAfter
+		}
+	}
+	return until
+}
+
 // path builds a chain to an authority.
-func (v *validation) path(chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) ([]*x509.Certificate, error) {
+func (v *validation) path(roots *x509.CertPool, chain []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) ([]*x509.Certificate, error) {
 	paths, err := v.timeless(chain[0]).Verify(x509.VerifyOptions{
-		Roots: v.roots, Intermediates: v.pool(chain[1:]), CurrentTime: now,
+		Roots: roots, Intermediates: v.pool(chain[1:]), CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
