@@ -143,6 +143,10 @@ func (u *update) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	u.postpone()
+	if err := u.clash(); err != nil {
+		a.server.createFailure.Add(1)
+		return err
+	}
 	for _, s := range u.steps {
 		if s.fresh == nil {
 			continue

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -64,6 +65,25 @@ func (u *update) postpone() {
 		*s = step{plan: s.was.listener.Plan(), was: s.was}
 		return false
 	})
+}
+
+// clash looks for a new listener on an address that another one has for as long as what
+// comes in its place has to wait. Connections would be split between the two.
+func (u *update) clash() error {
+	for name, w := range u.warms {
+		if w.was == nil || w.fresh == nil {
+			continue
+		}
+		for _, s := range slices.Concat(u.steps, u.later) {
+			if s.fresh == nil || s.plan.Info.Name == name {
+				continue
+			}
+			if addr := w.was.listener.Shares(s.fresh); addr != nil {
+				return &listener.Error{Name: s.plan.Info.Name, Err: fmt.Errorf("%v is that of listener '%s' until the one that is to take its place has what it waits for", addr, name)}
+			}
+		}
+	}
+	return nil
 }
 
 // warm lets the listeners wait that have to, and forgets those that need not any more. The

@@ -317,3 +317,32 @@ func TestEachWarmsForItself(t *testing.T) {
 	}
 	refused(t, fmt.Sprint("127.0.0.1:", in))
 }
+
+// An address is given to another listener when the one that had it has left it, not while
+// that goes on because its change has to wait.
+func TestAddressOfWhatWaits(t *testing.T) {
+	s := shelf{t, t.TempDir()}
+	port := freePort(t)
+	addr := fmt.Sprint("127.0.0.1:", port)
+	l := start(t, app.Options{}, listeners(listener("a", port, "", chain("", says("a")))))
+	moves := listener("a", 0, "", chain("", s.serves("r.yaml", "0s")))
+	both := listeners(moves, listener("b", port, "", chain("", says("b"))))
+	if err := l.apply(both); err == nil || !strings.Contains(err.Error(), `listener "b": `+addr+" is that of listener 'a'") {
+		t.Fatal(err)
+	}
+	l.mustApply(listeners(moves))
+	if err := l.apply(both); err == nil {
+		t.Error("taken while it waits")
+	}
+	for range 10 {
+		if got := said(t, addr); got != "a" {
+			t.Fatal(got)
+		}
+	}
+	s.routes("r.yaml", answers200)
+	l.becomes("listener_manager.total_listeners_warming", 0)
+	l.mustApply(both)
+	if got := said(t, addr); got != "b" {
+		t.Error(got)
+	}
+}

@@ -35,6 +35,18 @@ func (l *Listener) Sockets() []Socket {
 	return out
 }
 
+// Shares returns an address that both listeners have; nil: none.
+func (l *Listener) Shares(with *Listener) net.Addr {
+	for _, x := range l.Sockets() {
+		for _, y := range with.Sockets() {
+			if x.addr == y.addr && x.options.Namespace == y.options.Namespace && !x.AnyPort() {
+				return x.addr
+			}
+		}
+	}
+	return nil
+}
+
 // bind takes the listener's addresses, with sockets that there are where they fit. On
 // an error none is kept.
 func (l *Listener) bind(there []Socket) error {
