@@ -35,13 +35,16 @@ func (a InternalAddr) String() string { return "envoy://" + a.Listener + "/" + a
 // (Envoy: envoy://internal_client_address/).
 var InternalClient net.Addr = InternalAddr{Listener: "internal_client_address"}
 
-// IP returns the IP address and port of a, if it has one.
+// IP returns the IP address and port of a, if it has one. An IPv4 address that an IPAddr
+// writes as one of IPv6 stays so, as Envoy keeps what a PROXY protocol header says; a
+// net.TCPAddr has no such difference.
 func IP(a net.Addr) (netip.AddrPort, bool) {
 	switch a := a.(type) {
 	case IPAddr:
 		return a.AddrPort, true
 	case *net.TCPAddr:
-		return a.AddrPort(), a != nil
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), a != nil
 	}
 	return netip.AddrPort{}, false
 }

@@ -143,7 +143,7 @@ func address(a net.Addr) end {
 	if !ok {
 		return end{ip: noIP}
 	}
-	return end{ap.Addr().Unmap().WithZone(""), ap.Port()}
+	return end{ap.Addr().WithZone(""), ap.Port()}
 }
 
 // prefixes returns a list, or everything for an empty one. An explicit 0.0.0.0/0 is
@@ -300,10 +300,10 @@ func Local(local, remote net.Addr) bool {
 	if !ok {
 		return false
 	}
-	ip := from.Addr().Unmap()
+	ip := from.Addr()
 	if ip == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || ip == netip.IPv6Loopback() {
 		return true
 	}
 	to, ok := filter.IP(local)
-	return ok && to.Addr().Unmap() == ip
+	return ok && to.Addr() == ip
 }

@@ -64,6 +64,10 @@ func TestFind(t *testing.T) {
 		{"source port", []plan.ChainMatch{{}, {SourcePorts: []uint16{7}}}, from("10.0.0.1:80", "9.9.9.9:7"), 1},
 		{"direct source first", []plan.ChainMatch{{DirectSources: nets("10.0.0.9/32")}, {Sources: nets("1.2.3.4/32")}},
 			in{Local: ip("10.0.0.1:80"), Remote: ip("1.2.3.4:5"), DirectRemote: ip("10.0.0.9:6")}, 0},
+		// As a PROXY protocol header may write it; sockets do not.
+		{"IPv4 written as IPv6 is IPv6", []plan.ChainMatch{{Sources: nets("127.0.0.0/8")}, {Sources: nets("::/0")}, {Sources: nets("::ffff:10.0.0.0/104")}}, from("10.0.0.1:80", "[::ffff:127.0.0.1]:1"), 1},
+		{"a range of IPv4 written as IPv6", []plan.ChainMatch{{Sources: nets("10.0.0.0/8")}, {Sources: nets("::/0")}, {Sources: nets("::ffff:10.0.0.0/104")}}, from("10.0.0.1:80", "[::ffff:10.0.0.1]:1"), 2},
+		{"::ffff:127.0.0.1 is external", []plan.ChainMatch{{SourceType: listenerv3.FilterChainMatch_EXTERNAL}, {SourceType: listenerv3.FilterChainMatch_SAME_IP_OR_LOOPBACK}}, from("10.0.0.1:80", "[::ffff:127.0.0.1]:1"), 0},
 		// IL-63, IL-64, LT-86.
 		{"internal is external", []plan.ChainMatch{{SourceType: listenerv3.FilterChainMatch_SAME_IP_OR_LOOPBACK}, {SourceType: listenerv3.FilterChainMatch_EXTERNAL}}, inner, 1},
 		{"internal has no port", []plan.ChainMatch{{DestinationPort: 80}}, inner, -1},

@@ -74,7 +74,7 @@ func ipOf(of func(*filter.Info) net.Addr) func(*filter.Info) Value {
 		if !ok {
 			return Value{}
 		}
-		return Address(a.Addr().Unmap().WithZone(""))
+		return Address(a.Addr().WithZone(""))
 	}
 }
 
