@@ -3,10 +3,12 @@ package tlssocket
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -144,4 +146,17 @@ func TestPeerSigned(t *testing.T) {
 			t.Errorf("%q: the field of crypto/tls has gone?", got)
 		}
 	})
+}
+
+// TestSocketErrors: what a socket says is no fault of TLS, though crypto/tls tells alerts by
+// the type that sockets use.
+func TestSocketErrors(t *testing.T) {
+	late := explain(&net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded})
+	if late.reason != "" || late.kind == failedTLS {
+		t.Errorf("a handshake that took too long: %q", late.reason)
+	}
+	reset := explain(&net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET})
+	if !strings.Contains(reset.reason, ":system library:") {
+		t.Errorf("a handshake that was reset: %q", reset.reason)
+	}
 }

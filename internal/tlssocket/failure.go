@@ -95,7 +95,7 @@ func explain(err error) *failure {
 		return flawed(f)
 	case errors.Is(err, errStaple):
 		return coded(133, "CONNECTION_REJECTED", err)
-	case errors.As(err, &alert):
+	case errors.As(err, &alert) && isAlert(alert): // a socket's errors are of the same type
 		return alerted(alert, err)
 	case errors.As(err, &record):
 		return header(record, err)
@@ -114,14 +114,12 @@ func explain(err error) *failure {
 	return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + strings.TrimPrefix(err.Error(), "tls: ") + ":TLS_error_end"}
 }
 
-// alerted tells which alert the peer has sent, or this side: crypto/tls has a type of its
-// own for them.
+// isAlert reports that an error is an alert: crypto/tls has a type of its own for them.
+func isAlert(e *net.OpError) bool { return reflect.ValueOf(e.Err).Kind() == reflect.Uint8 }
+
+// alerted tells which alert the peer has sent, or this side.
 func alerted(e *net.OpError, err error) *failure {
-	v := reflect.ValueOf(e.Err)
-	if v.Kind() != reflect.Uint8 {
-		return &failure{kind: failedTLS, err: err, reason: "TLS_error:|" + err.Error() + ":TLS_error_end"}
-	}
-	n := int(v.Uint())
+	n := int(reflect.ValueOf(e.Err).Uint())
 	if f, ok := sent[n]; ok && e.Op == "local error" {
 		return coded(f.code, f.reason, err)
 	}
