@@ -118,8 +118,8 @@ type Env struct {
 	Runtime       Runtime
 	LogFiles      LogFiles
 	// Resources are those that come by their names. What a filter subscribes to while it is
-	// made belongs to its filter chain: the listener warms until all of it is ready, and
-	// closes it with the chain. nil: none come.
+	// made, by who makes it, belongs to its filter chain: the listener warms until all of it
+	// is ready, and closes it with the chain. nil: none come.
 	Resources Resources
 	// HealthFailed reports whether the operator wants health checks to fail
 	// (/healthcheck/fail); nil: never.

@@ -62,7 +62,7 @@ type Set struct {
 	changing sync.Mutex     // held from Prepare to the end of the change; taken before mu
 	tasks    sync.WaitGroup // what waits for clusters that warm
 
-	mu      sync.Mutex // never held while calling out
+	mu      sync.Mutex // held while Start begins and Close ends what clusters run, none of which takes it
 	order   []*Cluster
 	names   []string            // of all that are configured, in their order; written with changing held, too
 	warming map[string]*Cluster // that take their place once their source has answered; likewise
