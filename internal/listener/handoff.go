@@ -49,14 +49,21 @@ func (t *Table) each(l *Listener, f func(a netip.AddrPort, compat bool)) {
 		t.at, t.compat = make(map[netip.AddrPort]*Listener), make(map[uint16]*Listener)
 	}
 	for i, addr := range l.Addrs() {
-		if a, ok := filter.IP(addr); ok && l.plan.Addresses[i].Namespace == "" {
-			f(key(a), l.plan.Addresses[i].V4Compat && a.Addr() == netip.IPv6Unspecified())
+		a, ok := filter.IP(addr)
+		if !ok || l.plan.Addresses[i].Namespace != "" {
+			continue
+		}
+		compat := l.plan.Addresses[i].V4Compat
+		f(key(a), compat && a.Addr() == netip.IPv6Unspecified())
+		if compat && a.Addr().Is4In6() {
+			f(netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), false)
 		}
 	}
 }
 
+// key is a without its zone. An IPv4 address that is written as IPv6 is one of IPv6 (Envoy).
 func key(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
 
 // find returns the listener of an address, else that of its port on all addresses of the

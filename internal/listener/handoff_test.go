@@ -17,13 +17,13 @@ func unbound(addr string, compat bool) *Listener {
 }
 
 // TestTable: the address itself, else all addresses of its family; an IPv6 listener that
-// takes IPv4 stands in for it where there is no other.
+// takes IPv4 stands in for it where there is no other. IPv4 written as IPv6 is IPv6.
 func TestTable(t *testing.T) {
 	var table Table
 	all := map[string]*Listener{
 		"exact": unbound("10.0.0.1:80", false), "any": unbound("0.0.0.0:80", false), "six": unbound("[::]:80", true),
 		"compat": unbound("[::]:81", true), "narrow": unbound("[::]:82", false), "mapped": unbound("[::ffff:10.0.0.2]:80", true),
-		"exact6": unbound("[fd00::1]:80", false), "zone": unbound("[fe80::1%lo]:80", false),
+		"mapped6": unbound("[::ffff:10.0.0.3]:80", false), "exact6": unbound("[fd00::1]:80", false), "zone": unbound("[fe80::1%lo]:80", false),
 	}
 	for _, l := range all {
 		table.add(l)
@@ -37,7 +37,8 @@ func TestTable(t *testing.T) {
 		}
 	}
 	check(map[string]string{
-		"10.0.0.1:80": "exact", "10.0.0.9:80": "any", "[::ffff:10.0.0.1]:80": "exact", "10.0.0.2:80": "mapped",
+		"10.0.0.1:80": "exact", "10.0.0.9:80": "any", "[::ffff:10.0.0.1]:80": "six", "10.0.0.2:80": "mapped",
+		"[::ffff:10.0.0.2]:80": "mapped", "[::ffff:10.0.0.3]:80": "mapped6", "10.0.0.3:80": "any",
 		"10.0.0.1:81": "compat", "[fd00::9]:81": "compat", "10.0.0.1:82": "", "[fd00::9]:82": "narrow",
 		"[fd00::1]:80": "exact6", "[fd00::2]:80": "six", "[fe80::1%eth0]:80": "zone", "10.0.0.1:9": "",
 	})
