@@ -1,6 +1,11 @@
 package filter
 
-import "google.golang.org/protobuf/proto"
+import (
+	"crypto/x509"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+)
 
 // A SecretRef names a secret that a source delivers while the proxy runs (SDS). It is
 // comparable.
@@ -29,4 +34,24 @@ type Secrets interface {
 	// secret follows the other. end, which may be called twice, ends that; it must not be
 	// called by check or take.
 	Use(r SecretRef, check func(secret proto.Message) (take func(), err error)) (end func())
+}
+
+// A CertificateList is implemented by Secrets that show operators which certificates are in
+// use. It is safe for concurrent use.
+type CertificateList interface {
+	// Show has in called, from any goroutine, whenever somebody asks. end, which may be called
+	// twice, ends that.
+	Show(in func() CertificatesInUse) (end func())
+}
+
+// CertificatesInUse are those of one transport socket.
+type CertificatesInUse struct {
+	Authorities, Own []CertificateInUse
+}
+
+// A CertificateInUse is a certificate that handshakes go by.
+type CertificateInUse struct {
+	*x509.Certificate
+	Path                string    // of its file, or another source as Envoy names it
+	OCSPFrom, OCSPUntil time.Time // of the response that it comes with; zero: none
 }

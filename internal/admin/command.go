@@ -51,7 +51,7 @@ func open(path, help string, f http.HandlerFunc, params ...param) command {
 func (s *Server) shows() []command {
 	return []command{
 		get("/", "Admin home page", s.index),
-		get("/certs", "print certs on machine", certs),
+		get("/certs", "print certs on machine", s.certs),
 		get("/clusters", "upstream cluster status", s.clusters,
 			param{name: "filter", help: "Regular expression (Google re2) for filtering clusters by name"},
 			param{name: "format", help: "File format to use", choices: formats}),

@@ -37,6 +37,7 @@ type fake struct {
 	inproc   inproc.Stats
 	conns    []admin.InprocConn
 	secrets  []secret.State
+	certs    []filter.CertificatesInUse
 	quit     func()
 	reopen   error
 
@@ -61,9 +62,12 @@ func (f *fake) WarmingListeners() []admin.Listener { return nil }
 func (f *fake) WarmingClusters() []admin.Cluster   { return nil }
 
 func (f *fake) DrainingListeners() []admin.Listener { return nil }
-func (f *fake) Unready() []admin.Unready            { return nil }
-func (f *fake) Routes() []resource.Resource         { return nil }
-func (f *fake) Connections() []admin.InprocConn     { return append([]admin.InprocConn(nil), f.conns...) }
+func (f *fake) Certificates() []filter.CertificatesInUse {
+	return f.certs
+}
+func (f *fake) Unready() []admin.Unready        { return nil }
+func (f *fake) Routes() []resource.Resource     { return nil }
+func (f *fake) Connections() []admin.InprocConn { return append([]admin.InprocConn(nil), f.conns...) }
 
 func (f *fake) FailHealth(fail bool) {
 	f.mu.Lock()

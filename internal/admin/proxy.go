@@ -35,6 +35,8 @@ type Proxy interface {
 	Unready() []Unready            // listeners that wait for something
 	Routes() []resource.Resource   // tables that sources deliver, in order of their names
 	Secrets() []secret.State       // that sources deliver, in order of their names
+	// Certificates are those in use, of one TLS context after the other.
+	Certificates() []filter.CertificatesInUse
 
 	Inproc() inproc.Stats      // of the in-process network
 	Connections() []InprocConn // that are open on internal listeners

@@ -39,5 +39,3 @@ func (s *Server) quit(w http.ResponseWriter, _ *http.Request) {
 	s.opts.Proxy.Quit()
 	ok(w)
 }
-
-func certs(w http.ResponseWriter, _ *http.Request) { message(w, &adminv3.Certificates{}, true) }

@@ -126,6 +126,9 @@ func (s shown) Plan() *plan.Server { return s.plan.Load() }
 // Secrets implements admin.Proxy.
 func (s shown) Secrets() []secret.State { return s.secrets.States() }
 
+// Certificates implements admin.Proxy.
+func (s shown) Certificates() []filter.CertificatesInUse { return s.secrets.Certificates() }
+
 // Inproc implements admin.Proxy.
 func (s shown) Inproc() inproc.Stats { return s.network.Stats() }
 

@@ -39,6 +39,8 @@ type Store struct {
 
 	mu      sync.Mutex // held while a secret is read, and told
 	secrets map[filter.SecretRef]*secret
+
+	list list
 }
 
 var _ filter.Secrets = (*Store)(nil)

@@ -21,6 +21,7 @@ import (
 type certificate struct {
 	tls.Certificate
 	name  string   // of the secret, for statistics; "": it is none
+	path  string   // as Envoy names where it is from
 	names []string // DNS names, lower case; "*.x" is a wildcard
 	ecdsa bool
 	ocsp  *ocspResponse // nil: there is none
@@ -55,7 +56,7 @@ func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate, name string
 		s.Errorf("%s", pairFault(m, chain, key, err))
 		return nil
 	}
-	c := &certificate{Certificate: pair, name: name, names: names(pair.Leaf)}
+	c := &certificate{Certificate: pair, name: name, path: where(m.GetCertificateChain()), names: names(pair.Leaf)}
 	if err := c.judge(); err != nil {
 		s.Errorf("Failed to load certificate chain from %s, %v", where(m.GetCertificateChain()), err)
 	}

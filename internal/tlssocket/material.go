@@ -28,6 +28,7 @@ type supply[T any] struct {
 	use    func(*material) T // makes what handshakes go by
 	stats  *stats
 	now    atomic.Pointer[T] // nil: a secret is missing
+	used   atomic.Pointer[material]
 
 	mu   sync.Mutex
 	have material
@@ -45,6 +46,7 @@ func newSupply[T any](c *common, st *stats, use func(*material) T) *supply[T] {
 func (s *supply[T]) begin(from filter.Secrets) {
 	c := s.common
 	refs := c.fetched
+	s.show(from)
 	s.lack = len(refs)
 	s.have.certificates = append(s.have.certificates[:len(s.have.certificates):len(s.have.certificates)], make([]*certificate, c.fetchedCerts())...)
 	for i := range refs {
@@ -87,6 +89,7 @@ func (s *supply[T]) renew() {
 	m.id = s.common.identity(&m)
 	s.stats.show(&m)
 	t := s.use(&m)
+	s.used.Store(&m)
 	s.now.Store(&t)
 }
 

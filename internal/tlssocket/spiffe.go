@@ -14,6 +14,7 @@ import (
 // A trustDomain has authorities of its own: none of them can vouch for a peer of another.
 type trustDomain struct {
 	name        string // without "spiffe://"
+	source      string // of the authorities
 	authorities []*x509.Certificate
 	roots       *x509.CertPool
 }
@@ -64,7 +65,7 @@ func (v *validation) domain(s *extension.Scope, m *tlsv3.SPIFFECertValidatorConf
 		s.Field("trust_bundle").Errorf("Failed to load trusted CA certificate for %s from %s%s", m.GetName(), where(m.GetTrustBundle()), because(err))
 		return
 	}
-	v.domains = append(v.domains, trustDomain{m.GetName(), certs, v.pool(certs)})
+	v.domains = append(v.domains, trustDomain{m.GetName(), where(m.GetTrustBundle()), certs, v.pool(certs)})
 	v.authorities = append(v.authorities, certs...)
 }
 

@@ -32,6 +32,7 @@ type validation struct {
 	hideCAs     bool              // the client is not told of the authorities
 	maxDepth    int               // most certificates between the peer's and the authority's
 	name        string            // of the secret, for statistics
+	source      string            // of the authorities, as Envoy names where they are from
 	digest      [sha256.Size]byte // of the message, and of what it names
 	sans        []sanMatcher
 	hashes      [][sha256.Size]byte // of certificates
@@ -100,7 +101,7 @@ func (v *validation) trust(s *extension.Scope, m *tlsv3.CertificateValidationCon
 			if err != nil || len(certs) == 0 {
 				at.Errorf("Failed to load trusted CA certificates from %s%s", where(d), because(err))
 			}
-			v.authorities, v.crls = certs, crls
+			v.authorities, v.crls, v.source = certs, crls, where(d)
 			v.roots = v.pool(certs)
 		}
 	}
