@@ -76,11 +76,19 @@ type entry struct {
 	message proto.Message
 }
 
-// An ApplyError is the error of an apply function that is the fault of one listener.
-type ApplyError interface {
-	error
-	Listener() string
-}
+// A ListenerError is the error of an apply function that is the fault of one listener, a
+// ClusterError that of one cluster. Their texts begin with what the part is and its name in
+// quotes.
+type (
+	ListenerError interface {
+		error
+		Listener() string
+	}
+	ClusterError interface {
+		error
+		Cluster() string
+	}
+)
 
 // New returns the configuration of a bootstrap, with what its sources have. The error
 // names the faults of the bootstrap alone; log takes the rest of them.
@@ -331,17 +339,11 @@ func (c *Config) settle(ctx context.Context, k Kind, next []*entry) (good []*ent
 		}
 		if len(faults) == 0 && c.apply != nil {
 			err := c.apply(ctx, p)
-			var of ApplyError
-			if !errors.As(err, &of) {
+			if err == nil {
+				return next, bad, nil
+			}
+			if faults = faultOf(err, k, next); faults == nil {
 				return next, bad, err
-			}
-			for _, r := range next {
-				if k == Listeners && r.name == of.Listener() {
-					faults = map[*entry]string{r: strings.TrimPrefix(of.Error(), fmt.Sprintf("listener %q: ", r.name))}
-				}
-			}
-			if faults == nil {
-				return nil, nil, err
 			}
 		}
 		if len(faults) == 0 {
@@ -361,6 +363,28 @@ func (c *Config) settle(ctx context.Context, k Kind, next []*entry) (good []*ent
 		}
 		next = rest
 	}
+}
+
+// faultOf returns whose fault it is that a configuration cannot be applied; nil: of none of
+// these.
+func faultOf(err error, k Kind, of []*entry) map[*entry]string {
+	var (
+		name, text string
+		l          ListenerError
+		c          ClusterError
+	)
+	switch {
+	case k == Listeners && errors.As(err, &l):
+		name, text = l.Listener(), l.Error()
+	case k == Clusters && errors.As(err, &c):
+		name, text = c.Cluster(), c.Error()
+	}
+	for _, r := range of {
+		if r.name == name {
+			return map[*entry]string{r: strings.TrimPrefix(text, fmt.Sprintf("%s %q: ", k, name))}
+		}
+	}
+	return nil
 }
 
 // compile makes a plan of the bootstrap, resources of a kind, and the others that are in

@@ -42,6 +42,12 @@ type failed struct{ name string }
 func (f failed) Error() string    { return fmt.Sprintf("listener %q: cannot bind", f.name) }
 func (f failed) Listener() string { return f.name }
 
+// A failedCluster is a cluster that cannot be made.
+type failedCluster struct{ name string }
+
+func (f failedCluster) Error() string   { return fmt.Sprintf("cluster %q: cannot log", f.name) }
+func (f failedCluster) Cluster() string { return f.name }
+
 func listenerText(name string, more string) string {
 	return fmt.Sprintf("- {\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener, name: %s, address: {socket_address: {address: 127.0.0.1, port_value: 0}}, %s filter_chains: [{filters: [{name: e, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}]}]}\n", name, more)
 }
@@ -105,6 +111,11 @@ func (w *world) take(_ context.Context, p *plan.Server) error {
 	for _, l := range p.Listeners {
 		if l.Info.Name == w.fails && l.Version != "old" {
 			return failed{w.fails}
+		}
+	}
+	for _, c := range p.Clusters {
+		if c.Name == w.fails {
+			return failedCluster{w.fails}
 		}
 	}
 	w.last = p
@@ -237,6 +248,20 @@ func TestRejectedAsAWhole(t *testing.T) {
 	if v := w.last.FromListenerSource.Version; v != "old" {
 		t.Errorf("version %q", v)
 	}
+}
+
+// A cluster that cannot be made, as one whose file of events cannot be opened, leaves the
+// others applied.
+func TestClusterThatCannotBeMade(t *testing.T) {
+	w := newWorld(t)
+	w.put("lds.yaml", "l1")
+	w.put("cds.yaml", "old", clusterText("x"))
+	w.begin("")
+	w.fails = "bad"
+	w.put("cds.yaml", "v", clusterText("bad"), clusterText("good"))
+	w.read(context.Background(), Clusters)
+	w.has("good v")
+	w.counts(Clusters, "2 1 1 0")
 }
 
 // At the start a listener that cannot be bound is left out, and all others begin.

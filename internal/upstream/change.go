@@ -74,12 +74,24 @@ func (c *Change) openLogs() (err error) {
 	for _, x := range c.fresh {
 		if p := x.plan.Check; p != nil {
 			if x.events, err = eventlog.Open(c.set.opts.LogFiles, p.EventLogs); err != nil {
-				return fmt.Errorf("cluster %s: %w", x.plan.Name, err)
+				return &Error{Name: x.plan.Name, Err: err}
 			}
 		}
 	}
 	return nil
 }
+
+// An Error says that one cluster cannot be made.
+type Error struct {
+	Name string
+	Err  error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("cluster %q: %v", e.Name, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Cluster is the name of the cluster.
+func (e *Error) Cluster() string { return e.Name }
 
 // Warm has the new clusters' hosts checked where the configuration asks for it, and
 // returns when each was checked once, or ctx has ended. Those whose hosts are internal

@@ -24,7 +24,7 @@ func TestEventLogShut(t *testing.T) {
 	next := cluster("c", internal("b", ""))
 	next.Hash++
 	next.Check = &plan.HealthCheck{TCP: &plan.TCPCheck{}, EventLogs: []string{"events"}}
-	if err := s.Apply([]*plan.Cluster{next}); !errors.Is(err, errShut) || !strings.HasPrefix(err.Error(), "cluster c: ") {
+	if err := s.Apply([]*plan.Cluster{next}); !errors.Is(err, errShut) || !strings.HasPrefix(err.Error(), `cluster "c": `) {
 		t.Errorf("%v", err)
 	}
 	if s.get(t, "c") != was {
