@@ -93,6 +93,17 @@ func TestListenTwice(t *testing.T) {
 	}
 }
 
+// A name of the configuration is taken, though it is one of a socket: with both of them no
+// other configuration could be applied.
+func TestListenTaken(t *testing.T) {
+	p := run(t, &Proxy{Bootstrap: parse(t, chainYAML(1, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}))})
+	for _, name := range []string{"street", "hop_1"} {
+		if _, err := p.Listen("internal", name); err == nil {
+			t.Errorf("the name of %s was taken", name)
+		}
+	}
+}
+
 // TestListenerEndsConnections: closing the listener ends what it accepted, and what
 // nobody has accepted yet.
 func TestListenerEndsConnections(t *testing.T) {

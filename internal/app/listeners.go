@@ -113,8 +113,8 @@ func (a *App) Handle(name string, h filter.ConnHandler) (remove func(), err erro
 	if a.ended() {
 		return nil, ErrStopped
 	}
-	if a.network.Active(name) {
-		return nil, fmt.Errorf("internal listener %q is already there", name)
+	if a.taken(name) {
+		return nil, fmt.Errorf("listener %q is already there", name)
 	}
 	e, err := a.add(&plan.Listener{
 		Info:     filter.ListenerInfo{Name: name},
@@ -128,6 +128,15 @@ func (a *App) Handle(name string, h filter.ConnHandler) (remove func(), err erro
 	defer a.mu.Unlock()
 	e.start(a)
 	return sync.OnceFunc(func() { a.remove(e) }), nil
+}
+
+// taken reports whether a listener has the name, be it one of sockets, or one that waits
+// for its place: no configuration with both could be applied any more.
+func (a *App) taken(name string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.warming[name] != nil || a.network.Active(name) ||
+		slices.ContainsFunc(a.listeners, func(e *entry) bool { return e.listener.Info().Name == name })
 }
 
 func (a *App) ended() bool {
