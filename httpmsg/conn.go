@@ -9,9 +9,10 @@ type Server interface {
 	// *ResetError for LocalReset may be an end in order, too, that this side chose.
 	Serve() error
 	// Drain asks the client for no more requests than it has begun: HTTP/1 announces it
-	// with the next response and closes then, HTTP/2 sends GOAWAY, and a second one that
-	// is final after grace. The connection ends with the last stream. It may be called at
-	// any time, from any goroutine, several times.
+	// with the next response that begins and closes then, or when it has been idle for
+	// grace; HTTP/2 sends GOAWAY, and a second one that is final after grace, and ends with
+	// the last stream. Without grace, HTTP/1 ends with a response that has begun, too. It
+	// may be called at any time, from any goroutine, several times.
 	Drain(grace time.Duration)
 	// Close ends the connection now, and the streams on it for that reason.
 	Close(why *ResetError)

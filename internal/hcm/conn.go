@@ -36,6 +36,7 @@ type conn struct {
 	due      time.Duration // when timer fires
 	longest  time.Duration // the connection's own maximum duration; 0: none
 	parting  time.Duration // when the connection begins to drain for its listener; 0: it need not
+	hastens  bool          // it drains for the end of the proxy: no further request is waited for
 	draining bool          // the codec has been told to end with the last request
 	reason   string        // why this side ends it; "": it does not
 	finished bool
@@ -222,7 +223,7 @@ func (c *conn) Drain(within time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.parting == 0 && !c.draining {
-		c.parting = max(at, 1)
+		c.parting, c.hastens = max(at, 1), within == 0
 		c.arm(c.parting)
 	}
 }
@@ -283,11 +284,16 @@ func (c *conn) retire() {
 // drain announces the end of the connection.
 func (c *conn) drain() {
 	c.mu.Lock()
-	begun := c.draining
+	begun, hastens := c.draining, c.hastens
 	c.draining = true
 	c.mu.Unlock()
-	if !begun {
-		c.closes.Store(true)
-		c.server.Drain(c.service.grace())
+	if begun {
+		return
 	}
+	c.closes.Store(true)
+	grace := c.service.grace()
+	if hastens && c.active.Load() > 0 && c.server.Protocol() != httpmsg.HTTP2 {
+		grace = 0 // it ends with the response under way
+	}
+	c.server.Drain(grace)
 }

@@ -260,6 +260,41 @@ func TestListenerDrain(t *testing.T) {
 	})
 }
 
+// A listener that drains leaves a connection of HTTP/1 the time for a request whose response
+// tells the client; the end of the proxy does so only where it is idle.
+func TestListenerDrainBusy(t *testing.T) {
+	for _, test := range []struct {
+		within time.Duration
+		codec  Codec
+		busy   bool
+		grace  time.Duration
+	}{
+		{time.Second, HTTP1, true, 5 * time.Second},
+		{time.Second, HTTP1, false, 5 * time.Second},
+		{0, HTTP1, true, 0},
+		{0, HTTP1, false, 5 * time.Second},
+		{0, HTTP2, true, 5 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := start(t, &Config{Codec: test.codec, Limits: limits{drain: 5 * time.Second}}, func(s *filter.HTTPStream) (*httpmsg.Response, error) {
+				time.Sleep(time.Minute)
+				return hello(s)
+			})
+			w := r.begin(get("/"), nil)
+			if !test.busy {
+				<-w.answered
+			}
+			r.codec.h.(*conn).Drain(test.within)
+			time.Sleep(2 * time.Second)
+			if d := r.codec.drains(); len(d) != 1 || d[0] != test.grace {
+				t.Errorf("%+v: drained %v", test, d)
+			}
+			<-w.answered
+			<-r.host.ended
+		})
+	}
+}
+
 // One timer serves all requests of a connection; those that follow each other do not
 // touch it.
 func TestLimitOfManyStreams(t *testing.T) {

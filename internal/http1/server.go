@@ -21,10 +21,11 @@ type Server struct {
 	answer
 
 	mu       sync.Mutex
-	idle     bool // between requests: nothing of the next one is there
-	active   bool // a request is being answered
-	draining bool
-	hungUp   bool // the client has ended its direction, or more
+	idle     bool          // between requests: nothing of the next one is there
+	active   bool          // a request is being answered
+	draining bool          // responses that begin say that they are the last
+	grace    time.Duration // how long a client that no response has told may stay idle when draining
+	hungUp   bool          // the client has ended its direction, or more
 	timer    *time.Timer
 }
 
@@ -236,8 +237,18 @@ func beginsRequest(p []byte) bool {
 func (s *Server) setIdle(idle bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	was := s.idle
 	s.idle = idle
-	return !idle || !s.draining
+	switch {
+	case !s.draining:
+	case was && !idle:
+		s.in.deadline(never) // the end of the idle connection came too late
+	case !was && idle && s.grace <= 0:
+		return false
+	case !was && idle: // the last response had begun before: its client knows nothing of the end
+		s.endSoon()
+	}
+	return true
 }
 
 // begin makes the exchange at hand one that can be reset.
@@ -326,13 +337,19 @@ func (s *Server) Drain(grace time.Duration) {
 	if s.draining {
 		return
 	}
-	s.draining = true
-	if grace > 0 {
-		s.timer = time.AfterFunc(grace, s.endIdle)
-	} else if s.idle {
+	s.draining, s.grace = true, grace
+	switch {
+	case !s.idle:
+	case grace > 0:
+		s.endSoon()
+	default:
 		s.in.deadline(past)
 	}
 }
+
+// endSoon gives a connection that drains and is idle its time for one more request, whose
+// response tells the client: it is not idle again. The caller holds mu.
+func (s *Server) endSoon() { s.timer = time.AfterFunc(s.grace, s.endIdle) }
 
 // endIdle ends a connection that is drained and has nothing to do.
 func (s *Server) endIdle() {

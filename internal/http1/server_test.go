@@ -161,6 +161,57 @@ func TestDrainBusy(t *testing.T) {
 	})
 }
 
+// A client whose response had begun before the drain is told with the next one; it has the
+// time for that from the response's end on.
+func TestDrainBegun(t *testing.T) {
+	for name, c := range map[string]struct {
+		grace time.Duration
+		asks  bool
+		after time.Duration
+		why   error
+	}{
+		"asks again": {time.Minute, true, 0, errParted},
+		"is idle":    {time.Minute, false, time.Minute, nil},
+		"no grace":   {0, false, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, s := pipe.New(pipe.Options{})
+				defer client.Close()
+				rest := make(chan struct{})
+				srv, wait := serve(s, &ServerOptions{}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+					resp := &httpmsg.Response{Status: 200}
+					resp.Header.Add("content-length", "1")
+					_ = w.WriteResponse(resp, false)
+					_ = w.Flush()
+					<-rest
+					_ = w.WriteData([]byte("x"), true)
+				}})
+				_, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+				expect(t, client, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n")
+				srv.Drain(c.grace)
+				time.Sleep(time.Hour) // longer than any grace
+				close(rest)
+				expect(t, client, "x")
+				begun := time.Now()
+				if c.asks {
+					time.Sleep(c.grace - 1)
+					begun = time.Now()
+					_, _ = io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+					expect(t, client, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx")
+				}
+				ends(t, client)
+				if d := time.Since(begun); d != c.after {
+					t.Errorf("ended after %v, want %v", d, c.after)
+				}
+				if err := wait(); err != c.why {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
 func TestDrainIdleAtOnce(t *testing.T) {
 	drainedBy(t, nil, func(_ *testing.T, srv *Server, _ *pipe.Conn) { srv.Drain(0) })
 }
