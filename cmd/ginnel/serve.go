@@ -91,7 +91,7 @@ func (r *running) start(signals <-chan os.Signal) error {
 
 // build takes the flags to a proxy that is ready to start.
 func build(f *cli.Flags, log *cli.Log, logger *slog.Logger) (*running, error) {
-	file := filewatch.Options{File: f.ConfigPath}
+	file := filewatch.Options{File: f.ConfigPath, Log: logger}
 	file.Since = file.Look() // what changes while the file is read counts
 	r, err := load.Load(source(f), builtin.Registry())
 	if errors.Is(err, config.ErrNoInput) {

@@ -25,7 +25,7 @@ func (c *Config) Run(ctx context.Context) {
 	for k := range kinds {
 		if s := &c.kinds[k]; s.source != nil {
 			o := options(s.source)
-			o.Since = s.seen
+			o.Since, o.Log = s.seen, c.log
 			watching.Go(func() { filewatch.Watch(ctx, o, nil, func() { c.read(ctx, k) }) })
 		}
 	}

@@ -5,12 +5,11 @@ package filewatch
 import (
 	"context"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 )
 
 // Options of a watch. File is required.
@@ -32,6 +31,8 @@ type Options struct {
 	// Since is what Look returned before the file was read: changes from then on count.
 	// nil: from the call of Watch on.
 	Since *State
+	// Log is told, once in all, that the system does not tell of changes; nil: nobody is.
+	Log *slog.Logger
 }
 
 // A State is the files, and a watched folder, at some moment.
@@ -68,52 +69,61 @@ func Watch(ctx context.Context, o Options, started, changed func()) {
 	if o.Since == nil {
 		o.Since = o.Look()
 	}
-	w := &watch{o: o, seen: o.Since}
-	events, stop := w.begin()
-	defer stop()
+	w := &watch{o: o, seen: o.Since, told: make(chan struct{}, 1)}
+	defer w.begin()()
 	if started != nil {
 		started()
 	}
-	w.run(ctx, events, changed)
+	w.run(ctx, changed)
 }
 
 // A watch is one file that is watched.
 type watch struct {
-	o       Options
-	seen    *State            // when it was told last
-	watcher *fsnotify.Watcher // nil: nothing is told
+	o        Options
+	seen     *State        // when it was told last
+	told     chan struct{} // that it may have changed; of size 1, never closed
+	notifier *notifier     // nil: nothing is told
+	folders  []*folder     // that the notifier tells of, which guards them
 }
 
 // begin has the folders watched on the way to the file.
-func (w *watch) begin() (events <-chan fsnotify.Event, stop func()) {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, func() {} // what is looked at again and again remains
+func (w *watch) begin() (stop func()) {
+	if w.notifier = process.join(w.o.Log); w.notifier == nil {
+		return func() {} // what is looked at again and again remains
 	}
-	w.watcher = watcher
 	w.follow()
-	return watcher.Events, func() { watcher.Close() }
+	return func() {
+		w.notifier.follow(w, nil)
+		process.leave()
+	}
 }
 
 // follow watches the folders of the files and of the links that lead to it, which may have
 // changed. What cannot be watched is looked at again and again.
 func (w *watch) follow() {
-	if w.watcher == nil {
+	if w.notifier == nil {
 		return
 	}
+	var folders []string
+	add := func(path string) {
+		if real, err := realPath(path); err == nil && !slices.Contains(folders, real) {
+			folders = append(folders, real)
+		}
+	}
 	if w.o.Dir != "" {
-		_ = w.watcher.Add(w.o.Dir)
+		add(w.o.Dir)
 	}
-	w.followFile(w.o.File)
+	foldersOf(w.o.File, add)
 	for _, f := range w.o.More {
-		w.followFile(f)
+		foldersOf(f, add)
 	}
+	w.notifier.follow(w, folders)
 }
 
-func (w *watch) followFile(path string) {
+func foldersOf(path string, add func(path string)) {
 	file := path
 	for range 40 { // as many links as the kernel follows
-		_ = w.watcher.Add(filepath.Dir(path))
+		add(filepath.Dir(path))
 		to, err := os.Readlink(path)
 		if err != nil {
 			break
@@ -124,11 +134,20 @@ func (w *watch) followFile(path string) {
 		path = to
 	}
 	if real, err := filepath.EvalSymlinks(file); err == nil {
-		_ = w.watcher.Add(filepath.Dir(real))
+		add(filepath.Dir(real))
 	}
 }
 
-func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed func()) {
+// realPath returns the one path of a folder without links: the system tells of it by one.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
+}
+
+func (w *watch) run(ctx context.Context, changed func()) {
 	again := time.NewTicker(w.o.Again)
 	defer again.Stop()
 	var settled <-chan time.Time // nil: nothing has changed
@@ -143,10 +162,7 @@ func (w *watch) run(ctx context.Context, events <-chan fsnotify.Event, changed f
 		select {
 		case <-ctx.Done():
 			return
-		case _, ok := <-events:
-			if !ok {
-				events = nil
-			}
+		case <-w.told:
 		case <-again.C:
 		case <-settled:
 			settled = nil

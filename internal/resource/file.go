@@ -26,7 +26,7 @@ type file struct {
 
 func newFile(h *Hub, s *source, at filter.ResourceSource) *file {
 	f := &file{hub: h, source: s, path: at.Path, ended: make(chan struct{})}
-	o := filewatch.Options{File: at.Path, Dir: at.WatchedDir, Moved: true}
+	o := filewatch.Options{File: at.Path, Dir: at.WatchedDir, Moved: true, Log: h.log}
 	o.Since = o.Look()
 	f.read()
 	if errors.Is(f.err, fs.ErrNotExist) {

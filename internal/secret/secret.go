@@ -121,6 +121,7 @@ func (x *secret) watch(ctx context.Context, o filewatch.Options, changed func())
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(proxy, cancel)()
+		o.Log = s.opts.Log
 		filewatch.Watch(ctx, o, nil, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
