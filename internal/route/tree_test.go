@@ -69,7 +69,7 @@ matcher:
 // Inputs that Envoy refuses in virtual hosts are taken, with a remark.
 func TestTreeInputs(t *testing.T) {
 	info := &filter.Info{
-		Local:  filter.IPAddr{AddrPort: netip.MustParseAddrPort("[::ffff:127.0.0.1]:80")},
+		Local:  filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:80")},
 		Remote: filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:4000")},
 	}
 	info.RestoreRemote(filter.IPAddr{AddrPort: netip.MustParseAddrPort("[2001:db8::1]:5000")})
