@@ -109,8 +109,20 @@ func Cases(dir string) ([]Case, error) {
 // Run runs the case against the subject and fails t as the script fails.
 func (c Case) Run(t *testing.T, subject Subject) Outcome {
 	t.Helper()
+	return c.run(inPlace{t}, subject)
+}
+
+// Try runs the case against the subject and reports whether the script passed, and what it
+// said.
+func (c Case) Try(subject Subject) (o Outcome, passed bool, said string) {
+	t := new(trial)
+	t.Run("", func(testscript.T) { o = c.run(t, subject) })
+	return o, !t.Failed(), t.said.String()
+}
+
+func (c Case) run(t report, subject Subject) Outcome {
 	var s *session
-	testscript.RunT(inPlace{t}, testscript.Params{
+	testscript.RunT(t, testscript.Params{
 		Files:               []string{c.File},
 		Cmds:                commands(),
 		RequireUniqueNames:  true,
@@ -127,7 +139,7 @@ func (c Case) Run(t *testing.T, subject Subject) Outcome {
 	return s.outcome
 }
 
-func (c Case) setup(t *testing.T, subject Subject, env *testscript.Env) (*session, error) {
+func (c Case) setup(t report, subject Subject, env *testscript.Env) (*session, error) {
 	s := &session{
 		subject:  subject,
 		outcome:  Outcome{subject: subject.Name},
@@ -194,6 +206,13 @@ func (s *session) trace() string {
 		fmt.Fprintf(&b, "the proxy said at last:\n%s", s.last.lastWords())
 	}
 	return b.String()
+}
+
+// A report is what a script tells how it went.
+type report interface {
+	testscript.T
+	Errorf(format string, args ...any)
+	Failed() bool
 }
 
 // inPlace runs testscript's one sub-test within t itself.
