@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -36,68 +37,92 @@ type certificate struct {
 	root  bool
 }
 
+// certFlags are what a script may ask of a certificate.
+type certFlags struct {
+	flag.FlagSet
+	ca, rsa, expired, future, staple, encipher bool
+	by, cn, dns, uri, ip, email, purpose       string
+	serial                                     int64
+}
+
+func newCertFlags() *certFlags {
+	f := new(certFlags)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&f.ca, "ca", false, "an authority")
+	f.StringVar(&f.by, "by", "", "who signs it; itself if nobody is named")
+	f.StringVar(&f.cn, "cn", "", "common name; NAME if none is given")
+	f.StringVar(&f.dns, "dns", "", "DNS names, by commas")
+	f.StringVar(&f.uri, "uri", "", "URIs")
+	f.StringVar(&f.ip, "ip", "", "addresses")
+	f.StringVar(&f.email, "email", "", "mail addresses")
+	f.BoolVar(&f.rsa, "rsa", false, "an RSA key in place of P-256")
+	f.BoolVar(&f.expired, "expired", false, "since a day")
+	f.BoolVar(&f.future, "future", false, "good from tomorrow")
+	f.StringVar(&f.purpose, "for", "", "client or server alone")
+	f.Int64Var(&f.serial, "serial", 0, "")
+	f.BoolVar(&f.staple, "staple", false, "it must come with an OCSP response")
+	f.BoolVar(&f.encipher, "encipher", false, "key usage without signatures")
+	return f
+}
+
 // cmdCert makes a certificate and its key: $WORK/NAME.pem and NAME.key.
 func (s *session) cmdCert(_ *testscript.TestScript, neg bool, args []string) error {
-	var f flag.FlagSet
-	f.SetOutput(io.Discard)
-	ca := f.Bool("ca", false, "an authority")
-	by := f.String("by", "", "who signs it; itself if nobody is named")
-	cn := f.String("cn", "", "common name; NAME if none is given")
-	dns, uri := f.String("dns", "", "DNS names, by commas"), f.String("uri", "", "URIs")
-	ip, email := f.String("ip", "", "addresses"), f.String("email", "", "mail addresses")
-	isRSA := f.Bool("rsa", false, "an RSA key in place of P-256")
-	expired, future := f.Bool("expired", false, "since a day"), f.Bool("future", false, "good from tomorrow")
-	purpose := f.String("for", "", "client or server alone")
-	serial := f.Int64("serial", 0, "")
-	staple := f.Bool("staple", false, "it must come with an OCSP response")
-	encipher := f.Bool("encipher", false, "key usage without signatures")
+	f := newCertFlags()
 	if err := f.Parse(args); err != nil || f.NArg() != 1 || neg {
 		return errors.New("usage: cert [-ca] [-by NAME] [-cn NAME] [-dns|-uri|-ip|-email LIST] [-rsa] [-expired|-future] [-for client|server] [-serial N] [-encipher] [-staple] NAME")
 	}
-	name := f.Arg(0)
+	t, err := f.template(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	t.SerialNumber = big.NewInt(cmp.Or(f.serial, int64(100+len(s.certs))))
+	return s.sign(f.Arg(0), t, f.by, f.rsa)
+}
+
+// template is the certificate before it has a number and is signed.
+func (f *certFlags) template(name string) (*x509.Certificate, error) {
 	t := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(100 + len(s.certs))), Subject: pkix.Name{CommonName: name, Organization: []string{"ginnel"}},
+		Subject:   pkix.Name{CommonName: cmp.Or(f.cn, name), Organization: []string{"ginnel"}},
 		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, DNSNames: list(*dns), EmailAddresses: list(*email),
+		KeyUsage: x509.KeyUsageDigitalSignature, DNSNames: list(f.dns), EmailAddresses: list(f.email),
 	}
-	if *cn != "" {
-		t.Subject.CommonName = *cn
-	}
-	if *serial != 0 {
-		t.SerialNumber = big.NewInt(*serial)
-	}
-	for _, u := range list(*uri) {
+	for _, u := range list(f.uri) {
 		x, err := url.Parse(u)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		t.URIs = append(t.URIs, x)
 	}
-	for _, a := range list(*ip) {
+	for _, a := range list(f.ip) {
 		t.IPAddresses = append(t.IPAddresses, net.ParseIP(a))
 	}
 	switch {
-	case *expired:
+	case f.expired:
 		t.NotAfter = time.Now().Add(-24 * time.Hour)
-	case *future:
+	case f.future:
 		t.NotBefore = time.Now().Add(24 * time.Hour)
 	}
-	if *encipher {
+	f.use(t)
+	return t, nil
+}
+
+// use says what the certificate is for.
+func (f *certFlags) use(t *x509.Certificate) {
+	if f.encipher {
 		t.KeyUsage = x509.KeyUsageKeyEncipherment
 	}
-	if *staple { // status_request, RFC 7633
+	if f.staple { // status_request, RFC 7633
 		t.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 3, 2, 1, 5}}}
 	}
-	switch *purpose {
+	switch f.purpose {
 	case "client":
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	case "server":
 		t.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
-	if *ca {
+	if f.ca {
 		t.IsCA, t.BasicConstraintsValid, t.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign|x509.KeyUsageDigitalSignature
 	}
-	return s.sign(name, t, *by, *isRSA)
 }
 
 func list(text string) []string {

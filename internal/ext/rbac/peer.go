@@ -6,6 +6,7 @@ import (
 	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	mtlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/rbac/principals/mtls_authenticated/v3"
 	typematcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
@@ -46,6 +47,11 @@ func authenticated(s *extension.Scope, m *rbacv3.Principal_Authenticated) rule {
 
 // custom compiles a principal that is an extension.
 func custom(s *extension.Scope, m *corev3.TypedExtensionConfig) rule {
+	return extended(s, m, "principal", validated)
+}
+
+// extended compiles a rule that is an extension, of which there is one for what it is used as.
+func extended[M proto.Message](s *extension.Scope, m *corev3.TypedExtensionConfig, as string, compile func(*extension.Scope, M) rule) rule {
 	s = s.Field("typed_config")
 	if m.GetTypedConfig() == nil {
 		s.Errorf("is required")
@@ -55,13 +61,13 @@ func custom(s *extension.Scope, m *corev3.TypedExtensionConfig) rule {
 	if !ok {
 		return never
 	}
-	c, ok := msg.(*mtlsv3.Config)
+	c, ok := msg.(M)
 	if !ok {
-		s.Errorf("%s is a known type, but ginnel does not implement it as a principal (implemented: %s)",
-			msg.ProtoReflect().Descriptor().FullName(), c.ProtoReflect().Descriptor().FullName())
+		s.Errorf("%s is a known type, but ginnel does not implement it as a %s (implemented: %s)",
+			msg.ProtoReflect().Descriptor().FullName(), as, c.ProtoReflect().Descriptor().FullName())
 		return never
 	}
-	return validated(s, c)
+	return compile(s, c)
 }
 
 // validated compiles a rule of who came with a certificate that was found to be in order.

@@ -20,22 +20,7 @@ var upstreamFields = extension.Fields{
 // matched compiles a permission that is an extension: where a dynamic forward proxy has
 // found what is asked for.
 func matched(s *extension.Scope, m *corev3.TypedExtensionConfig) rule {
-	s = s.Field("typed_config")
-	if m.GetTypedConfig() == nil {
-		s.Errorf("is required")
-		return never
-	}
-	msg, ok := s.Unpack(m.TypedConfig)
-	if !ok {
-		return never
-	}
-	u, ok := msg.(*upstreamv3.UpstreamIpPortMatcher)
-	if !ok {
-		s.Errorf("%s is a known type, but ginnel does not implement it as a permission (implemented: %s)",
-			msg.ProtoReflect().Descriptor().FullName(), u.ProtoReflect().Descriptor().FullName())
-		return never
-	}
-	return upstream(s, u)
+	return extended(s, m, "permission", upstream)
 }
 
 // upstream compiles a rule of where the name was found that a connection or request is for.
