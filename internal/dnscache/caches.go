@@ -65,10 +65,10 @@ func (s *Caches) Close() {
 	}
 }
 
-// Of returns the caches of the proxy whose clusters these are; nil: it has none.
-func Of(c filter.Clusters) *Caches {
+// Of returns the cache of a plan, of the proxy whose clusters these are; nil: it has none.
+func Of(c filter.Clusters, p *plan.DNSCache) *Cache {
 	if o, ok := c.(interface{ DNSCaches() *Caches }); ok {
-		return o.DNSCaches()
+		return o.DNSCaches().Get(p)
 	}
 	return nil
 }

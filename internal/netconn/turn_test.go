@@ -104,10 +104,10 @@ func TestServeByAfterAccept(t *testing.T) {
 	}
 }
 
-// Loops meet the same error again and again until they watch no more; it is one
-// failure, and one pause.
-func TestServeByFailsOnce(t *testing.T) {
-	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+// withoutDescriptors has a client of l wait, and takes away what descriptors there are until
+// they are given back, or the test ends.
+func withoutDescriptors(t *testing.T, l *Listener) (giveBack func()) {
+	t.Helper()
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
 		t.Fatal(err)
@@ -116,15 +116,25 @@ func TestServeByFailsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: old.Max}); err != nil {
 		t.Skip(err)
 	}
+	giveBack = func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &old) }
+	t.Cleanup(giveBack)
+	return giveBack
+}
+
+// Loops meet the same error again and again until they watch no more; it is one
+// failure, and one pause.
+func TestServeByFailsOnce(t *testing.T) {
+	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+	giveBack := withoutDescriptors(t, l)
 	failures := 0
 	loop := &insistentLoop{}
 	failed := func(error) {
 		failures++
-		unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+		giveBack()
 	}
 	got, served := make(chan *Socket), make(chan error)
 	go func() { served <- l.ServeBy(loop, func(s *Socket, _ *Turn) { got <- s }, failed) }()
@@ -138,19 +148,7 @@ func TestServeByFailsOnce(t *testing.T) {
 // Loops that cannot accept say so once, and who goes on then waits until they can.
 func TestServeByAfterTrouble(t *testing.T) {
 	l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
-	c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Max: old.Max}); err != nil {
-		t.Skip(err)
-	}
-	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+	giveBack := withoutDescriptors(t, l)
 	loop, got, troubles := &insistentLoop{}, make(chan *Socket), make(chan error, 10)
 	handle := func(s *Socket, _ *Turn) { got <- s }
 	if err := l.AcceptBy(loop, handle, func(err error) { troubles <- err }); err != nil {
@@ -163,7 +161,7 @@ func TestServeByAfterTrouble(t *testing.T) {
 	go func() {
 		served <- l.ServeBy(loop, handle, func(error) {
 			failures++
-			unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
+			giveBack()
 		})
 	}()
 	(<-got).Close()

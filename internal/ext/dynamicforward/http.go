@@ -41,8 +41,8 @@ func Register(r *extension.Registry) {
 	extension.Register(r, extension.HTTPFilter, func(s *extension.Scope, m *httpv3.FilterConfig) filter.HTTPFilterFactory {
 		httpFields.Check(s, m)
 		return &requests{
-			cache: dnscache.Compile(s.Field("dns_cache_config"), m.GetDnsCacheConfig()),
-			save:  m.GetSaveUpstreamAddress(), fromState: m.GetAllowDynamicHostFromFilterState(),
+			plan: dnscache.Compile(s.Field("dns_cache_config"), m.GetDnsCacheConfig()),
+			save: m.GetSaveUpstreamAddress(), fromState: m.GetAllowDynamicHostFromFilterState(),
 		}
 	})
 	extension.Register(r, extension.HTTPRouteFilter, func(s *extension.Scope, m *httpv3.PerRouteConfig) any {
@@ -54,13 +54,13 @@ func Register(r *extension.Registry) {
 
 // requests is the HTTP filter, compiled; with clusters it is the running one.
 type requests struct {
-	cache     *plan.DNSCache
+	plan      *plan.DNSCache
 	save      bool
 	fromState bool
 
 	name     string
 	clusters filter.Clusters
-	caches   *dnscache.Caches
+	cache    *dnscache.Cache // nil: the proxy has none
 }
 
 // A rewrite is what a route says: which host a request gets.
@@ -72,7 +72,7 @@ type rewrite struct {
 // NewHTTPFilter implements filter.HTTPFilterFactory.
 func (f *requests) NewHTTPFilter(env *filter.HTTPEnv) (filter.HTTPFilter, error) {
 	running := *f
-	running.name, running.clusters, running.caches = env.Name, env.Clusters, dnscache.Of(env.Clusters)
+	running.name, running.clusters, running.cache = env.Name, env.Clusters, dnscache.Of(env.Clusters, f.plan)
 	return &running, nil
 }
 
@@ -92,7 +92,7 @@ func (f *requests) WrapHTTP(next filter.HTTPHandler) filter.HTTPHandler {
 // where it names none.
 func (f *requests) concern(s *filter.HTTPStream) (port uint16, ok bool) {
 	r := s.Route()
-	if r == nil || f.caches == nil {
+	if r == nil || f.cache == nil {
 		return 0, false
 	}
 	name, ok := filter.ClusterOf(r, s.Request)
@@ -119,7 +119,7 @@ func (f *requests) resolve(s *filter.HTTPStream, port uint16) (*httpmsg.Response
 		}
 	}
 	w := &waiting{stream: s}
-	h, err := f.caches.Get(f.cache).Resolve(dnscache.Name(name, port), dnscache.Wait{Begins: w.begins, Ends: w.ends})
+	h, err := f.cache.Resolve(dnscache.Name(name, port), dnscache.Wait{Begins: w.begins, Ends: w.ends})
 	switch e := err.(type) {
 	case nil:
 		if f.save {

@@ -13,20 +13,20 @@ import (
 	"github.com/ginnel/ginnel/internal/state"
 )
 
-// connections is the network filter, compiled; with caches it is the running one.
+// connections is the network filter, compiled; with a cache it is the running one.
 type connections struct {
-	cache *plan.DNSCache
-	port  uint16
-	save  bool
+	plan *plan.DNSCache
+	port uint16
+	save bool
 
-	caches *dnscache.Caches
+	cache *dnscache.Cache // nil: the proxy has none
 }
 
 func compileSNI(s *extension.Scope, m *sniv3.FilterConfig) filter.NetworkFactory {
 	sniFields.Check(s, m)
 	f := &connections{
-		cache: dnscache.Compile(s.Field("dns_cache_config"), m.GetDnsCacheConfig()),
-		port:  443, save: m.GetSaveUpstreamAddress(),
+		plan: dnscache.Compile(s.Field("dns_cache_config"), m.GetDnsCacheConfig()),
+		port: 443, save: m.GetSaveUpstreamAddress(),
 	}
 	if p := m.GetPortValue(); p > 0 && p <= 65535 {
 		f.port = uint16(p)
@@ -37,7 +37,7 @@ func compileSNI(s *extension.Scope, m *sniv3.FilterConfig) filter.NetworkFactory
 // NewNetwork implements filter.NetworkFactory.
 func (f *connections) NewNetwork(env *filter.Env) (filter.Network, error) {
 	running := *f
-	running.caches = dnscache.Of(env.Clusters)
+	running.cache = dnscache.Of(env.Clusters, f.plan)
 	return &running, nil
 }
 
@@ -62,7 +62,7 @@ func (h handler) ServeConn(c *filter.Conn) error {
 	if name == "" {
 		name = c.Info.Rest().Inspected.ServerName
 	}
-	if name == "" || h.caches == nil {
+	if name == "" || h.cache == nil {
 		return h.next.ServeConn(c)
 	}
 	if p, ok := state.DynamicPort(&c.Info); ok {
@@ -71,7 +71,7 @@ func (h handler) ServeConn(c *filter.Conn) error {
 		c.Info.State.Set(filter.Entry{Name: state.DynamicPortKey, Object: state.Uint32(port)})
 	}
 	w := &held{conn: c}
-	found, err := h.caches.Get(h.cache).Resolve(dnscache.Name(name, port), dnscache.Wait{Begins: w.begins})
+	found, err := h.cache.Resolve(dnscache.Name(name, port), dnscache.Wait{Begins: w.begins})
 	switch {
 	case err == dnscache.ErrPending, err == dnscache.ErrFull:
 		return c.Refuse(errFull)
