@@ -12,6 +12,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/ginnel/ginnel/internal/apiaddr"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -189,7 +190,7 @@ func (h *Host) status() *adminv3.HostStatus {
 		locality = &corev3.Locality{}
 	}
 	return &adminv3.HostStatus{
-		Address: address(h.Addr),
+		Address: apiaddr.Of(h.Addr),
 		Stats: []*adminv3.SimpleMetric{
 			counter("cx_connect_fail", h.CxConnectFail), counter("cx_total", h.CxTotal),
 			counter("rq_error", h.RqError), counter("rq_success", h.RqSuccess),

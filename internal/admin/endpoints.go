@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/ginnel/ginnel/internal/apiaddr"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -84,7 +85,7 @@ func sameLocality(a, b *corev3.Locality) bool {
 
 func (h *Host) endpoint() *endpointv3.LbEndpoint {
 	e := &endpointv3.Endpoint{
-		Address:           address(h.Addr),
+		Address:           apiaddr.Of(h.Addr),
 		HealthCheckConfig: &endpointv3.Endpoint_HealthCheckConfig{},
 		Hostname:          h.Hostname,
 	}
@@ -100,5 +101,5 @@ func (h *Host) endpoint() *endpointv3.LbEndpoint {
 }
 
 func additional(a net.Addr) *endpointv3.Endpoint_AdditionalAddress {
-	return &endpointv3.Endpoint_AdditionalAddress{Address: address(a)}
+	return &endpointv3.Endpoint_AdditionalAddress{Address: apiaddr.Of(a)}
 }

@@ -7,11 +7,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"net"
 	"slices"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -93,20 +91,3 @@ func byNumber(m proto.Message) []protoreflect.FieldDescriptor {
 
 // At is a time as events have it, in whole milliseconds.
 func At(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t.Truncate(time.Millisecond)) }
-
-// Address is a host's address as the API has it.
-func Address(a net.Addr) *corev3.Address {
-	switch a := a.(type) {
-	case filter.InternalAddr:
-		return &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{EnvoyInternalAddress: &corev3.EnvoyInternalAddress{
-			AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: a.Listener},
-			EndpointId:           a.Endpoint,
-		}}}
-	case filter.UnixAddr:
-		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: a.Path}}}
-	}
-	ip, _ := filter.IP(a)
-	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-		Address: ip.Addr().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(ip.Port())},
-	}}}
-}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/apiaddr"
 )
 
 // files are files by their paths; one of no path cannot be opened.
@@ -43,7 +44,7 @@ func TestWrite(t *testing.T) {
 	}
 	l.Write(&datav3.HealthCheckEvent{
 		HealthCheckerType: datav3.HealthCheckerType_HTTP, ClusterName: "hc",
-		Host:      Address(filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:18181")}),
+		Host:      apiaddr.Of(filter.IPAddr{AddrPort: netip.MustParseAddrPort("127.0.0.1:18181")}),
 		Timestamp: At(time.Date(2026, 11, 21, 16, 16, 11, 244567890, time.UTC)),
 		Event: &datav3.HealthCheckEvent_HealthCheckFailureEvent{HealthCheckFailureEvent: &datav3.HealthCheckFailure{
 			FailureType: datav3.HealthCheckFailureType_NETWORK, FirstCheck: true,
@@ -59,18 +60,6 @@ func TestWrite(t *testing.T) {
 	}
 	if x["a"].text != want+want {
 		t.Errorf("twice: %s", x["a"].text)
-	}
-}
-
-func TestAddress(t *testing.T) {
-	if a := Address(filter.InternalAddr{Listener: "l", Endpoint: "e"}).GetEnvoyInternalAddress(); a.GetServerListenerName() != "l" || a.GetEndpointId() != "e" {
-		t.Error(a)
-	}
-	if a := Address(filter.UnixAddr{Path: "/p"}).GetPipe(); a.GetPath() != "/p" {
-		t.Error(a)
-	}
-	if a := Address(filter.IPAddr{AddrPort: netip.MustParseAddrPort("[::1]:9")}).GetSocketAddress(); a.GetAddress() != "::1" || a.GetPortValue() != 9 {
-		t.Error(a)
 	}
 }
 

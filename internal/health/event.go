@@ -6,6 +6,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	datav3 "github.com/envoyproxy/go-control-plane/envoy/data/core/v3"
 
+	"github.com/ginnel/ginnel/internal/apiaddr"
 	"github.com/ginnel/ginnel/internal/eventlog"
 )
 
@@ -17,7 +18,7 @@ func (h *Host) tell(set func(*datav3.HealthCheckEvent)) {
 		return
 	}
 	e := &datav3.HealthCheckEvent{
-		HealthCheckerType: h.checker.kind(), Host: eventlog.Address(h.target.Addr), ClusterName: o.Cluster,
+		HealthCheckerType: h.checker.kind(), Host: apiaddr.Of(h.target.Addr), ClusterName: o.Cluster,
 		Timestamp: eventlog.At(time.Now()), Metadata: h.target.Metadata, Locality: h.target.Locality,
 	}
 	if e.Locality == nil {

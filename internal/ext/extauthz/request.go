@@ -3,12 +3,14 @@ package extauthz
 import (
 	"crypto/x509"
 	"net"
+	"net/netip"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/apiaddr"
 	"github.com/ginnel/ginnel/internal/certtext"
 )
 
@@ -64,22 +66,12 @@ func (a *authz) metadata(i *filter.Info) *corev3.Metadata {
 	return m
 }
 
+// address is that of a peer; an IPv4 address that is written as one of IPv6 is one of IPv4.
 func address(a net.Addr) *corev3.Address {
 	if ip, ok := filter.IP(a); ok {
-		return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-			Address: ip.Addr().Unmap().String(), PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(ip.Port())},
-		}}}
+		a = filter.IPAddr{AddrPort: netip.AddrPortFrom(ip.Addr().Unmap(), ip.Port())}
 	}
-	switch a := a.(type) {
-	case filter.UnixAddr:
-		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: a.Path}}}
-	case filter.InternalAddr:
-		return &corev3.Address{Address: &corev3.Address_EnvoyInternalAddress{EnvoyInternalAddress: &corev3.EnvoyInternalAddress{
-			AddressNameSpecifier: &corev3.EnvoyInternalAddress_ServerListenerName{ServerListenerName: a.Listener},
-			EndpointId:           a.Endpoint,
-		}}}
-	}
-	return nil
+	return apiaddr.Of(a)
 }
 
 // nodeLabels are the texts below a key of the node's metadata.
