@@ -1,10 +1,8 @@
 package dnscache
 
 import (
-	"context"
 	"errors"
 	"net/netip"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,56 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ginnel/ginnel/filter"
-	"github.com/ginnel/ginnel/internal/dns"
+	"github.com/ginnel/ginnel/internal/dns/testdns"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/stats"
 )
-
-// A directory is a Lookup.
-type directory struct {
-	mu    sync.Mutex
-	addrs map[string][]string
-	ttl   time.Duration
-	down  bool
-	slow  time.Duration
-	asked int
-}
-
-func (d *directory) lookup(ctx context.Context, name string, _ plan.NameFamily) (dns.Answer, error) {
-	d.mu.Lock()
-	slow := d.slow
-	d.mu.Unlock()
-	if slow > 0 {
-		select {
-		case <-time.After(slow):
-		case <-ctx.Done():
-			return dns.Answer{}, ctx.Err()
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.asked++
-	if d.down {
-		return dns.Answer{}, errors.New("nobody knows")
-	}
-	a := dns.Answer{TTL: d.ttl, Missing: d.addrs[name] == nil}
-	for _, text := range d.addrs[name] {
-		a.Addrs = append(a.Addrs, netip.MustParseAddr(text))
-	}
-	return a, nil
-}
-
-func (d *directory) set(f func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f()
-}
-
-// since returns how often it was asked since the last time.
-func (d *directory) since() (n int) {
-	d.set(func() { n, d.asked = d.asked, 0 })
-	return n
-}
 
 // A witness is a Watcher.
 type witness struct {
@@ -87,7 +39,7 @@ func (w *witness) told() []string {
 	return seen
 }
 
-func start(t *testing.T, d *directory, change func(*plan.DNSCache)) (*Cache, *witness, *stats.Store) {
+func start(t *testing.T, d *testdns.Directory, change func(*plan.DNSCache)) (*Cache, *witness, *stats.Store) {
 	t.Helper()
 	p := &plan.DNSCache{
 		Name: "c", Refresh: time.Minute, LeastRefresh: 5 * time.Second, HostTTL: 5 * time.Minute,
@@ -97,7 +49,7 @@ func start(t *testing.T, d *directory, change func(*plan.DNSCache)) (*Cache, *wi
 		change(p)
 	}
 	store := stats.New(stats.Options{})
-	all := New(scope{store.Scope("")}, func(plan.NameServers) Lookup { return d.lookup })
+	all := New(scope{store.Scope("")}, func(plan.NameServers) Lookup { return d.Lookup })
 	t.Cleanup(all.Close)
 	c := all.Get(p)
 	w := &witness{cache: c}
@@ -156,7 +108,7 @@ func TestResolve(t *testing.T) {
 		}, details: "address_denied"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := &directory{addrs: map[string][]string{"a": {"10.0.0.1", "2001:db8::1"}, "empty": {}}}
+			d := &testdns.Directory{Addrs: map[string][]string{"a": {"10.0.0.1", "2001:db8::1"}, "empty": {}}}
 			c, w, _ := start(t, d, test.change)
 			_, err := c.Resolve(test.asked, patient())
 			var failed *FailedError
@@ -177,25 +129,25 @@ func TestResolve(t *testing.T) {
 // nobody asks for it any more.
 func TestRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{ttl: 30 * time.Second, addrs: map[string][]string{"a": {"10.0.0.1"}}}
+		d := &testdns.Directory{TTL: 30 * time.Second, Addrs: map[string][]string{"a": {"10.0.0.1"}}}
 		c, w, _ := start(t, d, nil)
 		defer c.close()
 		if _, err := c.Resolve("a:80", patient()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(29 * time.Second)
-		if n := d.since(); n != 1 {
+		if n := d.Since(); n != 1 {
 			t.Errorf("asked %d times before the answer was over", n)
 		}
-		d.set(func() { d.ttl, d.addrs["a"] = time.Second, []string{"10.0.0.2"} })
+		d.Set(func() { d.TTL, d.Addrs["a"] = time.Second, []string{"10.0.0.2"} })
 		time.Sleep(5 * time.Second) // at 34
-		if n := d.since(); n != 1 {
+		if n := d.Since(); n != 1 {
 			t.Errorf("asked %d times in 4 seconds", n)
 		}
 		w.told()
-		d.set(func() { d.down = true })
+		d.Set(func() { d.Down = true })
 		time.Sleep(40 * time.Second) // failures have the usual rate: 35, 95
-		if n := d.since(); n != 1 {
+		if n := d.Since(); n != 1 {
 			t.Errorf("asked %d times while it failed", n)
 		}
 		if h, err := c.Resolve("a:80", patient()); err != nil || h.Addr().String() != "10.0.0.2:80" {
@@ -210,9 +162,9 @@ func TestRefresh(t *testing.T) {
 		if diff := cmp.Diff([]string{"a:80 gone"}, w.told()); diff != "" {
 			t.Error(diff)
 		}
-		d.since()
+		d.Since()
 		time.Sleep(time.Hour)
-		if n := d.since(); n != 0 {
+		if n := d.Since(); n != 0 {
 			t.Errorf("asked %d times for what is forgotten", n)
 		}
 	})
@@ -221,14 +173,14 @@ func TestRefresh(t *testing.T) {
 // The same addresses in another order are no change.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{ttl: 10 * time.Second, addrs: map[string][]string{"a": {"10.0.0.1", "10.0.0.2"}}}
+		d := &testdns.Directory{TTL: 10 * time.Second, Addrs: map[string][]string{"a": {"10.0.0.1", "10.0.0.2"}}}
 		c, w, _ := start(t, d, nil)
 		defer c.close()
 		if _, err := c.Resolve("a:80", patient()); err != nil {
 			t.Fatal(err)
 		}
 		w.told()
-		d.set(func() { d.addrs["a"] = []string{"10.0.0.2", "10.0.0.1"} })
+		d.Set(func() { d.Addrs["a"] = []string{"10.0.0.2", "10.0.0.1"} })
 		time.Sleep(time.Minute)
 		if got := w.told(); got != nil {
 			t.Errorf("told of %q", got)
@@ -238,25 +190,25 @@ func TestOrder(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{down: true}
+		d := &testdns.Directory{Down: true}
 		c, _, _ := start(t, d, func(p *plan.DNSCache) { p.FailBase, p.FailMax = time.Second, time.Second })
 		defer c.close()
 		c.Resolve("a:80", patient())
 		time.Sleep(51 * time.Second)
-		if n := d.since(); n != 11 { // no faster than dns_min_refresh_rate
+		if n := d.Since(); n != 11 { // no faster than dns_min_refresh_rate
 			t.Errorf("asked %d times", n)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{down: true}
+		d := &testdns.Directory{Down: true}
 		c, _, _ := start(t, d, func(p *plan.DNSCache) { p.ForgetFailed = true })
 		defer c.close()
 		c.Resolve("a:80", patient())
 		time.Sleep(4 * time.Minute)
-		if n := d.since(); n != 1 {
+		if n := d.Since(); n != 1 {
 			t.Errorf("asked %d times where failures are to be forgotten", n)
 		}
-		d.set(func() { d.down, d.addrs = false, map[string][]string{"a": {"10.0.0.1"}} })
+		d.Set(func() { d.Down, d.Addrs = false, map[string][]string{"a": {"10.0.0.1"}} })
 		if _, err := c.Resolve("a:80", patient()); err != nil {
 			t.Errorf("not looked up again: %v", err)
 		}
@@ -265,11 +217,11 @@ func TestFailures(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{addrs: map[string][]string{"a": {"10.0.0.1"}}}
+		d := &testdns.Directory{Addrs: map[string][]string{"a": {"10.0.0.1"}}}
 		c, _, _ := start(t, d, func(p *plan.DNSCache) { p.MaxHosts, p.MaxPending, p.QueryTimeout = 2, 1, time.Minute })
 		defer c.close()
 		c.Resolve("a:80", patient())
-		d.set(func() { d.slow = time.Hour })
+		d.Set(func() { d.Slow = time.Hour })
 		cancel := make(chan struct{})
 		result := make(chan error)
 		go func() {
@@ -303,7 +255,7 @@ func TestLimits(t *testing.T) {
 // Whoever waits when the proxy ends is let go, and nothing runs on.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{slow: time.Hour}
+		d := &testdns.Directory{Slow: time.Hour}
 		c, _, _ := start(t, d, nil)
 		result := make(chan error)
 		go func() {
@@ -324,7 +276,7 @@ func TestClose(t *testing.T) {
 // Statistics are listed while there is something to tell of.
 func TestShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{ttl: time.Second, addrs: map[string][]string{"a": {"10.0.0.1"}, "pre": {"10.0.0.2"}}}
+		d := &testdns.Directory{TTL: time.Second, Addrs: map[string][]string{"a": {"10.0.0.1"}, "pre": {"10.0.0.2"}}}
 		c, w, store := start(t, d, func(p *plan.DNSCache) {
 			p.HostTTL, p.Preresolve = 10*time.Second, []string{"pre:1"}
 		})

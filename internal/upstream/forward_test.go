@@ -7,6 +7,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/dns/testdns"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/state"
 )
@@ -68,8 +69,8 @@ func TestForwardWanted(t *testing.T) {
 // when nobody asks any more; so do those of another cluster with the same cache.
 func TestForwardHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{ttl: time.Second, addrs: map[string][]string{"a": {"10.0.0.1"}}}
-		s := NewSet(Options{Stats: nowhere{}, Lookup: d.lookup})
+		d := &testdns.Directory{TTL: time.Second, Addrs: map[string][]string{"a": {"10.0.0.1"}}}
+		s := NewSet(Options{Stats: nowhere{}, Lookup: d.Lookup})
 		defer s.Close()
 		other := forwarding()
 		other.Name = "other"
@@ -89,7 +90,7 @@ func TestForwardHosts(t *testing.T) {
 		if first == nil || first.Addr.String() != "10.0.0.1:80" || len(o.(*Cluster).all()) != 1 {
 			t.Fatalf("%v, and the other cluster has %v", first, o.(*Cluster).all())
 		}
-		d.set(func() { d.addrs["a"] = []string{"10.0.0.2"} })
+		d.Set(func() { d.Addrs["a"] = []string{"10.0.0.2"} })
 		time.Sleep(2 * time.Second)
 		if next := f.choose(i); next == first || next.Addr.String() != "10.0.0.2:80" {
 			t.Errorf("still %v", next)

@@ -1,58 +1,14 @@
 package upstream
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net/netip"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/ginnel/ginnel/internal/dns"
+	"github.com/ginnel/ginnel/internal/dns/testdns"
 	"github.com/ginnel/ginnel/internal/plan"
 )
-
-// A directory is a Lookup.
-type directory struct {
-	mu    sync.Mutex
-	addrs map[string][]string
-	ttl   time.Duration
-	down  bool
-	slow  time.Duration
-	asked int
-}
-
-func (d *directory) lookup(_ context.Context, name string, _ plan.NameFamily) (dns.Answer, error) {
-	d.mu.Lock()
-	slow := d.slow
-	d.mu.Unlock()
-	time.Sleep(slow)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.asked++
-	if d.down {
-		return dns.Answer{}, errors.New("nobody knows")
-	}
-	a := dns.Answer{TTL: d.ttl}
-	for _, text := range d.addrs[name] {
-		a.Addrs = append(a.Addrs, netip.MustParseAddr(text))
-	}
-	return a, nil
-}
-
-func (d *directory) set(f func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f()
-}
-
-// since returns how often it was asked since the last time.
-func (d *directory) since() (n int) {
-	d.set(func() { n, d.asked = d.asked, 0 })
-	return n
-}
 
 func named(p plan.DNS, names ...string) *plan.Cluster {
 	c := cluster("c")
@@ -77,25 +33,25 @@ func hostsOf(c *Cluster) (out string) {
 // two names there is one host.
 func TestNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{slow: time.Second, addrs: map[string][]string{"a": {"10.0.0.1", "10.0.0.2"}, "b": {"10.0.0.2", "::3"}}}
-		s, counts := run(t, Options{Lookup: d.lookup}, named(plan.DNS{}, "a", "b"))
+		d := &testdns.Directory{Slow: time.Second, Addrs: map[string][]string{"a": {"10.0.0.1", "10.0.0.2"}, "b": {"10.0.0.2", "::3"}}}
+		s, counts := run(t, Options{Lookup: d.Lookup}, named(plan.DNS{}, "a", "b"))
 		c := s.get(t, "c").(*Cluster)
 		begun := time.Now()
 		s.Start(t.Context())
 		if time.Since(begun) != time.Second {
 			t.Error("ready before there was an answer")
 		}
-		d.set(func() { d.slow = 0 })
+		d.Set(func() { d.Slow = 0 })
 		if got := hostsOf(c); got != "a=10.0.0.1:80 [] a=10.0.0.2:80 [] b=[::3]:80 [] " {
 			t.Error(got)
 		}
 		first := c.roster.Load().hosts[1]
-		d.set(func() { d.addrs["a"] = nil })
+		d.Set(func() { d.Addrs["a"] = nil })
 		time.Sleep(5500 * time.Millisecond)
 		if got := hostsOf(c); got != "b=10.0.0.2:80 [] b=[::3]:80 [] " || c.roster.Load().hosts[0] == first {
 			t.Error(got)
 		}
-		d.set(func() { d.down = true })
+		d.Set(func() { d.Down = true })
 		time.Sleep(5 * time.Second)
 		if len(c.roster.Load().hosts) != 2 {
 			t.Error("hosts went for want of an answer")
@@ -109,14 +65,14 @@ func TestNames(t *testing.T) {
 
 func TestLogicalName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{addrs: map[string][]string{"a": {"10.0.0.1", "::2"}}}
-		s, _ := run(t, Options{Lookup: d.lookup}, named(plan.DNS{Logical: true}, "a"))
+		d := &testdns.Directory{Addrs: map[string][]string{"a": {"10.0.0.1", "::2"}}}
+		s, _ := run(t, Options{Lookup: d.Lookup}, named(plan.DNS{Logical: true}, "a"))
 		c := s.get(t, "c").(*Cluster)
 		s.Start(t.Context())
 		if got := hostsOf(c); got != "a=10.0.0.1:80 [[::2]:80] " {
 			t.Error(got)
 		}
-		d.set(func() { d.addrs["a"] = nil })
+		d.Set(func() { d.Addrs["a"] = nil })
 		time.Sleep(6 * time.Second)
 		if got := hostsOf(c); got != "a=10.0.0.1:80 [[::2]:80] " {
 			t.Error("no address is no answer: ", got)
@@ -142,12 +98,12 @@ func TestRefresh(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &directory{ttl: x.ttl, down: x.down, addrs: map[string][]string{"a": {"10.0.0.1"}}}
-				s, _ := run(t, Options{Lookup: d.lookup}, named(x.plan, "a"))
+				d := &testdns.Directory{TTL: x.ttl, Down: x.down, Addrs: map[string][]string{"a": {"10.0.0.1"}}}
+				s, _ := run(t, Options{Lookup: d.Lookup}, named(x.plan, "a"))
 				s.Start(t.Context())
-				d.since()
+				d.Since()
 				time.Sleep(time.Minute + time.Millisecond)
-				if n := d.since(); n < x.min || n > x.max {
+				if n := d.Since(); n < x.min || n > x.max {
 					t.Errorf("asked %d times in a minute", n)
 				}
 				s.Close()
