@@ -69,7 +69,7 @@ func TestForwardWanted(t *testing.T) {
 // when nobody asks any more; so do those of another cluster with the same cache.
 func TestForwardHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &testdns.Directory{TTL: time.Second, Addrs: map[string][]string{"a": {"10.0.0.1"}}}
+		d := &testdns.Directory{TTL: time.Second, Addrs: map[string][]string{"a": {"10.0.0.1"}, "none": {}}}
 		s := NewSet(Options{Stats: nowhere{}, Lookup: d.Lookup})
 		defer s.Close()
 		other := forwarding()
