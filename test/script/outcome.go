@@ -14,6 +14,8 @@ import (
 type Outcome struct {
 	// Answers to the script's questions, in order.
 	Answers []Answer
+	// Crashed is the proxy's own report of a panic or a data race, empty without one.
+	Crashed string
 
 	subject  string
 	stats    map[string]string // at the end of every proxy, by name; the later wins

@@ -129,3 +129,35 @@ func TestPortsAreHeld(t *testing.T) {
 	}
 	lock.Close()
 }
+
+// TestFewest: two modes that chance leads one way or the other are alike as soon as one of
+// each has been led the same way; two that are never alike stay different.
+func TestFewest(t *testing.T) {
+	one, other, third := Outcome{logs: []string{"one"}}, Outcome{logs: []string{"other"}}, Outcome{logs: []string{"third"}}
+	if d := fewest([]Outcome{one, other}, []Outcome{third, one}); len(d) != 0 {
+		t.Errorf("led the same way, and yet different: %q", d)
+	}
+	if d := fewest([]Outcome{one, one}, []Outcome{other, third}); len(d) == 0 {
+		t.Error("never alike, and yet not different")
+	}
+}
+
+// TestCrashed: what no second attempt makes undone is found in what the proxy wrote.
+func TestCrashed(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want bool
+	}{
+		{"starting\n==================\nWARNING: DATA RACE\nRead at", true},
+		{"panic: runtime error: index out of range\n", true},
+		{"fatal error: concurrent map writes\n", true},
+		{"level=ERROR msg=\"a filter panicked\" panic=x\n", true},
+		{"level=WARN msg=\"in panic: all hosts\"\n", false},
+	} {
+		var p process
+		p.stderr.Write([]byte(c.text))
+		if got := p.crashed() != ""; got != c.want {
+			t.Errorf("%q: crashed is %v", c.text, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 
@@ -60,6 +61,19 @@ func (p *process) lastWords() string {
 		}
 	}
 	return strings.Join(said[max(0, len(said)-30):], "")
+}
+
+// A crash is what the Go runtime or the race detector writes, or ginnel of a filter.
+var crash = regexp.MustCompile(`(?m)^(WARNING: DATA RACE|panic: |fatal error: |unexpected fault address|SIG[A-Z]+: ).*|a filter panicked`)
+
+// crashed returns how the process said that it did not end, or go on, as it should have: no
+// second attempt makes that undone.
+func (p *process) crashed() string {
+	all := p.stderr.String()
+	if at := crash.FindStringIndex(all); at != nil {
+		return all[at[0]:]
+	}
+	return ""
 }
 
 func (p *process) running() bool {

@@ -100,6 +100,7 @@ func (s *session) startTried(line []string) error {
 		if err != nil {
 			return err
 		}
+		s.started = append(s.started, p)
 		err = s.ready(p)
 		if err == nil {
 			s.proxy = p

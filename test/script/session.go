@@ -28,7 +28,8 @@ type session struct {
 	ports   ports
 
 	proxy, last *process // the running one; the one before it
-	adminBase   string   // URL of the admin address
+	started     []*process
+	adminBase   string // URL of the admin address
 	backends    map[string]*backend
 	clients     map[string]*actor
 	origins     map[string]*origin
@@ -338,6 +339,9 @@ func (s *session) cmdPut(_ *testscript.TestScript, neg bool, args []string) erro
 func (s *session) close() (err error) {
 	if s.proxy != nil {
 		err = s.stop(nil)
+	}
+	for _, p := range s.started {
+		s.outcome.Crashed += p.crashed()
 	}
 	s.snapshotLogs()
 	for _, a := range s.clients {
