@@ -62,7 +62,13 @@ type UpstreamFactory interface {
 type UpstreamEnv struct {
 	Stats   filter.Scope   // of the cluster
 	Secrets filter.Secrets // nil: no source delivers any
+	// LogFiles opens the files that a LogWriter has named; nil: none are named.
+	LogFiles filter.LogFiles
 }
+
+// A LogWriter is an UpstreamTransport that writes to files. A cluster opens them before it is
+// made, and is refused where one cannot be opened.
+type LogWriter interface{ LogPaths() []string }
 
 // A Negotiator is an UpstreamTransport that can agree with hosts on a protocol, by ALPN.
 type Negotiator interface {

@@ -30,6 +30,7 @@ type common struct {
 	validation   *validation    // nil: nothing is asked of peers, or a source delivers it
 	tickets      [][32]byte     // nil: random ones, or a source delivers them
 	fetched      []fetched      // secrets that sources deliver
+	keys         *keyLog        // nil: keys go nowhere
 	message      *tlsv3.CommonTlsContext
 
 	stapling       stapling
@@ -49,6 +50,7 @@ func compileCommon(s *extension.Scope, m *tlsv3.CommonTlsContext, client bool, s
 		c.max = tls.VersionTLS12
 	}
 	c.params(s.Field("tls_params"), m.GetTlsParams())
+	c.keys = compileKeyLog(s.Field("key_log"), m.GetKeyLog())
 	c.protocols = m.GetAlpnProtocols()
 	for i, p := range c.protocols {
 		if p == "" || len(p) > 255 {

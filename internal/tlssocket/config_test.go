@@ -43,7 +43,9 @@ func TestRefused(t *testing.T) {
 		{`{"tls_certificate_sds_secret_configs":[{"name":"x","sds_config":{"path_config_source":{"path":"/does/not/exist"}}}]}`, "common_tls_context.tls_certificate_sds_secret_configs[0].sds_config", "paths must refer to an existing path in the system: '/does/not/exist' does not exist"},
 		{`{"tls_certificates":[{"private_key":{"inline_string":"y"}}]}`, "common_tls_context.tls_certificates[0]", "certificate chain not set"},
 		{`{"alpn_protocols":[""]}`, "common_tls_context.alpn_protocols[0]", "Invalid ALPN"},
-		{`{"key_log":{"path":"x"}}`, "common_tls_context.key_log", "not supported yet"},
+		{`{"key_log":{}}`, "common_tls_context.key_log.path", "at least 1 characters"},
+		{`{"key_log":{"path":"x","local_address_range":[{"address_prefix":"a"}]}}`, "common_tls_context.key_log.local_address_range[0].address_prefix", "malformed IP address: a"},
+		{`{"key_log":{"path":"x","remote_address_range":[{"address_prefix":""}]}}`, "common_tls_context.key_log.remote_address_range[0].address_prefix", "malformed IP address"},
 	} {
 		m := new(tlsv3.DownstreamTlsContext)
 		if err := protojson.Unmarshal([]byte(`{"common_tls_context":`+c.common+`}`), m); err != nil {

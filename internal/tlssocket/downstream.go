@@ -53,7 +53,11 @@ func (d *downstream) NewTransport(env *filter.Env) (filter.Transport, error) {
 	if env.ListenerStats != nil {
 		scope = env.ListenerStats
 	}
-	t := &server{plan: d, stats: newStats(scope, "server")}
+	keys, err := d.keys.open(env.LogFiles)
+	if err != nil {
+		return nil, err
+	}
+	t := &server{plan: d, stats: newStats(scope, "server"), keys: keys}
 	t.supply = newSupply(&d.common, t.stats, d.serves)
 	t.supply.begin(env.Secrets)
 	return t, nil
@@ -90,6 +94,7 @@ type server struct {
 	plan   *downstream
 	supply *supply[serving]
 	stats  *stats
+	keys   keyWriter
 }
 
 // Close implements io.Closer.
@@ -121,6 +126,7 @@ func (t *server) Wrap(s filter.Stream, info *filter.Info, deadline time.Time) (f
 	cfg.GetCertificate = m.choose
 	cfg.VerifyConnection = m.verify
 	cfg.WrapSession, cfg.UnwrapSession = m.wrapSession, m.unwrapSession
+	cfg.KeyLogWriter = t.keys.of(info.Local, info.Remote)
 
 	w := newWire(s)
 	c := &Conn{wire: w, tls: tls.Server(w, cfg)}

@@ -12,7 +12,11 @@ var (
 	commonFields = extension.Fields{
 		Message: &tlsv3.CommonTlsContext{},
 		Obeyed: []string{"tls_params", "tls_certificates", "tls_certificate_sds_secret_configs", "validation_context",
-			"validation_context_sds_secret_config", "combined_validation_context", "alpn_protocols"},
+			"validation_context_sds_secret_config", "combined_validation_context", "alpn_protocols", "key_log"},
+	}
+	keyLogFields = extension.Fields{
+		Message: &tlsv3.TlsKeyLog{},
+		Obeyed:  []string{"path", "local_address_range", "remote_address_range"},
 	}
 	paramsFields = extension.Fields{
 		Message: &tlsv3.TlsParameters{},
@@ -89,7 +93,7 @@ var (
 
 // Support lists what is obeyed of each message.
 func Support() []*extension.Fields {
-	return []*extension.Fields{&commonFields, &paramsFields, &certificateFields, &validationFields, &combinedFields,
+	return []*extension.Fields{&commonFields, &keyLogFields, &paramsFields, &certificateFields, &validationFields, &combinedFields,
 		&spiffeFields, &trustDomainFields,
 		&sanFields, &secretConfigFields, &downstreamFields, &ticketFields, &upstreamFields}
 }

@@ -29,6 +29,7 @@ var (
 	_ extension.UpstreamTransport = (*upstream)(nil)
 	_ extension.UpstreamFactory   = (*upstream)(nil)
 	_ extension.Negotiator        = (*upstream)(nil)
+	_ extension.LogWriter         = (*upstream)(nil)
 )
 
 func compileUpstream(s *extension.Scope, m *tlsv3.UpstreamTlsContext) extension.UpstreamTransport {
@@ -66,9 +67,18 @@ func (*upstream) Passthrough() ([]extension.MetadataSource, bool) { return nil, 
 // Negotiates implements extension.Negotiator.
 func (*upstream) Negotiates() bool { return true }
 
+// LogPaths implements extension.LogWriter.
+func (u *upstream) LogPaths() []string {
+	if u.keys == nil {
+		return nil
+	}
+	return []string{u.keys.path}
+}
+
 // NewUpstream implements extension.UpstreamFactory.
 func (u *upstream) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransport {
 	c := &client{plan: u, stats: newStats(env.Stats, "client")}
+	c.keys, _ = u.keys.open(env.LogFiles) // the cluster has opened it: see LogPaths
 	c.supply = newSupply(&u.common, c.stats, u.begins)
 	c.supply.begin(env.Secrets)
 	return c
@@ -98,6 +108,7 @@ type client struct {
 	plan   *upstream
 	supply *supply[asking]
 	stats  *stats
+	keys   keyWriter
 }
 
 // Close implements io.Closer.
@@ -122,6 +133,7 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	case len(cfg.NextProtos) == 0:
 		cfg.NextProtos = o.Fallback
 	}
+	cfg.KeyLogWriter = t.keys.of(s.LocalAddr(), s.RemoteAddr())
 	names := askedNames{list: o.ServerSANs}
 	if names.list == nil && t.plan.checkSNI && cfg.ServerName != "" {
 		names = askedNames{[]string{cfg.ServerName}, true}

@@ -29,6 +29,9 @@ func (t *Internal) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransp
 // Negotiates implements extension.Negotiator by the socket inside.
 func (t *Internal) Negotiates() bool { return Negotiates(t.Inner) }
 
+// LogPaths implements extension.LogWriter by the socket inside.
+func (t *Internal) LogPaths() []string { return logPaths(t.Inner) }
+
 // Passthrough implements extension.UpstreamTransport. The socket inside of another
 // internal_upstream passes nothing of its own.
 func (t *Internal) Passthrough() ([]extension.MetadataSource, bool) { return t.Sources, true }

@@ -33,6 +33,9 @@ func (t *ProxyProtocol) Passthrough() ([]extension.MetadataSource, bool) {
 // Negotiates implements extension.Negotiator by the socket inside.
 func (t *ProxyProtocol) Negotiates() bool { return Negotiates(t.Inner) }
 
+// LogPaths implements extension.LogWriter by the socket inside.
+func (t *ProxyProtocol) LogPaths() []string { return logPaths(t.Inner) }
+
 // NewUpstream implements extension.UpstreamFactory.
 func (t *ProxyProtocol) NewUpstream(env *extension.UpstreamEnv) filter.UpstreamTransport {
 	p := &heading{ProxyProtocol: t, tooLong: env.Stats.Counter("upstream.proxyprotocol.v2_tlvs_exceed_max_length")}

@@ -27,6 +27,14 @@ func Negotiates(t extension.UpstreamTransport) bool {
 	return ok && n.Negotiates()
 }
 
+// logPaths returns the files that a socket writes to.
+func logPaths(t extension.UpstreamTransport) []string {
+	if w, ok := t.(extension.LogWriter); ok {
+		return w.LogPaths()
+	}
+	return nil
+}
+
 var (
 	rawFields    = extension.Fields{Message: &rawv3.RawBuffer{}}
 	socketFields = extension.Fields{

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/eventlog"
 	"github.com/ginnel/ginnel/internal/plan"
@@ -69,13 +70,35 @@ func (s *Set) Prepare(plans []*plan.Cluster) (*Change, error) {
 	return c, nil
 }
 
-// openLogs opens the files that events of the new clusters go to.
+// openLogs opens the files that the new clusters write to.
 func (c *Change) openLogs() (err error) {
 	for _, x := range c.fresh {
+		if err := c.openSocketLogs(x.plan); err != nil {
+			return &Error{Name: x.plan.Name, Err: err}
+		}
 		if p := x.plan.Check; p != nil {
 			if x.events, err = eventlog.Open(c.set.opts.LogFiles, p.EventLogs); err != nil {
 				return &Error{Name: x.plan.Name, Err: err}
 			}
+		}
+	}
+	return nil
+}
+
+// openSocketLogs opens the files that a cluster's transport sockets write to, which will open
+// them once more when they are made.
+func (c *Change) openSocketLogs(p *plan.Cluster) error {
+	sockets := []extension.UpstreamTransport{p.Transport.Socket}
+	for i := range p.Transports {
+		sockets = append(sockets, p.Transports[i].Socket)
+	}
+	for _, s := range sockets {
+		w, ok := s.(extension.LogWriter)
+		if !ok {
+			continue
+		}
+		if _, err := eventlog.Open(c.set.opts.LogFiles, w.LogPaths()); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func (c *Cluster) securing(t *plan.Transport) filter.UpstreamTransport {
 	if s.made == nil {
 		s.made = make(map[*plan.Transport]filter.UpstreamTransport)
 	}
-	u := f.NewUpstream(&extension.UpstreamEnv{Stats: c.stats.scope, Secrets: c.set.opts.Secrets})
+	u := f.NewUpstream(&extension.UpstreamEnv{Stats: c.stats.scope, Secrets: c.set.opts.Secrets, LogFiles: c.set.opts.LogFiles})
 	s.made[t] = u
 	if s.closed {
 		closeTransport(u)
