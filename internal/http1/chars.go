@@ -11,6 +11,17 @@ func isTarget(s string) bool {
 	return s != ""
 }
 
+// onOneLine reports whether a target that came by HTTP/2, where it need not be ASCII, can
+// stand in a request line (Envoy).
+func onOneLine(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func equalFold(s, lowered string) bool {

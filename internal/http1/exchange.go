@@ -135,7 +135,7 @@ func (x *exchange) requestLine(b []byte, r *httpmsg.Request) ([]byte, error) {
 	if r.Connect() {
 		target, ok = r.Authority, true
 	}
-	if !ok || !httptext.Token(r.Method) || !isTarget(target) || !httptext.Authority(r.Authority) {
+	if !ok || !httptext.Token(r.Method) || !onOneLine(target) || !httptext.Authority(r.Authority) {
 		return b, errRequestLine
 	}
 	b = append(append(b, r.Method...), ' ')

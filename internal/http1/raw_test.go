@@ -183,6 +183,9 @@ func TestRawInputs(t *testing.T) {
 		{"absolute", absolute, "GET http://b:80/x?y HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://b:80 /x?y\n"},
 		{"absolute without path", absolute, "GET HTTPS://u@b HTTP/1.1\r\nHost: a\r\n\r\n", "GET https://b /\n"},
 		{"absolute with a query alone", absolute, "GET http://b?q HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://b ?q\n"},
+		{"absolute with a fragment alone", absolute, "GET http://b#q HTTP/1.1\r\nHost: a\r\n\r\n", "! 400 http1.invalid_url\n"},
+		{"absolute with a bad port", absolute, "GET http://b:1:2/ HTTP/1.1\r\nHost: a\r\n\r\n", "! 400 http1.invalid_url\n"},
+		{"absolute with an odd host", absolute, "GET http://a,b/ HTTP/1.1\r\nHost: a\r\n\r\n", "! 400 http1.invalid_url\n"},
 		{"absolute without Host", absolute, "GET http://b/ HTTP/1.1\r\n\r\n", "GET http://b /\n"},
 		{"absolute without host", absolute, "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", "! 400 http1.invalid_url\n"},
 		{"ftp", absolute, "GET ftp://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "! 400 http1.invalid_scheme\n"},
@@ -192,7 +195,7 @@ func TestRawInputs(t *testing.T) {
 		{"two Hosts", absolute, get("Host: b\r\n"), "! 400 http.invalid_authority\n"},
 		{"blank in Host", absolute, "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "! 400 http.invalid_authority\n"},
 		{"slash in Host", absolute, "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "! 400 http.invalid_authority\n"},
-		{"user in Host", absolute, "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "GET ://u@a /\n"},
+		{"user in Host", absolute, "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", "! 400 http.invalid_authority\n"},
 		{"IPv6", absolute, "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", "GET ://[::1]:80 /\n"},
 
 		// Chunks.
@@ -264,6 +267,7 @@ func TestRawInputs(t *testing.T) {
 		{"CONNECT with a bad port", absolute, "CONNECT b:x HTTP/1.1\r\n\r\n", "! 400 http1.invalid_url\n"},
 		{"CONNECT with a large port", absolute, "CONNECT b:65536 HTTP/1.1\r\n\r\n", "! 400 http1.invalid_url\n"},
 		{"CONNECT with a user", absolute, "CONNECT u@b:443 HTTP/1.1\r\n\r\n", "! 400 http1.invalid_url\n"},
+		{"CONNECT with an odd host", absolute, "CONNECT a,b:443 HTTP/1.1\r\n\r\n", "! 400 http1.invalid_url\n"},
 		{"CONNECT with a scheme", absolute, "CONNECT http://b:443 HTTP/1.1\r\n\r\n", "! 400 http1.invalid_url\n"},
 		{"CONNECT with a path", absolute, "CONNECT b:443/x HTTP/1.1\r\n\r\n", "! 400 http1.invalid_url\n"},
 	}

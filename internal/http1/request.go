@@ -189,7 +189,7 @@ func (p *requestHead) setTarget(t string) *refusal {
 	switch {
 	case p.req.Method == "CONNECT":
 		p.req.Authority = t
-		if !isHostPort(t) {
+		if !httptext.HostPort(t) {
 			return errURL
 		}
 	case t[0] == '/':
@@ -227,10 +227,8 @@ func (p *requestHead) setURL(t string) *refusal {
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		host, path = rest[:i], rest[i:]
 	}
-	if i := strings.LastIndexByte(host, '@'); i >= 0 {
-		host = host[i+1:]
-	}
-	if host == "" || !httptext.Authority(host) {
+	host, ok = httptext.URLHost(host)
+	if !ok || path[0] == '#' {
 		return errURL
 	}
 	p.req.Authority, p.req.Path = host, path
@@ -245,27 +243,6 @@ func isScheme(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// isHostPort reports whether s is a host and a port, as a CONNECT names them.
-func isHostPort(s string) bool {
-	i := strings.LastIndexByte(s, ':')
-	if i <= 0 || i+1 == len(s) || len(s)-i-1 > 5 {
-		return false
-	}
-	port := 0
-	for _, c := range []byte(s[i+1:]) {
-		if !isDigit(c) {
-			return false
-		}
-		port = port*10 + int(c-'0')
-	}
-	host := s[:i]
-	if host[0] == '[' {
-		return port <= 65535 && len(host) > 2 && strings.IndexByte(host, ']') == len(host)-1 &&
-			httptext.Authority(host) && strings.IndexByte(host, '@') < 0
-	}
-	return port <= 65535 && httptext.Authority(host) && !strings.ContainsAny(host, "@:[]")
 }
 
 // meaning is what the lines of the head say together.

@@ -58,7 +58,7 @@ func TestTrailersWithControlCharacters(t *testing.T) {
 // TestAuthorities: what HTTP/1 would not write is refused, as a client of HTTP/1 is.
 func TestAuthorities(t *testing.T) {
 	for authority, want := range map[string][]string{
-		"a.test:80": {ok}, "[::1]:80": {ok}, "user@a": {ok},
+		"a.test:80": {ok}, "[::1]:80": {ok}, "user@a": {bad},
 		"a/b": {bad}, "a\u00e9": {bad}, "a?b": {bad}, "a|b": {bad}, "a\"b": {bad},
 	} {
 		for _, name := range []string{":authority", "host"} {

@@ -15,9 +15,10 @@ var Lower = func() (t [256]byte) {
 	return t
 }()
 
-// inAuthority are the characters of an authority, as nghttp2 has them.
+// inAuthority are the characters of an authority, as nghttp2 has them, but for the @ of
+// userinfo, which no request has any more (RFC 9110 section 4.2.4).
 var inAuthority = func() (t [256]bool) {
-	for _, c := range "!$%&'()*+,-.0123456789:;=@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~" {
+	for _, c := range "!$%&'()*+,-.0123456789:;=ABCDEFGHIJKLMNOPQRSTUVWXYZ[]_abcdefghijklmnopqrstuvwxyz~" {
 		t[c] = true
 	}
 	return t

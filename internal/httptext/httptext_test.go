@@ -30,7 +30,7 @@ func TestCharacters(t *testing.T) {
 		"a:80":       {false, true},
 		"[::1]:80":   {false, true},
 		"a|b":        {true, false},
-		"u:p@h.test": {false, true},
+		"u:p@h.test": {false, false},
 		"a b":        {false, false},
 		"a\x00":      {false, false},
 	} {

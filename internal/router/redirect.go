@@ -153,12 +153,9 @@ func parseLocation(v string) (l location, ok bool) {
 	if end < 0 {
 		end = len(rest)
 	}
-	l.authority, l.path = rest[:end], rest[end:]
-	if i := strings.LastIndexByte(l.authority, '@'); i >= 0 { // as of a request
-		l.authority = l.authority[i+1:]
+	l.authority, ok = httptext.URLHost(rest[:end]) // as of a request
+	if l.path = rest[end:]; l.path == "" {
+		l.path = "/"
 	}
-	if !strings.HasPrefix(l.path, "/") {
-		l.path = "/" + l.path
-	}
-	return l, l.authority != "" && httptext.Authority(l.authority) && !strings.ContainsAny(l.path, " \t\"<>\\^`{|}")
+	return l, ok && !strings.ContainsAny(l.path, " \t\"<>\\^`{|}")
 }

@@ -183,13 +183,19 @@ var authorities = []input{
 	{name: "absolute form, a query alone", text: target("http://x?q"), want: "404 keep"},
 	{name: "absolute form, https", text: target("https://x/"), want: ok, saw: "GET / host=x"},
 	{name: "absolute form, ftp", text: target("ftp://x/") + second, want: bad},
+	{name: "absolute form, a fragment alone", text: target("http://x#q") + second, want: bad},
+	{name: "absolute form, an odd host", text: target("http://x,y/") + second, want: bad},
+	{name: "absolute form, two ports", text: target("http://x:1:2/") + second, want: bad},
+	{name: "absolute form, no port", text: target("http://x:/") + second, want: bad},
+	{name: "absolute form, not quite IPv6", text: target("http://[::1/") + second, want: bad},
+	{name: "absolute form, an underscore", text: target("http://x_y/"), want: ok, saw: "GET / host=x_y", differs: "url-underscore"},
 	{name: "no Host", text: "GET / HTTP/1.1\r\n\r\n" + second, want: bad},
 	{name: "empty Host", text: "GET / HTTP/1.1\r\nHost:\r\n\r\n", want: ok, saw: `GET / host=""`},
 	{name: "two Hosts", text: get("Host: i\r\n") + second, want: bad, differs: "http1-two-hosts"},
 	{name: "two equal Hosts", text: get("Host: h\r\n") + second, want: bad, differs: "http1-two-hosts"},
 	{name: "blank in Host", text: "GET / HTTP/1.1\r\nHost: a b\r\n\r\n" + second, want: bad},
 	{name: "slash in Host", text: "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n" + second, want: bad},
-	{name: "user in Host", text: "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", want: ok, saw: "GET / host=u@a"},
+	{name: "user in Host", text: "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n" + second, want: bad, differs: "http1-host-user"},
 }
 
 // paths are about what is normalised, and where.
