@@ -141,15 +141,25 @@ const (
 // outlived ends a connection that has reached its maximum duration.
 func (c *conn) outlived() {
 	c.mu.Lock()
-	server := c.server
+	silent := c.silent()
 	c.mu.Unlock()
 	switch {
-	case server == nil:
+	case silent:
 		c.CloseLocal(durationReason)
-	case c.service.config.Limits.safeDuration && server.Protocol() != httpmsg.HTTP2:
-		c.service.stats.cxSoftDrain.Add(1)
-		server.Drain(0)
+	case c.service.config.Limits.safeDuration && c.server.Protocol() != httpmsg.HTTP2:
+		c.soften()
 	default:
 		c.drain()
+	}
+}
+
+// soften makes the request that begins next the last one, whenever that is, for then no
+// request can meet a connection that is just being closed.
+func (c *conn) soften() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.draining && !c.finished {
+		c.soft.Store(true)
+		c.service.stats.cxSoftDrain.Add(1)
 	}
 }

@@ -119,7 +119,7 @@ type limits struct {
 	idle           time.Duration // of a connection without requests
 	duration       time.Duration // of a connection
 	durationJitter float64       // share of duration
-	safeDuration   bool          // HTTP/1 ends with the next response, not without one
+	safeDuration   bool          // HTTP/1 ends with the request that begins next, and not without one
 	requests       uint32        // of a connection; 0: any number
 	drain          time.Duration // from the announcement to the end
 	drainJitter    float64       // share of drain

@@ -22,13 +22,14 @@ type conn struct {
 	start   time.Time      // fixed; times of a conn and its streams are since then
 	peer    string         // the client's IP address as text; "": not asked for yet. Requests' goroutines share it under mu
 
-	active    atomic.Int32  // requests under way
 	idleSince atomic.Int64  // when active became 0
 	lastEnd   atomic.Int64  // when the last request ended
+	active    atomic.Int32  // requests under way
 	requests  atomic.Uint32 // begun so far
 	premature premature
 	cut       atomic.Uint32 // the side that ended it in the middle of requests
 	closes    atomic.Bool   // this side has announced the end
+	soft      atomic.Bool   // the request that begins next is the last one
 
 	mu       sync.Mutex
 	streams  *stream // those that go on, the newest first
@@ -154,6 +155,9 @@ func (c *conn) finish(err error) {
 	reason := c.reason
 	c.mu.Unlock()
 	st, i := c.service.stats, &c.filter.Info
+	if c.soft.Load() {
+		st.cxSoftDrain.Add(-1)
+	}
 	if c.server != nil {
 		i.Received, i.Sent = c.server.Bytes()
 	}

@@ -210,6 +210,55 @@ func TestDurationLeavesRequests(t *testing.T) {
 	})
 }
 
+// A connection of HTTP/1 that ends safely waits for one more request: neither is it closed
+// while it is idle, nor does a response under way end it.
+func TestSafeDuration(t *testing.T) {
+	for kind, want := range map[Codec]int{HTTP1: 0, HTTP2: 1} {
+		synctest.Test(t, func(t *testing.T) {
+			l := limits{duration: 10 * time.Second, safeDuration: true, drain: time.Hour}
+			r := start(t, &Config{Codec: kind, Limits: l}, func(s *filter.HTTPStream) (*httpmsg.Response, error) {
+				time.Sleep(time.Minute)
+				return hello(s)
+			})
+			r.do(get("/"))
+			time.Sleep(time.Minute)
+			if d := r.codec.drains(); len(d) != want {
+				t.Fatalf("%v: drained %v", kind, d)
+			}
+			if n := r.stats.value("downstream_cx_http1_soft_drain"); n != int64(1-want) {
+				t.Errorf("%v: downstream_cx_http1_soft_drain = %d", kind, n)
+			}
+			r.do(get("/"))
+			if d := r.codec.drains(); len(d) != 1 || kind == HTTP1 && d[0] != 0 {
+				t.Errorf("%v: drained %v", kind, d)
+			}
+			<-r.host.ended
+			if n := r.stats.value("downstream_cx_http1_soft_drain"); n != 0 {
+				t.Errorf("%v: downstream_cx_http1_soft_drain = %d at the end", kind, n)
+			}
+		})
+	}
+}
+
+// An idle timeout ends what waits for one more request, and who has never sent anything has
+// nothing to wait for.
+func TestSafeDurationEnds(t *testing.T) {
+	for requests, want := range []time.Duration{10 * time.Second, 31 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			l := limits{duration: 10 * time.Second, safeDuration: true, idle: 30 * time.Second, drain: time.Second}
+			r := start(t, &Config{Codec: HTTP1, Limits: l}, hello)
+			begun := time.Now()
+			for range requests {
+				r.do(get("/"))
+			}
+			<-r.host.ended
+			if took := time.Since(begun); took != want {
+				t.Errorf("after %d requests it was closed after %v, want %v", requests, took, want)
+			}
+		})
+	}
+}
+
 func TestMaxRequests(t *testing.T) {
 	for kind, want := range map[Codec]time.Duration{HTTP1: 0, HTTP2: 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {

@@ -48,9 +48,13 @@ func (s *stream) vet() *httpmsg.Response {
 	return s.sanitize()
 }
 
-// limitRequests makes this request the last of its connection when that is its number.
+// limitRequests makes this request the last of its connection when that is its number, or
+// when the connection was about to end with its next request.
 func (s *stream) limitRequests() {
 	c := s.conn
+	if c.soft.Load() {
+		c.closeAfter()
+	}
 	most := c.service.config.Limits.requests
 	if most == 0 {
 		return

@@ -10,11 +10,11 @@ type stats struct {
 	cxTotal, cxDestroy, cxDestroyLocal, cxDestroyRemote          filter.Counter
 	cxDestroyActive, cxDestroyLocalActive, cxDestroyRemoteActive filter.Counter
 	cxProtocolError, cxDrainClose, cxIdle, cxDuration            filter.Counter
-	cxRequests, cxUpgrades, cxSoftDrain, cxDelayed               filter.Counter
+	cxRequests, cxUpgrades, cxDelayed                            filter.Counter
 	received, sent                                               filter.Counter
 	cxSSL                                                        filter.Counter
 	cxSSLActive                                                  filter.Gauge
-	cxActive, cxUpgradesActive                                   filter.Gauge
+	cxActive, cxUpgradesActive, cxSoftDrain                      filter.Gauge
 	cxLength                                                     filter.Histogram
 
 	rqTotal, rqCompleted, rqEarlyResponse                   filter.Counter
@@ -63,7 +63,7 @@ func newStats(root filter.Scope, prefix string) *stats {
 		cxDrainClose:          s.Counter("downstream_cx_drain_close"),
 		cxIdle:                s.Counter("downstream_cx_idle_timeout"),
 		cxDuration:            s.Counter("downstream_cx_max_duration_reached"),
-		cxSoftDrain:           s.Counter("downstream_cx_http1_soft_drain"),
+		cxSoftDrain:           s.Gauge("downstream_cx_http1_soft_drain"),
 		cxRequests:            s.Counter("downstream_cx_max_requests_reached"),
 		cxDelayed:             s.Counter("downstream_cx_delayed_close_timeout"),
 		cxUpgrades:            s.Counter("downstream_cx_upgrades_total"),
