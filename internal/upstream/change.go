@@ -21,7 +21,7 @@ type Change struct {
 	names  []string            // of all that are configured
 	fresh  []*Cluster          // those of next that are not in before
 	late   []*Cluster          // fresh ones that could not be warmed yet
-	warms  map[string]*Cluster // that take no place before their source has answered
+	warms  map[string]*Cluster // that take no place before they are ready
 	waits  []*Cluster          // those of warms that are new
 }
 
@@ -116,24 +116,33 @@ func (e *Error) Unwrap() error { return e.Err }
 // Cluster is the name of the cluster.
 func (e *Error) Cluster() string { return e.Name }
 
-// Warm has the new clusters' hosts checked where the configuration asks for it, and
-// returns when each was checked once, or ctx has ended. Those whose hosts are internal
-// listeners that are not there yet are left to Finish. Before the set has begun it does
-// nothing, for Start checks all.
+// Warm has the new clusters' hosts found, and checked where the configuration asks for it.
+// What a source delivers, or the hosts of, waits by itself: it takes its place when it is
+// ready, what there is of its name goes on until then, and the change goes on without it
+// (Envoy). What stands in the configuration is waited for: Warm returns when each of these
+// is ready, or ctx has ended. Those whose hosts are internal listeners that are not there
+// yet are left to WarmLate. Before the set has begun Warm does nothing, for Start checks all.
 func (c *Change) Warm(ctx context.Context, there func(listener string) bool) error {
 	if !c.set.hasBegun() {
 		return nil
 	}
-	c.fresh = slices.DeleteFunc(c.fresh, c.mustWait)
 	var now []*Cluster
-	for _, x := range c.fresh {
-		if x.dialsOnly(there) {
-			x.check()
-			now = append(now, x)
-		} else {
+	c.fresh = slices.DeleteFunc(c.fresh, func(x *Cluster) (waits bool) {
+		if x.eds == nil && !x.dialsOnly(there) {
 			c.late = append(c.late, x)
+			return false
 		}
-	}
+		x.check()
+		switch {
+		case x.ready():
+		case x.eds != nil || x.plan.Dynamic:
+			c.wait(x)
+			return true
+		default:
+			now = append(now, x)
+		}
+		return false
+	})
 	c.set.holdsUp(now) // before the count tells of them
 	defer c.set.holdsUp(nil)
 	n := int64(len(now))
@@ -149,15 +158,8 @@ func (s *Set) holdsUp(list []*Cluster) {
 	s.first = list
 }
 
-// mustWait reports whether a new cluster has to wait for its source, and lets it.
-func (c *Change) mustWait(x *Cluster) bool {
-	if x.eds == nil {
-		return false
-	}
-	x.check()
-	if x.eds.ready() {
-		return false
-	}
+// wait lets a new cluster take no place yet: what there is of its name stays.
+func (c *Change) wait(x *Cluster) {
 	name := x.plan.Name
 	c.waits, c.warms[name] = append(c.waits, x), x
 	if old := c.before[name]; old != nil {
@@ -165,7 +167,6 @@ func (c *Change) mustWait(x *Cluster) bool {
 	} else {
 		delete(c.next, name)
 	}
-	return true
 }
 
 // Apply puts the new clusters in place, all at once. Those that are to be removed can
@@ -237,10 +238,9 @@ func (c *Change) warm() {
 	}
 }
 
-// promote puts a cluster in its place that has waited for its source, and for the first
-// checks of its hosts.
+// promote puts a cluster in its place when it is ready.
 func (s *Set) promote(x *Cluster) {
-	if x.await(x.eds.ctx) != nil {
+	if x.await(x.over) != nil {
 		return
 	}
 	s.changing.Lock()
@@ -298,24 +298,6 @@ func (c *Change) Drop() {
 			x.stats.close()
 		}
 	}
-}
-
-// Changed tells how many clusters are new, differ from those of their name before, and
-// are no more.
-func (c *Change) Changed() (added, modified, removed int) {
-	for _, x := range c.fresh {
-		if c.before[x.plan.Name] == nil {
-			added++
-		} else {
-			modified++
-		}
-	}
-	for name := range c.before {
-		if c.next[name] == nil {
-			removed++
-		}
-	}
-	return added, modified, removed
 }
 
 func (s *Set) hasBegun() bool {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"net"
 	"slices"
 	"sync"
@@ -34,6 +35,9 @@ type Cluster struct {
 
 	aggregate *aggregate            // nil: the hosts are its own
 	sockets   []netconn.DialOptions // by the family of hosts, see socketTo
+
+	over context.Context // ends with the cluster
+	end  context.CancelFunc
 
 	changing sync.Mutex // one change of hosts or their health after the other
 	checking bool       // health checks have begun; guarded by changing
@@ -90,6 +94,7 @@ type requests struct{ total, pending, succeeded, failed, timedOut atomic.Uint64 
 func (c *Cluster) init(s *Set) {
 	p := c.plan
 	c.set, c.updated = s, time.Now()
+	c.over, c.end = context.WithCancel(context.Background())
 	c.maintenance = "upstream.maintenance_mode." + p.Name
 	c.info = filter.ClusterInfo{Name: p.Name, StatName: p.StatName, Metadata: p.Metadata,
 		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -16,8 +15,6 @@ import (
 type endpoints struct {
 	cluster *Cluster
 	plan    *plan.EDS
-	ctx     context.Context // ends with the cluster
-	end     context.CancelFunc
 	tasks   sync.WaitGroup
 	begun   sync.Once
 
@@ -38,7 +35,6 @@ func newEndpoints(c *Cluster, p *plan.EDS) *endpoints {
 		cluster: c, plan: p, stale: s.Counter("assignment_stale"), ages: s.Counter("assignment_timeout_received"),
 		unchanged: s.Counter("update_no_rebuild"),
 	}
-	e.ctx, e.end = context.WithCancel(context.Background())
 	return e
 }
 
@@ -47,7 +43,7 @@ func (e *endpoints) begin() {
 	e.begun.Do(func() {
 		c := e.cluster
 		from := c.set.opts.Resources
-		if from == nil || e.ctx.Err() != nil {
+		if from == nil || c.over.Err() != nil {
 			c.beginChecks()
 			return
 		}
@@ -68,7 +64,7 @@ func (e *endpoints) begin() {
 			select {
 			case <-e.subscription.Ready():
 				c.beginChecks()
-			case <-e.ctx.Done():
+			case <-c.over.Done():
 			}
 		})
 	})
@@ -113,20 +109,9 @@ func (e *endpoints) expire() {
 }
 
 // ready reports whether the first answer is not to be waited for any more.
-func (e *endpoints) ready() bool {
-	if e.subscription == nil {
-		return true
-	}
-	select {
-	case <-e.subscription.Ready():
-		return true
-	default:
-		return false
-	}
-}
+func (e *endpoints) ready() bool { return e.subscription == nil || over(e.subscription.Ready()) }
 
 func (e *endpoints) close() {
-	e.end()
 	if e.subscription != nil {
 		e.subscription.Close()
 	}

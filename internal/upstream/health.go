@@ -59,6 +59,7 @@ func (c *Cluster) unwatch() {
 	c.changing.Lock()
 	c.ended = true
 	c.changing.Unlock()
+	c.end()
 	c.secures.close()
 	if c.names != nil {
 		c.names.close()
@@ -93,20 +94,7 @@ func (c *Cluster) check() {
 // await returns when the cluster is ready: each name has been looked up, or the source of
 // the hosts has answered, and each host has been checked once; or ctx has ended.
 func (c *Cluster) await(ctx context.Context) error {
-	var waits []<-chan struct{}
-	if c.names != nil {
-		if c.names.plan.NoWait {
-			return nil
-		}
-		waits = append(waits, c.names.first)
-	}
-	if c.eds != nil && c.eds.subscription != nil {
-		waits = append(waits, c.eds.subscription.Ready())
-	}
-	if c.checker != nil {
-		waits = append(waits, c.checker.Checked())
-	}
-	for _, w := range waits {
+	for _, w := range c.awaits() {
 		select {
 		case <-w:
 		case <-ctx.Done():
@@ -114,6 +102,38 @@ func (c *Cluster) await(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ready reports that await has nothing to wait for.
+func (c *Cluster) ready() bool {
+	return !slices.ContainsFunc(c.awaits(), func(w <-chan struct{}) bool { return !over(w) })
+}
+
+// awaits returns what is closed when the cluster is ready.
+func (c *Cluster) awaits() (all []<-chan struct{}) {
+	if c.names != nil {
+		if c.names.plan.NoWait {
+			return nil
+		}
+		all = append(all, c.names.first)
+	}
+	if c.eds != nil && c.eds.subscription != nil {
+		all = append(all, c.eds.subscription.Ready())
+	}
+	if c.checker != nil {
+		all = append(all, c.checker.Checked())
+	}
+	return all
+}
+
+// over reports that a channel has been closed.
+func over(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Cluster) beginChecks() {

@@ -24,8 +24,6 @@ type names struct {
 	cluster *Cluster
 	plan    *plan.DNS
 	lookup  Lookup
-	ctx     context.Context
-	end     context.CancelFunc
 	tasks   sync.WaitGroup
 	begun   sync.Once
 
@@ -40,7 +38,6 @@ type names struct {
 func newNames(c *Cluster, p *plan.DNS) *names {
 	n := &names{cluster: c, plan: p, answers: make(map[*plan.Endpoint][]netip.Addr), first: make(chan struct{})}
 	n.lookup = c.set.opts.lookup(p.Resolver)
-	n.ctx, n.end = context.WithCancel(context.Background())
 	s := c.stats.scope
 	n.attempt, n.success = s.Counter("update_attempt"), s.Counter("update_success")
 	n.failure = s.Counter("update_failure")
@@ -75,10 +72,8 @@ func (n *names) ready() {
 	n.cluster.beginChecks()
 }
 
-func (n *names) close() {
-	n.end()
-	n.tasks.Wait()
-}
+// close returns when nothing is looked up any more. The cluster is over.
+func (n *names) close() { n.tasks.Wait() }
 
 // run looks up the name of an endpoint until the cluster ends.
 func (n *names) run(e *plan.Endpoint) {
@@ -89,12 +84,12 @@ func (n *names) run(e *plan.Endpoint) {
 	for {
 		select {
 		case <-timer.C:
-		case <-n.ctx.Done():
+		case <-n.cluster.over.Done():
 			return
 		}
 		n.attempt.Add(1)
-		a, err := n.lookup(n.ctx, e.Name, n.plan.Family)
-		if n.ctx.Err() != nil {
+		a, err := n.lookup(n.cluster.over, e.Name, n.plan.Family)
+		if n.cluster.over.Err() != nil {
 			return
 		}
 		wait := fails.Next()

@@ -65,7 +65,7 @@ type Set struct {
 	mu      sync.Mutex // held while Start begins and Close ends what clusters run, none of which takes it
 	order   []*Cluster
 	names   []string            // of all that are configured, in their order; written with changing held, too
-	warming map[string]*Cluster // that take their place once their source has answered; likewise
+	warming map[string]*Cluster // that take their place once they are ready; likewise
 	first   []*Cluster          // of the change that is being made: they wait for first answers and checks
 	stats   setStats
 	begun   bool // health checks have

@@ -53,8 +53,8 @@ func (s *Set) Status() []ClusterStatus {
 	return out
 }
 
-// Warming returns the clusters that wait for their source, in the order of the
-// configuration, and then those whose first answers and checks a change waits for.
+// Warming returns the clusters that wait by themselves, in the order of the configuration,
+// and then those that a change waits for.
 func (s *Set) Warming() (out []ClusterStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
