@@ -66,7 +66,7 @@ func sources(m *tlsv3.Secret) (all []*corev3.DataSource, dir string) {
 	switch x := m.GetType().(type) {
 	case *tlsv3.Secret_TlsCertificate:
 		c := x.TlsCertificate
-		return []*corev3.DataSource{c.GetCertificateChain(), c.GetPrivateKey(), c.GetOcspStaple()}, c.GetWatchedDirectory().GetPath()
+		return []*corev3.DataSource{c.GetCertificateChain(), c.GetPrivateKey(), c.GetPkcs12(), c.GetPassword(), c.GetOcspStaple()}, c.GetWatchedDirectory().GetPath()
 	case *tlsv3.Secret_ValidationContext:
 		v := x.ValidationContext
 		return []*corev3.DataSource{v.GetTrustedCa(), v.GetCrl()}, v.GetWatchedDirectory().GetPath()

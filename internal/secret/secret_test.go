@@ -128,6 +128,30 @@ func TestRenewed(t *testing.T) {
 	}
 }
 
+// A certificate with its key in one file, and the password to it, are renewed as well.
+func TestRenewedPKCS12(t *testing.T) {
+	w := newWorld(t)
+	w.put("both", "one")
+	w.put("password", "first")
+	w.put("sds.yaml", fmt.Sprintf(`{resources: [{"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret, name: s, tls_certificate: {pkcs12: {filename: %q}, password: {filename: %q}}}]}`,
+		w.path("both"), w.path("password")))
+	taken := make(chan string, 100)
+	defer w.Use(w.ref(), func(m proto.Message) (func(), error) {
+		c := m.(*tlsv3.Secret).GetTlsCertificate()
+		return func() {
+			taken <- string(c.GetPkcs12().GetInlineBytes()) + " " + string(c.GetPassword().GetInlineBytes())
+		}, nil
+	})()
+	for _, c := range []struct{ file, text, want string }{{"", "", "one first"}, {"both", "two", "two first"}, {"password", "second", "two second"}} {
+		if c.file != "" {
+			w.put(c.file, c.text)
+		}
+		if got := await(t, taken); got != c.want {
+			t.Errorf("got %q, want %q", got, c.want)
+		}
+	}
+}
+
 // Kubernetes swaps a link, by which certificate and key change at once.
 func TestSwap(t *testing.T) {
 	w := newWorld(t)

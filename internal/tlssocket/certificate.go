@@ -5,16 +5,13 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"strings"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"github.com/ginnel/ginnel/extension"
-	"github.com/ginnel/ginnel/internal/state"
 )
 
 // A certificate is one of a context's, with its key.
@@ -32,64 +29,20 @@ type certificate struct {
 // is none.
 func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate, name string, staple stapling) *certificate {
 	certificateFields.Check(s, m)
-	switch {
-	case m.GetCertificateChain() == nil && m.GetPrivateKey() == nil:
-		s.Errorf("Failed to load incomplete private key from path: ") // Envoy looks for that first
-		return nil
-	case m.GetCertificateChain() == nil:
-		s.Errorf("Failed to load incomplete certificate from : certificate chain not set")
-		return nil
-	case m.GetPrivateKey() == nil:
-		s.Errorf("Failed to load incomplete private key from path: ")
+	load, from := loadPEM, m.GetCertificateChain()
+	if m.GetPkcs12() != nil {
+		load, from = loadPKCS12, m.GetPkcs12()
+	}
+	pair, ok := load(s, m)
+	if !ok {
 		return nil
 	}
-	chain, ok1 := read(s.Field("certificate_chain"), m.GetCertificateChain())
-	key, ok2 := read(s.Field("private_key"), m.GetPrivateKey())
-	if !ok1 || !ok2 {
-		return nil
-	}
-	pair, err := tls.X509KeyPair([]byte(chain), []byte(key))
-	if err == nil && pair.Leaf == nil {
-		pair.Leaf, err = x509.ParseCertificate(pair.Certificate[0])
-	}
-	if err != nil {
-		s.Errorf("%s", pairFault(m, chain, key, err))
-		return nil
-	}
-	c := &certificate{Certificate: pair, name: name, path: where(m.GetCertificateChain()), names: names(pair.Leaf)}
+	c := &certificate{Certificate: pair, name: name, path: where(from), names: names(pair.Leaf)}
 	if err := c.judge(); err != nil {
-		s.Errorf("Failed to load certificate chain from %s, %v", where(m.GetCertificateChain()), err)
+		s.Errorf("Failed to load certificate chain from %s, %v", where(from), err)
 	}
 	c.staple(s, m, staple)
 	return c
-}
-
-// pairFault says what of a certificate and its key cannot be used.
-func pairFault(m *tlsv3.TlsCertificate, chain, key string, err error) string {
-	certs, _, cerr := parseCertificates(chain)
-	switch {
-	case cerr != nil || len(certs) == 0:
-		return "Failed to load certificate chain from " + where(m.GetCertificateChain())
-	case isKey(key):
-		return "Failed to load private key from " + where(m.GetPrivateKey()) + ", Cause: error:0b000074:X.509 certificate routines:OPENSSL_internal:KEY_VALUES_MISMATCH"
-	}
-	return "Failed to load private key from " + where(m.GetPrivateKey()) + ", Cause: " + err.Error()
-}
-
-// isKey reports whether a PEM text holds a private key of a kind that is known.
-func isKey(text string) bool {
-	for rest := []byte(text); ; {
-		var b *pem.Block
-		if b, rest = pem.Decode(rest); b == nil {
-			return false
-		}
-		_, err1 := x509.ParsePKCS8PrivateKey(b.Bytes)
-		_, err2 := x509.ParsePKCS1PrivateKey(b.Bytes)
-		_, err3 := x509.ParseECPrivateKey(b.Bytes)
-		if err1 == nil || err2 == nil || err3 == nil {
-			return true
-		}
-	}
 }
 
 // judge refuses keys that Envoy refuses.
@@ -121,51 +74,6 @@ func names(c *x509.Certificate) []string {
 		out = append(out, strings.ToLower(c.Subject.CommonName))
 	}
 	return out
-}
-
-// where names a source as Envoy does in its errors.
-func where(d *corev3.DataSource) string {
-	switch x := d.GetSpecifier().(type) {
-	case *corev3.DataSource_Filename:
-		return x.Filename
-	case *corev3.DataSource_EnvironmentVariable:
-		return "<environment variable>"
-	}
-	return "<inline>"
-}
-
-func read(s *extension.Scope, d *corev3.DataSource) (string, bool) {
-	text, ok := state.ReadSource(s, d)
-	if ok && text == "" {
-		s.Errorf("DataSource cannot be empty")
-		return "", false
-	}
-	return text, ok
-}
-
-// parseCertificates reads all certificates and CRLs of a PEM text.
-func parseCertificates(text string) (certs []*x509.Certificate, crls []*x509.RevocationList, err error) {
-	rest := []byte(text)
-	for {
-		var b *pem.Block
-		if b, rest = pem.Decode(rest); b == nil {
-			return certs, crls, nil
-		}
-		switch b.Type {
-		case "CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CERTIFICATE":
-			c, err := x509.ParseCertificate(b.Bytes)
-			if err != nil {
-				return nil, nil, err
-			}
-			certs = append(certs, c)
-		case "X509 CRL":
-			c, err := x509.ParseRevocationList(b.Bytes)
-			if err != nil {
-				return nil, nil, err
-			}
-			crls = append(crls, c)
-		}
-	}
 }
 
 // A selection is the certificates of a server by the names they are for, in the order of

@@ -28,10 +28,8 @@ var (
 	}
 	certificateFields = extension.Fields{
 		Message: &tlsv3.TlsCertificate{},
-		Obeyed:  []string{"certificate_chain", "private_key", "ocsp_staple"},
+		Obeyed:  []string{"certificate_chain", "private_key", "pkcs12", "password", "ocsp_staple"},
 		Refused: map[string]string{
-			"pkcs12":                       "the standard library reads PEM: openssl pkcs12 -nodes makes it",
-			"password":                     "the standard library reads keys that are not encrypted",
 			"private_key_provider":         "it calls for hardware or libraries of BoringSSL",
 			"signed_certificate_timestamp": "Envoy does not look at it either",
 		},

@@ -29,6 +29,11 @@ func issue(t testing.TB, by *issued, change func(*x509.Certificate)) *issued {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return issueFor(t, key, by, change)
+}
+
+func issueFor(t testing.TB, key *ecdsa.PrivateKey, by *issued, change func(*x509.Certificate)) *issued {
+	t.Helper()
 	serial++
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "c"}, KeyUsage: x509.KeyUsageDigitalSignature,

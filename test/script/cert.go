@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 // A certificate is made by the script, and signed by another one of its own.
@@ -42,6 +43,7 @@ type certFlags struct {
 	flag.FlagSet
 	ca, rsa, expired, future, staple, encipher bool
 	by, cn, dns, uri, ip, email, purpose       string
+	password                                   string
 	serial                                     int64
 }
 
@@ -61,6 +63,7 @@ func newCertFlags() *certFlags {
 	f.StringVar(&f.purpose, "for", "", "client or server alone")
 	f.Int64Var(&f.serial, "serial", 0, "")
 	f.BoolVar(&f.staple, "staple", false, "it must come with an OCSP response")
+	f.StringVar(&f.password, "password", "", "it protects the key, and NAME.p12 with the key, the certificate and its chain")
 	f.BoolVar(&f.encipher, "encipher", false, "key usage without signatures")
 	return f
 }
@@ -69,14 +72,51 @@ func newCertFlags() *certFlags {
 func (s *session) cmdCert(_ *testscript.TestScript, neg bool, args []string) error {
 	f := newCertFlags()
 	if err := f.Parse(args); err != nil || f.NArg() != 1 || neg {
-		return errors.New("usage: cert [-ca] [-by NAME] [-cn NAME] [-dns|-uri|-ip|-email LIST] [-rsa] [-expired|-future] [-for client|server] [-serial N] [-encipher] [-staple] NAME")
+		return errors.New("usage: cert [-ca] [-by NAME] [-cn NAME] [-dns|-uri|-ip|-email LIST] [-rsa] [-expired|-future] [-for client|server] [-serial N] [-encipher] [-staple] [-password TEXT] NAME")
 	}
 	t, err := f.template(f.Arg(0))
 	if err != nil {
 		return err
 	}
+	if f.password != "" && f.rsa {
+		return errors.New("cert: -password is for keys of P-256")
+	}
 	t.SerialNumber = big.NewInt(cmp.Or(f.serial, int64(100+len(s.certs))))
-	return s.sign(f.Arg(0), t, f.by, f.rsa)
+	if err := s.sign(f.Arg(0), t, f.by, f.rsa); err != nil || f.password == "" {
+		return err
+	}
+	return s.protect(f.Arg(0), f.password)
+}
+
+// protect encrypts the key of a certificate in its file, and makes $WORK/NAME.p12 and
+// NAME.password.
+func (s *session) protect(name, password string) error {
+	c := s.certs[name]
+	var chain []*x509.Certificate
+	for b, rest := pem.Decode(c.chain); b != nil; b, rest = pem.Decode(rest) {
+		x, err := x509.ParseCertificate(b.Bytes)
+		if err != nil {
+			return err
+		}
+		chain = append(chain, x)
+	}
+	p12, err := pkcs12.Modern.Encode(c.key, chain[0], chain[1:], password)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalECPrivateKey(c.key.(*ecdsa.PrivateKey))
+	if err != nil {
+		return err
+	}
+	key, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", der, []byte(password), x509.PEMCipherAES256)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(s.work, name+".key"), pem.EncodeToMemory(key), 0o600),
+		os.WriteFile(filepath.Join(s.work, name+".p12"), p12, 0o600),
+		os.WriteFile(filepath.Join(s.work, name+".password"), []byte(password), 0o600),
+	)
 }
 
 // template is the certificate before it has a number and is signed.

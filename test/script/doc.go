@@ -78,7 +78,8 @@
 //	put FILE TARGET                  fills a file of the script in, as those given to proxy, and moves it to $WORK/TARGET
 //	                                 in one step, as a watched file has to be
 //	cert [FLAG...] NAME              a certificate: $WORK/NAME.pem and NAME.key. Flags: -ca; -by NAME, who signs it;
-//	                                 -cn, -dns, -uri, -ip, -email; -rsa; -expired; -future; -for client|server; -encipher; -staple
+//	                                 -cn, -dns, -uri, -ip, -email; -rsa; -expired; -future; -for client|server; -encipher; -staple;
+//	                                 -password TEXT, which protects the key, and NAME.p12 with all of it; NAME.password
 //	ocsp -by NAME [-expired] NAME [CERT]  $WORK/NAME.ocsp, what an authority says of a certificate, CERT if not NAME
 //	crl -by NAME NAME [CERT...]      $WORK/NAME.crl, what an authority has revoked
 //	tls [FLAG...] CLIENT NAME|ADDR   connects a client by TLS; with ! it must be refused. Flags: -sni, -alpn, -cert,
