@@ -188,7 +188,6 @@ func (a *App) Start() error {
 		if err := a.pumps.Open(); err != nil {
 			return fmt.Errorf("event loops: %w", err)
 		}
-		a.state.Store(int32(Initializing))
 		return a.startAdmin()
 	})
 	if cancel != nil {

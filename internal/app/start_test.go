@@ -92,7 +92,7 @@ func TestStartOrder(t *testing.T) {
 	}
 	body, _ := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if string(body) != "INITIALIZING\n" || resp.StatusCode != 503 {
+	if string(body) != "PRE_INITIALIZING\n" || resp.StatusCode != 503 {
 		t.Errorf("%s %q", resp.Status, body)
 	}
 	close(answer)

@@ -13,8 +13,8 @@ type State int32
 const (
 	Live State = iota
 	Draining
-	PreInitializing
-	Initializing
+	PreInitializing // not started, or clusters are waited for
+	Initializing    // listeners wait for what they asked for by name
 )
 
 func (s State) String() string {

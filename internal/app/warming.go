@@ -39,8 +39,12 @@ func (s *step) drop() {
 }
 
 // await returns when all listeners that there are have what they asked for by name, or the
-// proxy begins to stop.
+// proxy begins to stop. For that long the proxy is INITIALIZING; while clusters are waited
+// for it is PRE_INITIALIZING (Envoy).
 func (a *App) await(ctx context.Context) error {
+	if a.state.CompareAndSwap(int32(PreInitializing), int32(Initializing)) {
+		defer a.state.CompareAndSwap(int32(Initializing), int32(PreInitializing))
+	}
 	for _, e := range a.snapshot() {
 		if err := e.listener.Warming().Wait(ctx); err != nil {
 			return err
