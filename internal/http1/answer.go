@@ -15,7 +15,8 @@ type answer struct {
 	refused bool
 	keep    bool        // the connection goes on after this exchange
 	tunnel  atomic.Bool // what follows the request's head is not a message
-	ended   atomic.Bool
+	ending  atomic.Bool // the last of the response is being sent, or was
+	ended   atomic.Bool // the response was sent as a whole
 	watch   resetWatch
 }
 
@@ -33,6 +34,7 @@ func (a *answer) prepare(r *httpmsg.Request) {
 	a.sender.reset()
 	a.req, a.refused, a.keep = r, false, false
 	a.tunnel.Store(r.Tunnel())
+	a.ending.Store(false)
 	a.ended.Store(false)
 }
 
@@ -72,6 +74,7 @@ func (a *answer) WriteResponse(r *httpmsg.Response, end bool) error {
 	}
 	f, err := a.head(r, end)
 	if err == nil {
+		a.ending.Store(end)
 		err = a.sender.begin(f, end)
 	}
 	return a.failed(a.noteEnd(err))
@@ -191,22 +194,28 @@ func (a *answer) ownLines(b []byte, status int, f framed, end bool) []byte {
 
 // WriteData implements httpmsg.Writer.
 func (a *answer) WriteData(p []byte, end bool) error {
+	if end {
+		a.ending.Store(true)
+	}
 	return a.failed(a.noteEnd(a.data(p, end)))
 }
 
 // WriteTrailer implements httpmsg.Writer.
 func (a *answer) WriteTrailer(h httpmsg.Header) error {
+	a.ending.Store(true)
 	return a.failed(a.noteEnd(a.trailer(h)))
 }
 
 // Flush implements httpmsg.Writer.
 func (a *answer) Flush() error { return a.failed(a.out.flush()) }
 
+// noteEnd notes that nothing of the response follows: of a tunnel before the client can
+// see it, who may then end its own direction, and be gone.
 func (a *answer) noteEnd(err error) error {
-	if err == nil && a.done {
-		a.ended.Store(true)
+	if err != nil || !a.done || a.ended.Swap(true) || a.kind != raw {
+		return err
 	}
-	return err
+	return a.out.conn.CloseWrite()
 }
 
 // failed is an error as the end of the exchange. One that is not of the connection is a

@@ -75,7 +75,6 @@ func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
 	if err != nil {
 		return x.sent(err)
 	}
-	x.keepOpen = f.kind == raw
 	return x.sent(x.sender.begin(f, end))
 }
 

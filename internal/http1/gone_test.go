@@ -2,10 +2,12 @@ package http1
 
 import (
 	"io"
+	"sync"
 	"testing"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/inproc/pipe"
 	"github.com/ginnel/ginnel/internal/netconn"
 )
 
@@ -111,5 +113,51 @@ func TestClientOfTunnelGone(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A slowEnd is a server's end of a pipe: who ends its direction comes back when the other
+// side has seen that, and done what afterwards waits for.
+type slowEnd struct {
+	*pipe.Conn
+	afterwards func()
+}
+
+func (c slowEnd) CloseWrite() error {
+	err := c.Conn.CloseWrite()
+	c.afterwards()
+	return err
+}
+
+// TestClientOfTunnelDone: a client that ends its direction of a tunnel, and then closes it,
+// because the host has ended its own, is not gone: nothing of the tunnel is missing, though
+// who sends the host's end may not have come back from that.
+func TestClientOfTunnelDone(t *testing.T) {
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	c, s := pipe.New(pipe.Options{})
+	read := make(chan struct{})
+	end := slowEnd{s, func() {
+		_ = c.CloseWrite()
+		_ = c.Close()
+		<-read
+	}}
+	_, wait := serve(end, &ServerOptions{Hangups: &hangups}, &handler{answer: func(r *httpmsg.Request, w httpmsg.Responder) {
+		w.OnReset(func(why *httpmsg.ResetError) { t.Error(why) })
+		var reader sync.WaitGroup
+		defer reader.Wait()
+		reader.Go(func() {
+			defer close(read)
+			if _, err := r.Body.Next(); err != io.EOF {
+				t.Error(err)
+			}
+		})
+		if err := w.WriteResponse(&httpmsg.Response{Status: 200}, true); err != nil {
+			t.Error(err)
+		}
+	}})
+	_, _ = io.WriteString(c, "CONNECT b:1 HTTP/1.1\r\n\r\n")
+	if err := wait(); err != nil {
+		t.Error(err)
 	}
 }

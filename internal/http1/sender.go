@@ -7,7 +7,8 @@ import (
 	"github.com/ginnel/ginnel/httpmsg"
 )
 
-// A sender writes the body of the message whose head was written last.
+// A sender writes the body of the message whose head was written last. The FIN that ends a
+// tunnel's direction is for who has noted that it is complete.
 type sender struct {
 	out      *output
 	z        serialiser
@@ -16,8 +17,6 @@ type sender struct {
 	kind     framing
 	left     int64
 	done     bool
-	// keepOpen holds back the end of a tunnel that the peer has not accepted yet.
-	keepOpen bool
 	// hold leaves a message without a body to be sent by who waits for the answer.
 	hold bool
 }
@@ -31,7 +30,7 @@ var (
 
 // reset prepares for the next message.
 func (m *sender) reset() {
-	m.begun, m.done, m.keepOpen, m.kind, m.left = false, false, false, noBody, 0
+	m.begun, m.done, m.kind, m.left = false, false, noBody, 0
 }
 
 // begin is called when the head was written.
@@ -61,14 +60,9 @@ func (m *sender) data(p []byte, end bool) error {
 	if !end {
 		return nil
 	}
-	if err := m.out.flush(); err != nil {
-		return err
-	}
-	m.done = true
-	if m.kind == raw && !m.keepOpen {
-		return m.out.conn.CloseWrite()
-	}
-	return nil
+	err := m.out.flush()
+	m.done = err == nil
+	return err
 }
 
 func (m *sender) piece(p []byte, end bool) error {

@@ -379,8 +379,10 @@ func (s *Server) hangup() {
 
 // gone ends the exchange at hand for a client that went away. A client that has ended
 // its direction waits for no response, as Envoy has it; but in a tunnel it may.
+// Nor is it gone before it had the whole response, where it can have the last of it before
+// who sends that comes back.
 func (s *Server) gone() {
-	if s.answer.over() {
+	if s.answer.ending.Load() && s.body.done.Load() {
 		return
 	}
 	if s.answer.tunnel.Load() {
