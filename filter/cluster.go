@@ -29,6 +29,11 @@ type Clusters interface {
 	Cluster(name string) (Cluster, bool)
 }
 
+// KnownClusters are Clusters that say, too, whether a name is one of a cluster that has to
+// wait for its hosts, or that comes with the update which is being prepared: what refers to
+// it can come with it.
+type KnownClusters interface{ Known(name string) bool }
+
 // A Cluster chooses hosts and connects to them.
 type Cluster interface {
 	Name() string

@@ -297,6 +297,29 @@ func TestClusterWarms(t *testing.T) {
 	}
 }
 
+// Routes that say that their clusters have to be there can come with them, be it that these
+// have to wait for their hosts, and are refused otherwise.
+func TestRoutesComeWithTheirCluster(t *testing.T) {
+	s := shelf{t, t.TempDir()}
+	s.put("r.yaml", `resources: [{"@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: r, validate_clusters: true, virtual_hosts: [{name: v, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: e}}]}]}]`)
+	for name, x := range map[string]struct {
+		cluster string
+		want    int
+	}{
+		"one that is there at once": {"{name: e, load_assignment: {cluster_name: e}}", 503},
+		"one that waits":            {s.cluster("e", "none.yaml"), 503},
+		"another one":               {"{name: other, load_assignment: {cluster_name: other}}", 404},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := start(t, app.Options{}, listeners(listener("first", 0, "", chain("", says("f")))))
+			l.mustApply(listeners(listener("l", 0, "", chain("", s.serves("r.yaml", "0s")))) + "  clusters: [" + x.cluster + "]\n")
+			if got := status(t, l.addr("l")); got != x.want {
+				t.Errorf("%d, want %d", got, x.want)
+			}
+		})
+	}
+}
+
 // A listener that cannot take its place, as its direction was stopped meanwhile, is left
 // out, and holds up none of those that wait with it.
 func TestEachWarmsForItself(t *testing.T) {

@@ -63,9 +63,17 @@ func (r *routeSource) compile(m proto.Message, clusters filter.Clusters) (*route
 		if !ref.Required {
 			continue
 		}
-		if _, ok := clusters.Cluster(ref.Name); !ok {
+		if !known(clusters, ref.Name) {
 			return nil, fmt.Errorf("route: unknown cluster '%s'", ref.Name)
 		}
 	}
 	return t, nil
+}
+
+func known(clusters filter.Clusters, name string) bool {
+	if k, ok := clusters.(filter.KnownClusters); ok {
+		return k.Known(name)
+	}
+	_, ok := clusters.Cluster(name)
+	return ok
 }

@@ -58,6 +58,7 @@ func (s *Set) Prepare(plans []*plan.Cluster) (*Change, error) {
 		s.changing.Unlock()
 		return nil, err
 	}
+	s.know(s.names, c.names)
 	for _, x := range c.fresh { // nothing fails any more
 		if old := c.before[x.plan.Name]; old != nil && old.plan.StatName == x.plan.StatName {
 			x.stats = old.stats
@@ -286,12 +287,14 @@ func (c *Change) Finish() {
 			x.drain()
 		}
 	}
+	s.know(s.names)
 	s.changing.Unlock()
 }
 
 // Drop forgets the change.
 func (c *Change) Drop() {
 	defer c.set.changing.Unlock()
+	c.set.know(c.set.names)
 	for _, x := range slices.Concat(c.fresh, c.waits) {
 		x.drain()
 		if old := c.before[x.plan.Name]; old == nil || old.stats != x.stats {

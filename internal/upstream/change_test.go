@@ -54,6 +54,42 @@ func TestWhoWaits(t *testing.T) {
 	})
 }
 
+// What is configured is known, whether it is in place or not, and what a change brings as long
+// as it may come.
+func TestKnown(t *testing.T) {
+	s, _ := run(t, Options{}, hashed(cluster("a"), 1))
+	knows := func(when, want string) {
+		t.Helper()
+		got := ""
+		for _, name := range []string{"a", "b"} {
+			if s.Known(name) {
+				got += name
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q is known, want %q", when, got, want)
+		}
+	}
+	prepare := func(clusters ...*plan.Cluster) *Change {
+		t.Helper()
+		change, err := s.Prepare(clusters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return change
+	}
+	knows("at first", "a")
+	change := prepare(hashed(cluster("b"), 2))
+	knows("while it is prepared", "ab")
+	change.Drop()
+	knows("after it was dropped", "a")
+	change = prepare(hashed(cluster("b"), 2))
+	change.Apply()
+	knows("before the one that goes has gone", "ab")
+	change.Finish()
+	knows("at the end", "b")
+}
+
 // One that waits ends with the set, and one that is taken back with that.
 func TestWaitingEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

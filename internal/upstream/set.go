@@ -58,6 +58,7 @@ type Set struct {
 	ids   atomic.Uint64 // of connections
 
 	clusters atomic.Pointer[map[string]*Cluster]
+	known    atomic.Pointer[map[string]bool] // names of all that are configured, and of those that are to be
 
 	changing sync.Mutex     // held from Prepare to the end of the change; taken before mu
 	tasks    sync.WaitGroup // what waits for clusters that warm
@@ -92,6 +93,7 @@ func NewSet(o Options) *Set {
 	}
 	s := &Set{opts: o, epoch: time.Now(), stats: newSetStats(o.Stats), warming: make(map[string]*Cluster)}
 	s.clusters.Store(&map[string]*Cluster{})
+	s.know()
 	s.caches = dnscache.New(o.Stats, func(p plan.NameServers) dnscache.Lookup { return dnscache.Lookup(o.lookup(p)) })
 	return s
 }
@@ -100,6 +102,19 @@ func NewSet(o Options) *Set {
 func (s *Set) Cluster(name string) (filter.Cluster, bool) {
 	c, ok := (*s.clusters.Load())[name]
 	return c, ok
+}
+
+// Known implements filter.KnownClusters.
+func (s *Set) Known(name string) bool { return (*s.known.Load())[name] }
+
+func (s *Set) know(lists ...[]string) {
+	all := make(map[string]bool)
+	for _, names := range lists {
+		for _, name := range names {
+			all[name] = true
+		}
+	}
+	s.known.Store(&all)
 }
 
 // Apply makes plans the clusters of the set, all at once, and waits for nothing; see
