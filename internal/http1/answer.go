@@ -33,7 +33,7 @@ var (
 func (a *answer) prepare(r *httpmsg.Request) {
 	a.sender.reset()
 	a.req, a.refused, a.keep = r, false, false
-	a.tunnel.Store(r.Tunnel())
+	set(&a.tunnel, r.Tunnel())
 	a.ending.Store(false)
 	a.ended.Store(false)
 }
@@ -74,7 +74,7 @@ func (a *answer) WriteResponse(r *httpmsg.Response, end bool) error {
 	}
 	f, err := a.head(r, end)
 	if err == nil {
-		a.ending.Store(end)
+		set(&a.ending, end)
 		err = a.sender.begin(f, end)
 	}
 	return a.failed(a.noteEnd(err))
@@ -161,10 +161,7 @@ func (a *answer) mayKeep(f framed) bool {
 	if !s.head.keep || a.refused || a.tunnel.Load() || a.z.head.close || f.kind == byClose {
 		return false
 	}
-	s.mu.Lock()
-	draining := s.draining
-	s.mu.Unlock()
-	return !draining && s.body.here()
+	return !s.draining.Load() && s.body.here()
 }
 
 // ownLines appends what the codec says of connection and body, and the empty line.

@@ -45,10 +45,20 @@ const (
 func (b *body) begin(f framed) {
 	b.kind, b.left, b.piece, b.state, b.lead = f.kind, f.length, nil, inData, chunkLine
 	b.err, b.trailer, b.waste = nil, nil, 0
-	b.stopped.Store(nil)
-	b.done.Store(f.kind == noBody)
+	if b.stopped.Load() != nil {
+		b.stopped.Store(nil)
+	}
+	set(&b.done, f.kind == noBody)
 	if f.kind == noBody {
 		b.state = atEnd
+	}
+}
+
+// set stores v where it is another value: to store costs as much as a lock, and most of
+// what is set for each message is as it was.
+func set(at *atomic.Bool, v bool) {
+	if at.Load() != v {
+		at.Store(v)
 	}
 }
 

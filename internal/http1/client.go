@@ -16,8 +16,11 @@ type Client struct {
 	ex    exchange
 	stop  func() // ends the watch for hang-ups; nil: there is none
 
+	looked bool // for the exchange at hand: nothing had come that nobody asked for
+	born   time.Time
+
 	mu       sync.Mutex
-	rested   time.Time // when the last exchange ended
+	rested   time.Duration // when the last exchange ended, since born; 0: there was none
 	busy     bool
 	draining bool
 	over     bool
@@ -48,7 +51,7 @@ func NewClient(conn Conn, o *ClientOptions, owner httpmsg.ClientOwner) *Client {
 	if o == nil {
 		o = &ClientOptions{}
 	}
-	c := &Client{o: o, owner: owner}
+	c := &Client{o: o, owner: owner, born: time.Now()}
 	c.link.init(conn, o.BufferBytes)
 	c.ex.init(c)
 	if o.Hangups != nil {
@@ -94,10 +97,10 @@ func (c *Client) Open() httpmsg.Exchange {
 	}
 	c.busy = true
 	// Hang-ups are told, stray bytes are not: what has come in the meantime is looked for,
-	// unless there was hardly a meantime. ask looks, too, but costs the request.
-	look := !c.watched() || !c.rested.IsZero() && time.Since(c.rested) > meantime
+	// unless there was hardly a meantime: then ask looks, which costs the request.
+	look := !c.watched() || c.rested != 0 && time.Since(c.born)-c.rested > meantime
 	c.mu.Unlock()
-	if look && c.in.stirs() {
+	if c.looked = look && c.in.total.Load() > 0; c.looked && c.in.stirs() {
 		go c.end(&httpmsg.ResetError{Reason: httpmsg.ConnectionTermination})
 		return nil
 	}
@@ -165,13 +168,12 @@ func (c *Client) release(reuse bool, why *httpmsg.ResetError) {
 	gone := reuse && c.hungUp
 	reuse = reuse && !gone && !c.draining && !c.over
 	if reuse {
-		c.busy, c.rested = false, time.Now()
+		c.busy, c.rested = false, time.Since(c.born)
+		c.tellLocked(changed, nil)
+		return
 	}
 	c.mu.Unlock()
 	switch {
-	case reuse:
-		c.tell(changed, nil)
-		return
 	case gone:
 		why = &httpmsg.ResetError{Reason: httpmsg.ConnectionTermination}
 	case why == nil:
@@ -200,6 +202,11 @@ func (c *Client) end(why *httpmsg.ResetError) {
 // goroutine, so that they do not overlap, and no lock is held.
 func (c *Client) tell(e events, why *httpmsg.ResetError) {
 	c.mu.Lock()
+	c.tellLocked(e, why)
+}
+
+// tellLocked is tell for who holds mu, which it gives back.
+func (c *Client) tellLocked(e events, why *httpmsg.ResetError) {
 	once := e &^ changed
 	c.pending |= e&changed | once&^c.told
 	c.told |= once

@@ -422,11 +422,30 @@ func TestRestedConnection(t *testing.T) {
 	<-own.closed
 }
 
+// TestLookedAt: a connection that has rested is looked at before it is used again, and
+// serves as one that has not.
+func TestLookedAt(t *testing.T) {
+	var hangups netconn.Hangups
+	defer hangups.Close()
+	cc, sc := socketPair(t)
+	defer sc.Close()
+	own := newOwner()
+	c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
+	for range 20 { // as often as it takes for others to go first, or not
+		whole(t, c, own, sc)
+		rest(c, time.Hour)
+		whole(t, c, own, sc)
+		rest(c, -time.Hour)
+	}
+	c.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
+	<-own.closed
+}
+
 // rest has c rest for so long.
 func rest(c *Client, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.rested = time.Now().Add(-d)
+	c.rested = time.Since(c.born) - d
 }
 
 // TestHangupUnderWay: a server that ends the connection behind its response, without

@@ -53,9 +53,11 @@ func (x *exchange) begin() {
 	x.body.begin(framed{})
 	x.informing, x.asked, x.accepted = 0, asked{}, false
 	x.answered.Store(false)
-	x.tunnel.Store(false)
+	set(&x.tunnel, false)
 	x.ended.Store(false)
-	x.failed.Store(nil)
+	if x.failed.Load() != nil {
+		x.failed.Store(nil)
+	}
 	x.watch.begin()
 	x.c.mark(0)
 }
@@ -66,9 +68,9 @@ func (x *exchange) WriteRequest(r *httpmsg.Request, end bool) error {
 		return x.sent(errOver)
 	}
 	x.asked = askedBy(r)
-	x.tunnel.Store(r.Tunnel())
+	set(&x.tunnel, r.Tunnel())
 	x.hold = x.c.in.sock != nil && end && !r.Tunnel()
-	if !x.hold && x.c.watched() && x.c.in.stirs() {
+	if !x.hold && x.c.watched() && !x.c.looked && x.c.in.stirs() {
 		return x.sent(errUnasked)
 	}
 	f, err := x.writeHead(r, end)
@@ -234,7 +236,7 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 		}
 		return resp, nil
 	}
-	if x.tunnel.Store(x.head.upgraded); x.head.upgraded {
+	if set(&x.tunnel, x.head.upgraded); x.head.upgraded {
 		x.accept()
 	}
 	x.body.begin(x.head.body)
@@ -252,7 +254,7 @@ func (x *exchange) ReadResponse() (*httpmsg.Response, error) {
 func (x *exchange) readHead() (int, error) {
 	in := &x.c.in
 	if x.hold && x.out.pending() > 0 {
-		if err := x.c.ask(); err != nil {
+		if err := x.c.ask(x.c.looked); err != nil {
 			return 0, x.unanswered(err)
 		}
 	}

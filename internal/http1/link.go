@@ -51,14 +51,14 @@ func (l *link) close() {
 }
 
 // ask sends what is held back and waits for the answer, in one go. The stream must be a
-// socket, and nothing be there to read.
-func (l *link) ask() error {
+// socket, and nothing be there to read; looked: which was seen just now.
+func (l *link) ask(looked bool) error {
 	in, out := &l.in, &l.out
 	if !in.empty() || in.err != nil || out.err != nil {
 		return nil // the usual way finds out
 	}
 	in.release(false)
-	sent, n, werr, err := in.sock.ask(out.buf)
+	sent, n, werr, err := in.sock.ask(out.buf, looked)
 	switch out.total.Add(uint64(sent)); {
 	case sent == 0 && (n > 0 || err != nil) && werr == nil:
 		return l.unasked(n, err)

@@ -23,9 +23,10 @@ type rawReader struct {
 	once     bool
 	first    bool // the next attempt has waited for nothing yet
 	patience patience
-	// question is written when nothing was there to be read, and before waiting.
+	// question is written before waiting, when nothing was there to be read.
 	question []byte
-	asked    int // bytes of it that were written
+	looked   bool // that nothing is, is known
+	asked    int  // bytes of it that were written
 	writeErr error
 }
 
@@ -94,9 +95,10 @@ func (r *rawReader) poll() (ok bool) {
 
 // ask writes p and reads what comes then, in one go: had it been written before, the
 // first attempt to read would be for nothing. What is there already was not asked for:
-// then nothing is written. sent is how much was; werr why it was not all, beside nil.
-func (r *rawReader) ask(p []byte) (sent, n int, werr, err error) {
-	r.n, r.err, r.question, r.asked, r.writeErr = 0, nil, p, 0, nil
+// then nothing is written, but that nobody looks again who has looked just now. sent is
+// how much was written; werr why it was not all, beside nil.
+func (r *rawReader) ask(p []byte, looked bool) (sent, n int, werr, err error) {
+	r.n, r.err, r.question, r.looked, r.asked, r.writeErr = 0, nil, p, looked, 0, nil
 	err = r.rc.Read(r.try)
 	r.question = nil
 	if err == nil {
@@ -118,9 +120,25 @@ func (r *rawReader) put(fd uintptr) bool {
 }
 
 func (r *rawReader) attempt(fd uintptr) bool {
+	if r.question != nil && r.looked {
+		return r.inquire(fd)
+	}
 	first := r.first
 	r.first = false
 	return r.receive(fd, first && r.patience.wants())
+}
+
+// inquire writes the question, and reads if others go first. What comes for it does so
+// behind the registration, so nothing need be read before waiting.
+func (r *rawReader) inquire(fd uintptr) bool {
+	switch {
+	case !r.put(fd):
+		return true
+	case r.patience.wants():
+		return r.receive(fd, true)
+	}
+	r.in.idle()
+	return false
 }
 
 // receive reads, perhaps behind others.
@@ -140,14 +158,7 @@ func (r *rawReader) receive(fd uintptr, behind bool) bool {
 	}
 	switch {
 	case err == unix.EAGAIN && r.question != nil:
-		if !r.put(fd) {
-			return true
-		}
-		if r.patience.wants() {
-			return r.receive(fd, true)
-		}
-		in.idle()
-		return false
+		return r.inquire(fd)
 	case err == unix.EAGAIN:
 		if in.idle(); in.buf != nil && !r.once {
 			in.shrink()

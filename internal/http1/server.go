@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/httpmsg"
@@ -20,13 +21,14 @@ type Server struct {
 	body body
 	answer
 
-	mu       sync.Mutex
-	idle     bool          // between requests: nothing of the next one is there
-	active   bool          // a request is being answered
-	draining bool          // responses that begin say that they are the last
-	grace    time.Duration // how long a client that no response has told may stay idle when draining
-	hungUp   bool          // the client has ended its direction, or more
-	timer    *time.Timer
+	draining atomic.Bool // responses that begin say that they are the last; set under mu
+
+	mu     sync.Mutex
+	idle   bool          // between requests: nothing of the next one is there
+	active bool          // a request is being answered
+	grace  time.Duration // how long a client that no response has told may stay idle when draining
+	hungUp bool          // the client has ended its direction, or more
+	timer  *time.Timer
 }
 
 var _ httpmsg.Server = (*Server)(nil)
@@ -73,7 +75,8 @@ func (s *Server) end() {
 	if s.timer != nil {
 		s.timer.Stop()
 	}
-	s.draining, s.idle = true, false
+	s.idle = false
+	s.draining.Store(true)
 	s.mu.Unlock()
 	s.close()
 	s.in.close()
@@ -240,7 +243,7 @@ func (s *Server) setIdle(idle bool) bool {
 	was := s.idle
 	s.idle = idle
 	switch {
-	case !s.draining:
+	case !s.draining.Load():
 	case was && !idle:
 		s.in.deadline(never) // the end of the idle connection came too late
 	case !was && idle && s.grace <= 0:
@@ -334,10 +337,11 @@ func (s *Server) part() {
 func (s *Server) Drain(grace time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining {
+	if s.draining.Load() {
 		return
 	}
-	s.draining, s.grace = true, grace
+	s.grace = grace
+	s.draining.Store(true)
 	switch {
 	case !s.idle:
 	case grace > 0:
