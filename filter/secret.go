@@ -44,6 +44,15 @@ type CertificateList interface {
 	Show(in func() CertificatesInUse) (end func())
 }
 
+// A FileWatch is implemented by Secrets that tell of other files as well. It is safe for
+// concurrent use.
+type FileWatch interface {
+	// Watch has changed called when it begins to look at a file, and whenever that has become
+	// another one: one call after the other, from a goroutine of its own. What it returns is
+	// logged. end, which may be called twice, ends that; a last call may still be under way.
+	Watch(path string, changed func() error) (end func())
+}
+
 // CertificatesInUse are those of one transport socket.
 type CertificatesInUse struct {
 	Authorities, Own []CertificateInUse

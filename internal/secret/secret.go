@@ -43,7 +43,10 @@ type Store struct {
 	list list
 }
 
-var _ filter.Secrets = (*Store)(nil)
+var (
+	_ filter.Secrets   = (*Store)(nil)
+	_ filter.FileWatch = (*Store)(nil)
+)
 
 // New returns a store without secrets.
 func New(o Options) *Store {
@@ -117,19 +120,36 @@ func (x *secret) begin() {
 // watch calls changed, with the store locked, after each change until ctx ends.
 func (x *secret) watch(ctx context.Context, o filewatch.Options, changed func()) {
 	s := x.store
+	s.watch(ctx, o, nil, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if ctx.Err() == nil {
+			changed()
+		}
+	})
+}
+
+// watch is filewatch.Watch in a goroutine, until ctx or the proxy ends.
+func (s *Store) watch(ctx context.Context, o filewatch.Options, started, changed func()) {
 	s.opts.Run(func(proxy context.Context) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(proxy, cancel)()
 		o.Log = s.opts.Log
-		filewatch.Watch(ctx, o, nil, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if ctx.Err() == nil {
-				changed()
-			}
-		})
+		filewatch.Watch(ctx, o, started, changed)
 	})
+}
+
+// Watch implements filter.FileWatch.
+func (s *Store) Watch(path string, changed func() error) (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	look := func() {
+		if err := changed(); err != nil && ctx.Err() == nil {
+			s.opts.Log.Warn(err.Error(), "logger", "config")
+		}
+	}
+	s.watch(ctx, filewatch.Options{File: path}, look, look)
+	return cancel
 }
 
 // read takes what the secret's file holds.

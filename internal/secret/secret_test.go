@@ -241,6 +241,26 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A file that is no secret is looked at when its watch begins, and when another one takes its
+// place, until the watch ends.
+func TestWatch(t *testing.T) {
+	w := newWorld(t)
+	w.put("a", "one")
+	seen := make(chan string, 100)
+	end := w.Watch(w.path("a"), func() error {
+		b, err := os.ReadFile(w.path("a"))
+		seen <- string(b)
+		return errors.Join(err, errors.New("logged, and no reason to stop"))
+	})
+	defer end()
+	for _, text := range []string{"one", "two", "three"} {
+		w.put("a", text)
+		for await(t, seen) != text { // what was there before may be seen more than once
+		}
+	}
+	end()
+}
+
 // With its last user the secret is forgotten, and so are its statistics.
 func TestLastUser(t *testing.T) {
 	w := newWorld(t)

@@ -18,7 +18,7 @@ func (m *material) inUse() (out filter.CertificatesInUse) {
 	}
 	for _, d := range v.domains {
 		for _, a := range d.authorities {
-			out.Authorities = append(out.Authorities, filter.CertificateInUse{Certificate: a, Path: d.name + ": " + d.source})
+			out.Authorities = append(out.Authorities, filter.CertificateInUse{Certificate: a, Path: d.source})
 		}
 	}
 	if v.domains == nil && len(v.authorities) > 0 {

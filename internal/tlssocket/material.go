@@ -3,6 +3,7 @@ package tlssocket
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,11 @@ type supply[T any] struct {
 	have material
 	ends []func() // tells the sources that nothing is asked of them any more
 	lack int      // secrets that have not come yet
+
+	files    filter.FileWatch // nil: nobody tells of files
+	followed string           // the file of trust bundles that is watched; "": none is
+	unfollow func()
+	closed   bool
 }
 
 func newSupply[T any](c *common, st *stats, use func(*material) T) *supply[T] {
@@ -47,6 +53,7 @@ func (s *supply[T]) begin(from filter.Secrets) {
 	c := s.common
 	refs := c.fetched
 	s.show(from)
+	s.files, _ = from.(filter.FileWatch)
 	s.lack = len(refs)
 	s.have.certificates = append(s.have.certificates[:len(s.have.certificates):len(s.have.certificates)], make([]*certificate, c.fetchedCerts())...)
 	for i := range refs {
@@ -91,6 +98,45 @@ func (s *supply[T]) renew() {
 	t := s.use(&m)
 	s.used.Store(&m)
 	s.now.Store(&t)
+	s.follow(m.validation)
+}
+
+// follow has the file watched that trust bundles are from. The caller holds mu.
+func (s *supply[T]) follow(v *validation) {
+	path := ""
+	if v != nil && s.files != nil && !s.closed {
+		path = v.bundleFile
+	}
+	if path == s.followed {
+		return
+	}
+	if s.unfollow != nil {
+		s.unfollow()
+		s.unfollow = nil
+	}
+	if s.followed = path; path != "" {
+		s.unfollow = s.files.Watch(path, func() error { return s.reread(path) })
+	}
+}
+
+// reread puts into use what the file of trust bundles holds now. Whatever is wrong with it,
+// what there was stays.
+func (s *supply[T]) reread(path string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.have.validation
+	if s.closed || v == nil || v.bundleFile != path {
+		return nil
+	}
+	next, err := v.again()
+	if err != nil {
+		return fmt.Errorf("SPIFFE trust bundles of %s are not taken: %w", path, err)
+	}
+	if next.digest != v.digest {
+		s.have.validation = next
+		s.renew()
+	}
+	return nil
 }
 
 // close ends what begin has asked for.
@@ -98,6 +144,10 @@ func (s *supply[T]) close() {
 	for _, end := range s.ends {
 		end()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.follow(nil)
 }
 
 // A fetched secret comes from a source.
@@ -139,12 +189,19 @@ func (c *common) read(f *fetched, m *tlsv3.Secret) (put func(*material), err err
 		keys := ticketKeys(at, m.GetSessionTicketKeys().GetKeys())
 		put = func(to *material) { to.tickets = keys }
 	}
-	for _, i := range r.Issues {
-		if i.Severity == extension.Error {
-			return nil, errors.New(i.Message)
-		}
+	if err := firstError(&r); err != nil {
+		return nil, err
 	}
 	return put, nil
+}
+
+func firstError(r *extension.Report) error {
+	for _, i := range r.Issues {
+		if i.Severity == extension.Error {
+			return errors.New(i.Message)
+		}
+	}
+	return nil
 }
 
 // merged is a validation context with another one over it, as Envoy does it: lists are

@@ -14,7 +14,7 @@ import (
 // A trustDomain has authorities of its own: none of them can vouch for a peer of another.
 type trustDomain struct {
 	name        string // without "spiffe://"
-	source      string // of the authorities
+	source      string // of the authorities, as Envoy names it
 	authorities []*x509.Certificate
 	roots       *x509.CertPool
 }
@@ -30,11 +30,19 @@ func (v *validation) spiffe(s *extension.Scope, m *tlsv3.CertificateValidationCo
 		return
 	}
 	spiffeFields.Check(at, c)
-	for i, d := range c.GetTrustDomains() {
-		v.domain(at.Field("trust_domains").Index(i), d)
-	}
-	if len(c.GetTrustDomains()) == 0 && c.GetTrustBundles() == nil {
+	switch {
+	case c.GetTrustBundles() != nil:
+		v.bundles(at.Field("trust_bundles"), c.GetTrustBundles())
+		if len(c.GetTrustDomains()) > 0 {
+			at.Field("trust_domains").Warnf("trust_bundles takes their place")
+		}
+	case len(c.GetTrustDomains()) == 0:
 		at.Field("trust_domains").Errorf("value must contain at least 1 item(s)")
+	}
+	for i, d := range c.GetTrustDomains() {
+		if c.GetTrustBundles() == nil {
+			v.domain(at.Field("trust_domains").Index(i), d)
+		}
 	}
 	v.roots = v.pool(v.authorities)
 	for _, o := range []struct {
@@ -53,6 +61,9 @@ func (v *validation) spiffe(s *extension.Scope, m *tlsv3.CertificateValidationCo
 
 func (v *validation) domain(s *extension.Scope, m *tlsv3.SPIFFECertValidatorConfig_TrustDomain) {
 	trustDomainFields.Check(s, m)
+	if m.GetName() == "" {
+		s.Field("name").Errorf("value length must be at least 1 characters")
+	}
 	if v.bundleOf(m.GetName()) != nil {
 		s.Field("name").Errorf("Multiple trust bundles are given for one trust domain for %s", m.GetName())
 	}
@@ -65,13 +76,14 @@ func (v *validation) domain(s *extension.Scope, m *tlsv3.SPIFFECertValidatorConf
 		s.Field("trust_bundle").Errorf("Failed to load trusted CA certificate for %s from %s%s", m.GetName(), where(m.GetTrustBundle()), because(err))
 		return
 	}
-	v.domains = append(v.domains, trustDomain{m.GetName(), where(m.GetTrustBundle()), certs, v.pool(certs)})
+	v.domains = append(v.domains, trustDomain{m.GetName(), m.GetName() + ": " + where(m.GetTrustBundle()), certs, v.pool(certs)})
 	v.authorities = append(v.authorities, certs...)
 }
 
+// bundleOf returns nil where there is none, and for a peer without a domain.
 func (v *validation) bundleOf(domain string) *trustDomain {
 	for i := range v.domains {
-		if v.domains[i].name == domain {
+		if domain != "" && v.domains[i].name == domain {
 			return &v.domains[i]
 		}
 	}

@@ -16,7 +16,7 @@ func TestSPIFFE(t *testing.T) {
 	v := &validation{maxDepth: 100}
 	for name, ca := range map[string]*issued{"one.test": one, "two.test": two} {
 		certs := chainOf(ca)
-		v.domains = append(v.domains, trustDomain{name, name + ".pem", certs, v.pool(certs)})
+		v.domains = append(v.domains, trustDomain{name, name + ": pem", certs, v.pool(certs)})
 		v.authorities = append(v.authorities, certs...)
 	}
 	v.sans = []sanMatcher{func(n *certtext.Names) bool {

@@ -47,7 +47,7 @@ var (
 	}
 	spiffeFields = extension.Fields{
 		Message: &tlsv3.SPIFFECertValidatorConfig{},
-		Obeyed:  []string{"trust_domains"},
+		Obeyed:  []string{"trust_domains", "trust_bundles"},
 	}
 	trustDomainFields = extension.Fields{
 		Message: &tlsv3.SPIFFECertValidatorConfig_TrustDomain{},

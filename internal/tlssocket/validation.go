@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -26,13 +25,15 @@ type validation struct {
 	domains     []trustDomain       // of SPIFFE, whose authorities they are; nil: not by SPIFFE
 	roots       *x509.CertPool
 	crls        []*x509.RevocationList
-	leafCRL     bool              // only the peer's own certificate is looked up in CRLs
-	expired     bool              // certificates and CRLs out of their time are good
-	untrusted   bool              // what fails is noted, and the connection goes on
-	hideCAs     bool              // the client is not told of the authorities
-	maxDepth    int               // most certificates between the peer's and the authority's
-	name        string            // of the secret, for statistics
-	source      string            // of the authorities, as Envoy names where they are from
+	leafCRL     bool   // only the peer's own certificate is looked up in CRLs
+	expired     bool   // certificates and CRLs out of their time are good
+	untrusted   bool   // what fails is noted, and the connection goes on
+	hideCAs     bool   // the client is not told of the authorities
+	maxDepth    int    // most certificates between the peer's and the authority's
+	name        string // of the secret, for statistics
+	source      string // of the authorities, as Envoy names where they are from
+	bundleFile  string // that domains were read from; "": they were not
+	message     *tlsv3.CertificateValidationContext
 	digest      [sha256.Size]byte // of the message, and of what it names
 	sans        []sanMatcher
 	hashes      [][sha256.Size]byte // of certificates
@@ -47,7 +48,7 @@ func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext
 	v := &validation{
 		expired: m.GetAllowExpiredCertificate(), leafCRL: m.GetOnlyVerifyLeafCertCrl(), hideCAs: m.GetSuppressClientCaList(),
 		untrusted: m.GetTrustChainVerification() == tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED,
-		maxDepth:  100, name: name,
+		maxDepth:  100, name: name, message: m,
 	}
 	if d := m.GetMaxVerifyDepth(); d != nil {
 		v.maxDepth = int(d.Value)
@@ -77,6 +78,13 @@ func compileValidation(s *extension.Scope, m *tlsv3.CertificateValidationContext
 	return v
 }
 
+// again compiles what v was compiled from, with what files hold now.
+func (v *validation) again() (*validation, error) {
+	var r extension.Report
+	next := compileValidation(extension.NewScope(&r, nil, nil), v.message, v.name)
+	return next, firstError(&r)
+}
+
 // digestOf is what tells validations apart that ask for other things.
 func (v *validation) digestOf(m *tlsv3.CertificateValidationContext) (sum [sha256.Size]byte) {
 	h := sha256.New()
@@ -85,8 +93,8 @@ func (v *validation) digestOf(m *tlsv3.CertificateValidationContext) (sum [sha25
 	for _, a := range v.authorities {
 		h.Write(a.Raw)
 	}
-	for i := range v.domains { // where each begins
-		fmt.Fprint(h, len(v.domains[i].authorities), " ")
+	for _, d := range v.domains { // whose they are
+		fmt.Fprintf(h, "%q %d ", d.name, len(d.authorities))
 	}
 	h.Sum(sum[:0])
 	return sum
@@ -409,52 +417,4 @@ func (v *validation) lookUp(c, issuer *x509.Certificate, now time.Time, until *t
 		return ""
 	}
 	return why
-}
-
-// A chainCache remembers chains that were found good. What it holds is bounded, and so is
-// for how long.
-type chainCache struct {
-	mu   sync.Mutex
-	good map[[sha256.Size]byte]time.Time // until when
-}
-
-const (
-	cacheChains = 4096
-	cacheTime   = time.Hour
-)
-
-// cacheKey is the chain's bytes and what is asked beside the configuration.
-func cacheKey(chain []*x509.Certificate, names []string) (key [sha256.Size]byte) {
-	h := sha256.New()
-	for _, c := range chain {
-		h.Write(c.Raw) // DER says how long it is
-	}
-	for _, n := range names {
-		fmt.Fprintf(h, "%d:%s", len(n), n)
-	}
-	h.Sum(key[:0])
-	return key
-}
-
-func (c *chainCache) has(key [sha256.Size]byte, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	until, ok := c.good[key]
-	if ok && !now.Before(until) {
-		delete(c.good, key)
-		return false
-	}
-	return ok
-}
-
-func (c *chainCache) put(key [sha256.Size]byte, until, now time.Time) {
-	if !now.Before(until) {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.good == nil || len(c.good) >= cacheChains { // all are soon there again
-		c.good = make(map[[sha256.Size]byte]time.Time)
-	}
-	c.good[key] = until
 }

@@ -251,3 +251,12 @@ func (s *session) certText(name, what string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(s.work, name+"."+what))
 	return string(b), err
 }
+
+// x5c is a certificate as a JWK has it.
+func (s *session) x5c(name string) (string, error) {
+	c := s.certs[name]
+	if c == nil {
+		return "", fmt.Errorf("no certificate %s", name)
+	}
+	return base64.StdEncoding.EncodeToString(c.Raw), nil
+}

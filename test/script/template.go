@@ -67,6 +67,7 @@ func (s *session) functions() template.FuncMap {
 		"secret":      secret,
 		"words":       strings.Fields,
 		"hash":        func(cert string) (string, error) { return s.certText(cert, "hash") },
+		"x5c":         s.x5c,
 		"spki":        func(cert string) (string, error) { return s.certText(cert, "spki") },
 		"add":         func(a, b int) int { return a + b },
 	}
