@@ -64,6 +64,33 @@ func TestWaitingInput(t *testing.T) {
 	}
 }
 
+// TestWaitingRequest: who waits for the answer to a request holds no buffer.
+func TestWaitingRequest(t *testing.T) {
+	cc, sc := socketPair(t)
+	defer cc.Close()
+	defer sc.Close()
+	var l link
+	l.init(cc, 0)
+	for _, looked := range []bool{false, true} {
+		l.out.keep(append(l.out.room(), "request"...))
+		arrived := make(chan string)
+		go func() {
+			b := make([]byte, len("request"))
+			_, _ = io.ReadFull(sc, b)
+			l.in.deadline(past) // it waits, or is about to
+			arrived <- string(b)
+		}()
+		err := l.ask(looked)
+		if got := <-arrived; err != nil || got != "request" {
+			t.Errorf("%v; %q was sent", err, got)
+		}
+		if l.in.buf != nil || l.out.buf != nil {
+			t.Errorf("%d and %d bytes are held", len(l.in.buf), cap(l.out.buf))
+		}
+		l.in.deadline(never)
+	}
+}
+
 // TestPipeInput: a head that comes in pieces over a pipe, whose chunks all go back.
 func TestPipeInput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -58,7 +58,7 @@ func (l *link) ask(looked bool) error {
 		return nil // the usual way finds out
 	}
 	in.release(false)
-	sent, n, werr, err := in.sock.ask(out.buf, looked)
+	sent, n, werr, err := in.sock.ask(out, looked)
 	switch out.total.Add(uint64(sent)); {
 	case sent == 0 && (n > 0 || err != nil) && werr == nil:
 		return l.unasked(n, err)
@@ -68,8 +68,6 @@ func (l *link) ask(looked bool) error {
 	case sent < len(out.buf):
 		out.buf = out.buf[:copy(out.buf, out.buf[sent:])]
 		return out.flush()
-	default:
-		out.give()
 	}
 	_ = in.took(n, err)
 	return nil

@@ -14,17 +14,17 @@ import (
 // A rawReader reads a socket so that no buffer is held while nothing comes. It costs no
 // further system call: package net's Read, too, tries first and waits then.
 type rawReader struct {
-	in  *input
-	rc  syscall.RawConn
-	try func(fd uintptr) bool // attempt, made once
-	n   int
-	err error
-	// once: nobody waits.
-	once     bool
+	in       *input
+	rc       syscall.RawConn
+	try      func(fd uintptr) bool // attempt, made once
+	n        int
+	err      error
+	once     bool // what came is looked for, and nobody waits
+	scratch  [1]byte
 	first    bool // the next attempt has waited for nothing yet
 	patience patience
-	// question is written before waiting, when nothing was there to be read.
-	question []byte
+	// question is what is written before waiting, when nothing was there to be read.
+	question *output
 	looked   bool // that nothing is, is known
 	asked    int  // bytes of it that were written
 	writeErr error
@@ -85,7 +85,7 @@ func (y *patience) learn(paid bool) {
 	y.skip = y.price
 }
 
-// poll reads what there is without waiting; ok: something, or an end, was there.
+// poll reports without waiting whether something has come, or an end.
 func (r *rawReader) poll() (ok bool) {
 	r.n, r.err, r.once = 0, nil, true
 	err := r.rc.Read(r.try)
@@ -93,12 +93,13 @@ func (r *rawReader) poll() (ok bool) {
 	return err != nil || r.n > 0 || r.err != nil
 }
 
-// ask writes p and reads what comes then, in one go: had it been written before, the
-// first attempt to read would be for nothing. What is there already was not asked for:
-// then nothing is written, but that nobody looks again who has looked just now. sent is
-// how much was written; werr why it was not all, beside nil.
-func (r *rawReader) ask(p []byte, looked bool) (sent, n int, werr, err error) {
-	r.n, r.err, r.question, r.looked, r.asked, r.writeErr = 0, nil, p, looked, 0, nil
+// ask writes what out holds back and reads what comes then, in one go: had it been written
+// before, the first attempt to read would be for nothing. What is there already was not
+// asked for: then nothing is written, but that nobody looks again who has looked just now.
+// sent is how much was written; werr why it was not all, beside nil. out has no buffer any
+// more when all was written, so that none is held while nothing comes.
+func (r *rawReader) ask(out *output, looked bool) (sent, n int, werr, err error) {
+	r.n, r.err, r.question, r.looked, r.asked, r.writeErr = 0, nil, out, looked, 0, nil
 	err = r.rc.Read(r.try)
 	r.question = nil
 	if err == nil {
@@ -109,23 +110,51 @@ func (r *rawReader) ask(p []byte, looked bool) (sent, n int, werr, err error) {
 
 // put writes the question. It reports whether there is something to wait for.
 func (r *rawReader) put(fd uintptr) bool {
-	n, err := netconn.WriteNow(fd, r.question)
+	out := r.question
+	r.question = nil
+	n, err := netconn.WriteNow(fd, out.buf)
 	if err != nil && err != unix.EAGAIN {
 		r.writeErr = os.NewSyscallError("write", err)
 	}
 	r.asked = max(n, 0)
-	whole := r.asked == len(r.question)
-	r.question = nil
-	return whole
+	if r.asked < len(out.buf) {
+		return false
+	}
+	out.give()
+	return true
 }
 
 func (r *rawReader) attempt(fd uintptr) bool {
-	if r.question != nil && r.looked {
+	switch {
+	case r.once:
+		r.stirs(fd)
+		return true
+	case r.question != nil && !r.looked && r.stirs(fd):
+		return true
+	case r.question != nil:
 		return r.inquire(fd)
 	}
 	first := r.first
 	r.first = false
 	return r.receive(fd, first && r.patience.wants())
+}
+
+// stirs reads no more than tells whether something has come: what it is does not matter.
+func (r *rawReader) stirs(fd uintptr) bool {
+	n, err := netconn.ReadNow(fd, r.scratch[:])
+	return err != unix.EAGAIN && r.got(n, err)
+}
+
+// got notes what a read has returned.
+func (r *rawReader) got(n int, err error) bool {
+	switch {
+	case err != nil:
+		r.err = os.NewSyscallError("read", err)
+	case n == 0:
+		r.err = io.EOF
+	}
+	r.n = max(n, 0)
+	return true
 }
 
 // inquire writes the question, and reads if others go first. What comes for it does so
@@ -141,36 +170,25 @@ func (r *rawReader) inquire(fd uintptr) bool {
 	return false
 }
 
-// receive reads, perhaps behind others.
+// receive reads, perhaps behind others, who use the same buffer then.
 func (r *rawReader) receive(fd uintptr, behind bool) bool {
+	in := r.in
 	if behind {
+		in.idle()
 		runtime.Gosched()
 	}
-	in := r.in
 	in.take()
-	buf := in.buf[in.w:]
-	if r.question != nil {
-		buf = buf[:1] // more would not change what it means
-	}
-	n, err := netconn.ReadNow(fd, buf)
+	n, err := netconn.ReadNow(fd, in.buf[in.w:])
 	if behind {
 		r.patience.learn(err != unix.EAGAIN)
 	}
-	switch {
-	case err == unix.EAGAIN && r.question != nil:
-		return r.inquire(fd)
-	case err == unix.EAGAIN:
-		if in.idle(); in.buf != nil && !r.once {
-			in.shrink()
-		}
-		return r.once
-	case err != nil:
-		r.err = os.NewSyscallError("read", err)
-	case n == 0:
-		r.err = io.EOF
+	if err != unix.EAGAIN {
+		return r.got(n, err)
 	}
-	r.n = max(n, 0)
-	return true
+	if in.idle(); in.buf != nil {
+		in.shrink()
+	}
+	return false
 }
 
 // A rawWriter writes several pieces at once.
