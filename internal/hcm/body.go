@@ -30,16 +30,35 @@ const (
 
 // begin takes the body of a request, if it has one, into its hands.
 func (b *requestBody) begin(r *httpmsg.Request) {
-	b.received.Store(0)
-	b.ended.Store(0)
-	b.user.Store(nobody)
+	if b.received.Load() != 0 {
+		b.received.Store(0)
+	}
+	if b.user.Load() != nobody {
+		b.user.Store(nobody)
+	}
 	if b.in = r.Body; b.in != nil {
-		b.done.Store(false)
+		setInt(&b.ended, 0)
+		set(&b.done, false)
 		r.Body = b
 		return
 	}
-	b.ended.Store(1)
-	b.done.Store(true)
+	setInt(&b.ended, 1)
+	set(&b.done, true)
+}
+
+// set stores v where it is another value: to store costs as much as a lock, and most of
+// what is set for each request is as it was.
+func set(at *atomic.Bool, v bool) {
+	if at.Load() != v {
+		at.Store(v)
+	}
+}
+
+// setInt is set for a number.
+func setInt(at *atomic.Int64, v int64) {
+	if at.Load() != v {
+		at.Store(v)
+	}
 }
 
 func (b *requestBody) end() { b.in, b.trailer = nil, nil }

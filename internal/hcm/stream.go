@@ -83,9 +83,9 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 	s.conn, s.w, s.handed.Request = c, w, r
 	s.inherit(r, time.Now())
 	s.body.begin(r)
-	s.flushing.Store(false)
-	s.struckAt.Store(0)
-	s.tunnelled.Store(false)
+	set(&s.flushing, false)
+	setInt(&s.struckAt, 0)
+	set(&s.tunnelled, false)
 	s.renewed = false
 	s.mu.Lock()
 	s.turn++
@@ -99,9 +99,9 @@ func (c *conn) begin(r *httpmsg.Request, w httpmsg.Responder) *stream {
 func (s *stream) enter(now time.Duration) {
 	c, sv := s.conn, s.conn.service
 	l := &sv.config.Limits
-	s.idle.Store(int64(l.streamIdle))
-	s.longest.Store(int64(l.stream))
-	s.flush.Store(int64(l.flush))
+	setInt(&s.idle, int64(l.streamIdle))
+	setInt(&s.longest, int64(l.stream))
+	setInt(&s.flush, int64(l.flush))
 	s.touched.Store(int64(now))
 	s.entered = now
 	s.beginPeriodic()

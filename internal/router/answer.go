@@ -166,6 +166,9 @@ func (x *call) measure(t *try, http *filter.HTTPInfo) {
 	if u, ok := t.up.(*tunnel); ok {
 		u.note()
 	}
+	if t.body == nil { // nobody sends any
+		return
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if t.source.sent != 0 {
