@@ -47,7 +47,7 @@ func benchServer(b *testing.B) (filter.Transport, *tls.Config) {
 	leaf := issue(b, ca, func(c *x509.Certificate) { c.DNSNames = []string{"a.example"} })
 	cert := tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: leaf.key, Leaf: leaf.Certificate}
 	d := &downstream{require: true, common: common{
-		min: tls.VersionTLS13, max: tls.VersionTLS13, curves: defaultCurves,
+		params:       params{min: tls.VersionTLS13, max: tls.VersionTLS13, curves: defaultCurves},
 		certificates: []*certificate{{Certificate: cert, ecdsa: true}}, validation: trusting(ca),
 	}}
 	server, err := d.NewTransport(&filter.Env{Stats: teststats.New()})

@@ -17,17 +17,17 @@ import (
 // A certificate is one of a context's, with its key.
 type certificate struct {
 	tls.Certificate
-	name  string   // of the secret, for statistics; "": it is none
-	path  string   // as Envoy names where it is from
-	names []string // DNS names, lower case; "*.x" is a wildcard
-	ecdsa bool
-	ocsp  *ocspResponse // nil: there is none
-	must  bool          // the certificate itself asks for one
+	name   string   // of the secret, for statistics; "": it is none
+	path   string   // as Envoy names where it is from
+	names  []string // DNS names, lower case; "*.x" is a wildcard
+	ecdsa  bool
+	params *params       // nil: those of the context
+	ocsp   *ocspResponse // nil: there is none
+	must   bool          // the certificate itself asks for one
 }
 
-// compileCertificate compiles a certificate. name is that of the secret that it is; "": it
-// is none.
-func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate, name string, staple stapling) *certificate {
+// certificate compiles a certificate. name is that of the secret that it is; "": it is none.
+func (c *common) certificate(s *extension.Scope, m *tlsv3.TlsCertificate, name string) *certificate {
 	certificateFields.Check(s, m)
 	load, from := loadPEM, m.GetCertificateChain()
 	if m.GetPkcs12() != nil {
@@ -37,12 +37,13 @@ func compileCertificate(s *extension.Scope, m *tlsv3.TlsCertificate, name string
 	if !ok {
 		return nil
 	}
-	c := &certificate{Certificate: pair, name: name, path: where(from), names: names(pair.Leaf)}
-	if err := c.judge(); err != nil {
+	k := &certificate{Certificate: pair, name: name, path: where(from), names: names(pair.Leaf)}
+	if err := k.judge(); err != nil {
 		s.Errorf("Failed to load certificate chain from %s, %v", where(from), err)
 	}
-	c.staple(s, m, staple)
-	return c
+	k.staple(s, m, c.stapling)
+	k.params = c.ofCertificate(s.Field("tls_params"), m.GetTlsParams())
+	return k
 }
 
 // judge refuses keys that Envoy refuses.
@@ -83,11 +84,13 @@ type selection struct {
 	byName   map[string][]*certificate
 	fullScan bool // without one for the name any that fits is taken; else the first
 	stapling stapling
+	params   bool // some have parameters of their own
 }
 
 func newSelection(all []*certificate, fullScan bool, staple stapling) *selection {
 	s := &selection{stapling: staple, all: all, byName: make(map[string][]*certificate), fullScan: fullScan}
 	for _, c := range all {
+		s.params = s.params || c.params != nil
 		for _, n := range c.names {
 			if !hasType(s.byName[n], c.ecdsa) { // the first of a name and type counts
 				s.byName[n] = append(s.byName[n], c)

@@ -9,7 +9,6 @@ package tlssocket
 import (
 	"crypto/sha256"
 	"crypto/tls"
-	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -22,9 +21,7 @@ import (
 
 // common is what both sides of a connection are configured with.
 type common struct {
-	min, max     uint16
-	ciphers      []uint16
-	curves       []tls.CurveID
+	params
 	protocols    []string       // of ALPN
 	certificates []*certificate // those that are there when the configuration is compiled
 	validation   *validation    // nil: nothing is asked of peers, or a source delivers it
@@ -45,11 +42,14 @@ func Register(r *extension.Registry) {
 
 func compileCommon(s *extension.Scope, m *tlsv3.CommonTlsContext, client bool, staple stapling) common {
 	commonFields.Check(s, m)
-	c := common{min: tls.VersionTLS12, max: tls.VersionTLS13, ciphers: defaultCiphers, curves: defaultCurves, message: m, stapling: staple}
+	c := common{params: params{tls.VersionTLS12, tls.VersionTLS13, defaultCiphers, defaultCurves}, message: m, stapling: staple}
 	if client {
 		c.max = tls.VersionTLS12
 	}
-	c.params(s.Field("tls_params"), m.GetTlsParams())
+	c.override(s.Field("tls_params"), m.GetTlsParams())
+	if c.min > c.max {
+		s.Field("tls_params").Errorf("the minimum protocol version is above the maximum")
+	}
 	c.keys = compileKeyLog(s.Field("key_log"), m.GetKeyLog())
 	c.protocols = m.GetAlpnProtocols()
 	for i, p := range c.protocols {
@@ -58,7 +58,7 @@ func compileCommon(s *extension.Scope, m *tlsv3.CommonTlsContext, client bool, s
 		}
 	}
 	for i, x := range m.GetTlsCertificates() {
-		if k := compileCertificate(s.Field("tls_certificates").Index(i), x, "", staple); k != nil {
+		if k := c.certificate(s.Field("tls_certificates").Index(i), x, ""); k != nil {
 			c.certificates = append(c.certificates, k)
 		}
 	}
@@ -90,53 +90,15 @@ func (c *common) identity(m *material) (id [sha256.Size]byte) {
 	return id
 }
 
-func (c *common) params(s *extension.Scope, m *tlsv3.TlsParameters) {
-	if m == nil {
-		return
-	}
-	paramsFields.Check(s, m)
-	if v, ok := versions[m.GetTlsMinimumProtocolVersion()]; ok {
-		c.min = v
-	}
-	if v, ok := versions[m.GetTlsMaximumProtocolVersion()]; ok {
-		c.max = v
-	}
-	if c.min > c.max {
-		s.Errorf("the minimum protocol version is above the maximum")
-	}
-	if len(m.GetCipherSuites()) > 0 {
-		c.ciphers = nil
-	}
-	for i, entry := range m.GetCipherSuites() {
-		for _, name := range cipherNames(entry) {
-			id, ok := ciphers[name]
-			if !ok {
-				s.Field("cipher_suites").Index(i).Errorf("Failed to initialize cipher suites %s: crypto/tls has no %s", entry, name)
-			} else if !slices.Contains(c.ciphers, id) {
-				c.ciphers = append(c.ciphers, id)
-			}
-		}
-	}
-	if len(m.GetEcdhCurves()) > 0 {
-		c.curves = nil
-	}
-	for i, name := range m.GetEcdhCurves() {
-		id, ok := curves[name]
-		if !ok {
-			s.Field("ecdh_curves").Index(i).Errorf("Failed to initialize ECDH curves %s", name)
-		}
-		c.curves = append(c.curves, id)
-	}
-}
-
 // base is the configuration that connections share.
 func (c *common) base() *tls.Config {
-	return &tls.Config{
-		MinVersion: c.min, MaxVersion: c.max, CipherSuites: c.ciphers, CurvePreferences: c.curves,
+	cfg := &tls.Config{
 		NextProtos: c.protocols,
 		// Records are as large as they may be: who sends little sends it at once anyway.
 		DynamicRecordSizingDisabled: true,
 	}
+	c.params.apply(cfg)
+	return cfg
 }
 
 // ticketKeys are those of Envoy's files: 80 bytes each, of which the first one is used

@@ -122,7 +122,7 @@ func (t *server) Wrap(s filter.Stream, info *filter.Info, deadline time.Time) (f
 	}
 	m := &meeting{serving: now, server: t}
 	cfg := now.config.Clone()
-	cfg.GetConfigForClient = m.protocols(cfg)
+	cfg.GetConfigForClient = m.adapt(cfg)
 	cfg.GetCertificate = m.choose
 	cfg.VerifyConnection = m.verify
 	cfg.WrapSession, cfg.UnwrapSession = m.wrapSession, m.unwrapSession
@@ -152,27 +152,42 @@ func (m *meeting) known(c *Conn) *filter.TLS {
 	return m.met
 }
 
-// protocols leaves ALPN out where the client and this side have none in common: Envoy goes
-// on without, crypto/tls would fail.
-func (m *meeting) protocols(cfg *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+// adapt makes of the configuration one for what a client says: ALPN is left out where the client
+// and this side have none in common (Envoy goes on without, crypto/tls would fail), and a
+// certificate may have parameters of its own.
+func (m *meeting) adapt(cfg *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
 	return func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		for _, p := range h.SupportedProtos {
-			if slices.Contains(cfg.NextProtos, p) {
-				return nil, nil
-			}
+		strange := len(cfg.NextProtos) > 0 && len(h.SupportedProtos) > 0 &&
+			!slices.ContainsFunc(h.SupportedProtos, func(p string) bool { return slices.Contains(cfg.NextProtos, p) })
+		var own *params
+		if m.certs.params {
+			m.local = m.certs.choose(h, asksStaple(h))
+			own = m.local.params
 		}
-		if len(h.SupportedProtos) == 0 || len(cfg.NextProtos) == 0 {
+		if !strange && own == nil {
 			return nil, nil
 		}
-		plain := cfg.Clone()
-		plain.NextProtos = nil
-		return plain, nil
+		adapted := cfg.Clone()
+		if strange {
+			adapted.NextProtos = nil
+		}
+		if own != nil {
+			own.apply(adapted)
+		}
+		return adapted, nil
 	}
 }
 
+func asksStaple(h *tls.ClientHelloInfo) bool {
+	return slices.Contains(h.Extensions, extensionStatusRequest)
+}
+
+// choose returns the certificate that the client is shown.
 func (m *meeting) choose(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	asks := slices.Contains(h.Extensions, extensionStatusRequest)
-	m.local = m.certs.choose(h, asks)
+	asks := asksStaple(h)
+	if m.local == nil {
+		m.local = m.certs.choose(h, asks)
+	}
 	return m.server.stats.staple(m.local, asks, m.server.plan.stapling)
 }
 

@@ -29,7 +29,7 @@ func inlinePEM(typ string, der []byte) *corev3.DataSource {
 // load compiles a certificate, and returns all errors.
 func load(m *tlsv3.TlsCertificate) (c *certificate, faults string) {
 	var r extension.Report
-	c = compileCertificate(extension.NewScope(&r, nil, nil), m, "", lenientStapling)
+	c = new(common).certificate(extension.NewScope(&r, nil, nil), m, "")
 	for _, i := range r.Issues {
 		faults += i.Path + ": " + i.Message + "\n"
 	}

@@ -173,7 +173,7 @@ func (c *common) read(f *fetched, m *tlsv3.Secret) (put func(*material), err err
 	at := extension.NewScope(&r, nil, nil)
 	switch f.Kind {
 	case filter.CertificateSecret:
-		if k := compileCertificate(at, m.GetTlsCertificate(), f.Name, c.stapling); k != nil {
+		if k := c.certificate(at, m.GetTlsCertificate(), f.Name); k != nil {
 			put = func(to *material) {
 				to.certificates = append([]*certificate(nil), to.certificates...)
 				to.certificates[f.at] = k

@@ -60,7 +60,7 @@ func (c *common) secrets(s *extension.Scope, m *tlsv3.CommonTlsContext) {
 		case static != nil && static.GetTlsCertificate() == nil:
 			at.Errorf("the secret %q is no tls_certificate", x.GetName())
 		case static != nil:
-			if k := compileCertificate(at.Field("tls_certificate"), static.GetTlsCertificate(), x.GetName(), c.stapling); k != nil {
+			if k := c.certificate(at.Field("tls_certificate"), static.GetTlsCertificate(), x.GetName()); k != nil {
 				c.certificates = append(c.certificates, k)
 			}
 		}

@@ -28,7 +28,7 @@ var (
 	}
 	certificateFields = extension.Fields{
 		Message: &tlsv3.TlsCertificate{},
-		Obeyed:  []string{"certificate_chain", "private_key", "pkcs12", "password", "ocsp_staple"},
+		Obeyed:  []string{"certificate_chain", "private_key", "pkcs12", "password", "ocsp_staple", "tls_params"},
 		Refused: map[string]string{
 			"private_key_provider":         "it calls for hardware or libraries of BoringSSL",
 			"signed_certificate_timestamp": "Envoy does not look at it either",
