@@ -34,6 +34,7 @@ type Info struct {
 	Flags              Flags         // set by Raise, which keeps their order
 	UpAttempts         uint32        // attempts to connect to a host, failed ones included
 	Depth              uint16        // fixed: internal hops passed so far
+	Worker             uint16        // that the connection counts for in its listener's worker_N statistics
 	Shown              bool          // something prints from here, such as an access log: what costs a system call is asked for, too
 	DownClose, UpClose CloseType     // how each side came to its close; UpClose 0: there was no upstream side
 	state              connState     // of the Conn around this Info

@@ -86,7 +86,8 @@ func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 		listenerFields.Check(s, m)
 		p.Addresses = addresses(s, m)
 	}
-	balance(s, m)
+	balance(s, m, p)
+	p.AcceptMost = int(m.GetMaxConnectionsToAcceptPerSocketEvent().GetValue())
 	p.Filters = listenerFilters(s.Field("listener_filters"), m.GetListenerFilters())
 	redirected(s, m, p)
 	p.AccessLogs = accesslog.Compile(s.Field("access_log"), m.GetAccessLog())
@@ -95,10 +96,11 @@ func listener(s *extension.Scope, m *listenerv3.Listener) *plan.Listener {
 	return p
 }
 
-// balance checks how connections are spread over workers, of which there are none.
-func balance(s *extension.Scope, m *listenerv3.Listener) {
+// balance compiles how connections are spread over workers.
+func balance(s *extension.Scope, m *listenerv3.Listener, p *plan.Listener) {
 	if b := m.GetConnectionBalanceConfig(); b != nil {
 		balanceFields.Check(s.Field("connection_balance_config"), b)
+		p.Balance = b.GetExactBalance() != nil
 	}
 	if v1 := m.GetDeprecatedV1(); v1 != nil {
 		deprecatedFields.Check(s.Field("deprecated_v1"), v1)

@@ -55,7 +55,7 @@ func TestListenerDefaults(t *testing.T) {
   - name: l
     address: {socket_address: {address: "::1", port_value: 7}}
     filter_chains: [{filters: `+echo+`}]`)[0]
-	if l.Info.BufferBytes != 1<<20 || l.FiltersTimeout != 15*time.Second || l.ContinueOnTimeout || l.Internal || !l.Bind {
+	if l.Info.BufferBytes != 1<<20 || l.FiltersTimeout != 15*time.Second || l.ContinueOnTimeout || l.Internal || !l.Bind || l.Balance || l.AcceptMost != 0 {
 		t.Errorf("%+v", l)
 	}
 	if diff := cmp.Diff([]plan.Address{{Addr: at("[::1]:7"), ReusePort: true}}, l.Addresses, sameAddress); diff != "" {
@@ -85,9 +85,11 @@ func TestListenerSet(t *testing.T) {
     tcp_keepalive: {keepalive_probes: 2, keepalive_time: 3}
     traffic_direction: INBOUND
     stat_prefix: p
+    connection_balance_config: {exact_balance: {}}
+    max_connections_to_accept_per_socket_event: 3
     default_filter_chain: {name: d, transport_socket_connect_timeout: 2s}`)[0]
 	if l.Info.BufferBytes != 65536 || l.Info.HighWatermarkTimeout != 7*time.Second || l.FiltersTimeout != 0 || !l.ContinueOnTimeout || l.StatPrefix != "p" ||
-		l.Info.Direction != corev3.TrafficDirection_INBOUND {
+		l.Info.Direction != corev3.TrafficDirection_INBOUND || !l.Balance || l.AcceptMost != 3 {
 		t.Errorf("%+v", l)
 	}
 	main := &plan.Keepalive{Probes: 2, Time: 3 * time.Second}

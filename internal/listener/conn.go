@@ -23,11 +23,15 @@ type conn struct {
 
 var lastID atomic.Uint64
 
+// NextID returns the id of another connection, unique in the process.
+func NextID() uint64 { return lastID.Add(1) }
+
 func (l *Listener) newConn(s filter.Stream) *conn {
 	c := &conn{chain: &l.none}
 	c.Init(c)
 	c.Stream = s
-	c.Info.ID = lastID.Add(1)
+	c.Info.ID = NextID()
+	c.Info.Worker = uint16(c.Info.ID % uint64(len(l.stats.workers)))
 	c.Info.Listener = &l.plan.Info
 	c.Info.Start = time.Now()
 	c.Info.Shown = len(l.logs) > 0

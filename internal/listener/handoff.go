@@ -119,6 +119,7 @@ func (l *Listener) move(c *conn, to *Listener) bool {
 	c.Info.Listener, c.Info.Start = &to.plan.Info, time.Now()
 	c.Info.Shown = c.Info.Shown || len(to.logs) > 0
 	to.enter(c)
+	to.assign(c)
 	to.mu.Lock()
 	to.count-- // the one that was expected
 	to.mu.Unlock()

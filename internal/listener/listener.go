@@ -46,6 +46,7 @@ type Listener struct {
 
 	mu      sync.Mutex
 	open    conn // ring of open connections: open.next is the newest
+	balance balance
 	count   int
 	empty   sync.Cond // no connection is open, or none of a chain that ends
 	stopped bool      // nothing is accepted any more
@@ -74,6 +75,9 @@ func New(p *plan.Listener, env *filter.Env, o Options) (*Listener, error) {
 	}
 	if l.total == nil {
 		l.total = new(atomic.Int64)
+	}
+	if p.Balance {
+		l.balance = newBalance(o.Concurrency)
 	}
 	l.none.listener = l
 	l.empty.L = &l.mu

@@ -17,6 +17,9 @@ func (l *Listener) enter(c *conn) int {
 	c.prev, c.next = &l.open, l.open.next
 	c.prev.next, c.next.prev = c, c
 	c.chain.open++
+	if l.balance != nil {
+		c.Info.Worker = l.balance.join()
+	}
 	l.tally(1)
 	l.count++
 	return l.count
@@ -50,6 +53,9 @@ func (l *Listener) leave(c *conn) {
 	}
 	c.prev.next, c.next.prev = c.next, c.prev
 	c.prev, c.next, c.closer = nil, nil, nil
+	if l.balance != nil {
+		l.balance.leave(c.Info.Worker)
+	}
 	l.tally(-1)
 	c.chain.open--
 	if l.count--; l.count == 0 || c.chain.open == 0 && c.chain.drain.Begun() {

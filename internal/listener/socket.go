@@ -128,6 +128,7 @@ func (l *Listener) Accept() {
 		l.table.add(l)
 	}
 	for _, s := range l.sockets {
+		s.SetBatch(netconn.Batch{Most: l.plan.AcceptMost, Took: l.took})
 		if err := l.acceptBy(s); err != nil {
 			l.accepting.Go(func() { l.accept(s) })
 		}
@@ -149,6 +150,9 @@ func (l *Listener) acceptBy(s *netconn.Listener) error {
 		}
 	})
 }
+
+// took counts the connections that were accepted at one event.
+func (l *Listener) took(n int) { l.stats.accepted.Record(uint64(n)) }
 
 // takeIn sets up what a loop has accepted, in its turn.
 func (l *Listener) takeIn(s *netconn.Socket, t *netconn.Turn) {
@@ -192,6 +196,7 @@ func (l *Listener) accept(s *netconn.Listener) {
 func (l *Listener) take(s *netconn.Socket) *conn {
 	c := l.fromSocket(s)
 	full := l.over(l.enter(c))
+	l.assign(c)
 	if stopped, heir := l.isStopped(); stopped && heir != nil {
 		l.leave(c)
 		return heir.take(s)

@@ -16,13 +16,13 @@ type stats struct {
 	preTimeout, preRemoteClose, preError filter.Counter
 	transportTimeout                     filter.Counter
 	active, preActive                    filter.Gauge
-	length                               filter.Histogram
+	length, accepted                     filter.Histogram
 	workers                              []worker
 }
 
 // A worker is the share of connections that Envoy gives to one worker thread. Ours
-// have no threads: a connection counts for the worker its id falls to, so that sums
-// and dashboards hold.
+// have no threads: a connection counts for the worker its id falls to, or that the
+// balance says, so that sums and dashboards hold.
 type worker struct {
 	total  filter.Counter
 	active filter.Gauge
@@ -38,14 +38,13 @@ func newStats(root filter.Scope, prefix string, workers int) *stats {
 		preRemoteClose: s.Counter("downstream_listener_filter_remote_close"),
 		preError:       s.Counter("downstream_listener_filter_error"),
 		active:         s.Gauge("downstream_cx_active"), preActive: s.Gauge("downstream_pre_cx_active"),
-		length: s.Histogram("downstream_cx_length_ms"),
+		length: s.Histogram("downstream_cx_length_ms"), accepted: s.Histogram("connections_accepted_per_socket_event"),
 
 		transportTimeout: s.Counter("downstream_cx_transport_socket_connect_timeout"),
 	}
 	for _, name := range []string{"downstream_cx_overload_reject", "extension_config_missing", "network_extension_config_missing"} {
 		s.Counter(name) // never moved yet, but Envoy's dashboards ask for it
 	}
-	s.Histogram("connections_accepted_per_socket_event")
 	for i := range max(workers, 1) {
 		w := s.Scope(fmt.Sprintf("worker_%d.", i))
 		st.workers = append(st.workers, worker{w.Counter("downstream_cx_total"), w.Gauge("downstream_cx_active")})
@@ -54,7 +53,7 @@ func newStats(root filter.Scope, prefix string, workers int) *stats {
 }
 
 func (s *stats) opened(c *conn) {
-	w := &s.workers[c.Info.ID%uint64(len(s.workers))]
+	w := &s.workers[c.Info.Worker]
 	s.total.Add(1)
 	s.active.Add(1)
 	w.total.Add(1)
@@ -64,7 +63,7 @@ func (s *stats) opened(c *conn) {
 func (s *stats) ended(c *conn) {
 	s.destroy.Add(1)
 	s.active.Add(-1)
-	s.workers[c.Info.ID%uint64(len(s.workers))].active.Add(-1)
+	s.workers[c.Info.Worker].active.Add(-1)
 	s.length.Record(uint64(c.Info.Duration.Milliseconds()))
 }
 

@@ -3,6 +3,7 @@ package netconn
 import (
 	"errors"
 	"net"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ func (l *Listener) Accept() (*Socket, error) {
 type acceptor struct {
 	l      *Listener
 	tryOne func(fd uintptr) (done bool)
+	taken  int // connections of this event
 	fd     int // what try has accepted
 	from   net.Addr
 	err    error
@@ -47,7 +49,25 @@ func (a *acceptor) accept() (*Socket, error) {
 
 func (a *acceptor) try(fd uintptr) (done bool) {
 	a.fd, a.from, a.err = acceptNext(int(fd))
+	if a.err == unix.EAGAIN {
+		a.batched()
+	}
 	return a.err != unix.EAGAIN
+}
+
+// next counts an accepted connection. After the last one of an event others have their
+// turn.
+func (a *acceptor) next() {
+	if a.taken++; a.taken == a.l.batch.Most {
+		a.batched()
+		runtime.Gosched()
+	}
+}
+
+// batched ends an event.
+func (a *acceptor) batched() {
+	a.l.batch.Ended(a.taken)
+	a.taken = 0
 }
 
 func acceptNext(fd int) (int, net.Addr, error) {
@@ -91,6 +111,7 @@ func (l *Listener) Serve(handle func(*Socket), failed func(error)) error {
 		case err == nil:
 			pause = minPause
 			handle(s)
+			a.next()
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case !exhausted(err):

@@ -34,6 +34,7 @@ type ListenOptions struct {
 // A Listener is a bound socket that listens once Listen has been called.
 type Listener struct {
 	o      ListenOptions
+	batch  Batch
 	family int
 	addr   net.Addr // as bound: port 0 resolved
 	// local is the local address of all accepted sockets, nil when they differ.
@@ -286,6 +287,10 @@ func maxBacklog() int {
 	}
 	return n
 }
+
+// SetBatch says how many connections are accepted at once. It is called before accepting
+// begins.
+func (l *Listener) SetBatch(b Batch) { l.batch = b }
 
 // Addr returns the address with its real port.
 func (l *Listener) Addr() net.Addr { return l.addr }

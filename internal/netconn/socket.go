@@ -35,7 +35,7 @@ type Socket struct { // 48 bytes, of which an idle connection keeps two
 	fd     int32 // -1 once file owns the descriptor, or it is closed
 	closed bool
 	unix   bool
-	home   uint16 // number of the loop that accepted it, plus 1; 0: none did
+	home   uint16 // see Home: number of a loop plus 1, and assigned; 0: no loop
 }
 
 var (

@@ -14,8 +14,23 @@ type Watcher interface {
 	// Watch calls ready on one of the loops when connections wait to be accepted from
 	// fd, again and again until stop is called; a call may then still be under way.
 	// ready takes one connection, reports whether there may be another one, and does not
-	// block unless it leaves its turn. The error is ErrNoLoops or the system's.
-	Watch(fd int, ready func(*Turn) (more bool)) (stop func(), err error)
+	// block unless it leaves its turn. b is for each loop by itself. The error is ErrNoLoops
+	// or the system's.
+	Watch(fd int, b Batch, ready func(*Turn) (more bool)) (stop func(), err error)
+}
+
+// A Batch is the connections that are accepted at one event of a listening socket, before
+// whoever accepts turns to something else. What is left waits for the next event.
+type Batch struct {
+	Most int         // 0: as many as suit whoever accepts
+	Took func(n int) // told after each event how many there were, if any; it must not block. nil: nobody is
+}
+
+// Ended tells of the end of an event that has brought n connections.
+func (b *Batch) Ended(n int) {
+	if n > 0 && b.Took != nil {
+		b.Took(n)
+	}
 }
 
 // ErrNoLoops is the error of a Watcher that cannot watch.
@@ -101,7 +116,7 @@ func (l *Listener) watch(w Watcher, ready func(*Turn) bool) error {
 	case !l.listening:
 		return errNotListening
 	}
-	stop, err := w.Watch(l.fd, ready)
+	stop, err := w.Watch(l.fd, l.batch, ready)
 	if err == nil {
 		l.stopWatch = stop
 	}
@@ -137,5 +152,19 @@ func (l *Listener) acceptNow() (*Socket, error) {
 	return l.accepted(fd, from), nil
 }
 
-// Home returns the number of the loop that accepted the socket, if one did.
-func (s *Socket) Home() (loop int, ok bool) { return int(s.home) - 1, s.home > 0 }
+// Home returns the number of the loop that accepted the socket, if one did, or that it was
+// assigned to.
+func (s *Socket) Home() (loop int, ok bool) {
+	n := s.home &^ assigned
+	return int(n) - 1, n > 0
+}
+
+// assigned is a bit of Socket.home.
+const assigned = 1 << 15
+
+// Assign makes a loop the socket's home whatever else there is to do for it. It is for who
+// owns the socket and has not passed it on yet.
+func (s *Socket) Assign(loop int) { s.home = uint16(loop+1) | assigned }
+
+// Assigned reports whether its home was assigned to the socket.
+func (s *Socket) Assigned() bool { return s.home&assigned != 0 }

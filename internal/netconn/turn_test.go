@@ -3,6 +3,7 @@ package netconn
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 // A fakeLoop calls whoever it watches for again and again.
 type fakeLoop struct{ watches, stops int }
 
-func (f *fakeLoop) Watch(fd int, ready func(*Turn) bool) (stop func(), err error) {
+func (f *fakeLoop) Watch(fd int, _ Batch, ready func(*Turn) bool) (stop func(), err error) {
 	f.watches++
 	end := make(chan struct{})
 	var wg sync.WaitGroup
@@ -174,7 +175,7 @@ func TestServeByAfterTrouble(t *testing.T) {
 // An insistentLoop calls once for each watch, and twice more while that is stopped.
 type insistentLoop struct{ watches int }
 
-func (f *insistentLoop) Watch(fd int, ready func(*Turn) bool) (stop func(), err error) {
+func (f *insistentLoop) Watch(fd int, _ Batch, ready func(*Turn) bool) (stop func(), err error) {
 	f.watches++
 	var wg sync.WaitGroup
 	wg.Go(func() { ready(&Turn{}) })
@@ -214,12 +215,12 @@ type forgetfulLoop struct {
 	failed bool
 }
 
-func (f *forgetfulLoop) Watch(fd int, ready func(*Turn) bool) (stop func(), err error) {
+func (f *forgetfulLoop) Watch(fd int, _ Batch, ready func(*Turn) bool) (stop func(), err error) {
 	if !f.failed {
 		f.failed = true
 		return nil, os.NewSyscallError("epoll_ctl", unix.ENOMEM)
 	}
-	return f.fakeLoop.Watch(fd, ready)
+	return f.fakeLoop.Watch(fd, Batch{}, ready)
 }
 
 func TestServeByNoLoops(t *testing.T) {
@@ -233,6 +234,52 @@ func TestServeByNoLoops(t *testing.T) {
 	}
 }
 
+// What is left of a queue when an event has brought its most is the next event's.
+func TestServeInBatches(t *testing.T) {
+	const waiting = 20
+	for _, most := range []int{0, 1, 3} {
+		l := listen(t, ip("127.0.0.1:0"), ListenOptions{})
+		var events []int
+		sum := 0
+		took := make(chan struct{})
+		l.SetBatch(Batch{Most: most, Took: func(n int) {
+			events = append(events, n)
+			if sum += n; sum == waiting {
+				close(took)
+			}
+		}})
+		for range waiting {
+			c, err := Dial(l.Addr(), time.Time{}, nil, DialOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+		served := make(chan error, 1)
+		go func() { served <- l.Serve(func(s *Socket) { s.Close() }, nil) }()
+		<-took
+		l.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		if sum != waiting || most > 0 && slices.Max(events) > most {
+			t.Errorf("at most %d at once: events of %v", most, events)
+		}
+	}
+}
+
+// An assigned home is told from that of the loop which accepted.
+func TestAssignedHome(t *testing.T) {
+	s := &Socket{home: 3 + 1}
+	if n, ok := s.Home(); n != 3 || !ok || s.Assigned() {
+		t.Errorf("accepted by loop 3: %d, %v, assigned %v", n, ok, s.Assigned())
+	}
+	s.Assign(0)
+	if n, ok := s.Home(); n != 0 || !ok || !s.Assigned() {
+		t.Errorf("assigned to loop 0: %d, %v, assigned %v", n, ok, s.Assigned())
+	}
+}
+
 type noLoops struct{}
 
-func (noLoops) Watch(int, func(*Turn) bool) (func(), error) { return nil, ErrNoLoops }
+func (noLoops) Watch(int, Batch, func(*Turn) bool) (func(), error) { return nil, ErrNoLoops }

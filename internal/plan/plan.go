@@ -87,6 +87,8 @@ type Listener struct {
 	Addresses []Address
 	Bind      bool // false: reached by hand-off only
 
+	Balance        bool // a new connection is for the worker that has fewest of the listener's
+	AcceptMost     int  // connections for each event of a listening socket; 0: as suits who accepts
 	IgnoreLimit    bool // of all connections together, be it Server.MaxConnections or the runtime's
 	BypassOverload bool // Server.MaxConnections does not count, or count for, its connections
 	// UseOriginalDst hands connections of which the original destination is restored to

@@ -18,4 +18,6 @@ func (*loops) stop(*Group)       {}
 func (*Group) startLooped(_, _ filter.Stream, _ filter.Outer, _ func() error) filter.Pump { return nil }
 
 // Watch implements netconn.Watcher.
-func (*Group) Watch(int, func(*netconn.Turn) bool) (func(), error) { return nil, netconn.ErrNoLoops }
+func (*Group) Watch(int, netconn.Batch, func(*netconn.Turn) bool) (func(), error) {
+	return nil, netconn.ErrNoLoops
+}

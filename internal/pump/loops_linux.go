@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/ginnel/ginnel/filter"
+	"github.com/ginnel/ginnel/internal/netconn"
 )
 
 // loops are the event loops of a group. They run while it has wires, and until Wait.
@@ -22,11 +23,7 @@ func (g *Group) startLooped(down, up filter.Stream, hop filter.Outer, first func
 	if w == nil {
 		return nil
 	}
-	home, ok := w.sides[filter.FromDownstream].sock.Home()
-	if !ok {
-		home = -1
-	}
-	l := g.claimLoop(home)
+	l := g.claimLoop(w.sides[filter.FromDownstream].sock)
 	if l == nil {
 		return nil
 	}
@@ -43,9 +40,10 @@ func (g *Group) startLooped(down, up filter.Stream, hop filter.Outer, first func
 	return w
 }
 
-// claimLoop chooses the loop of a wire, which then counts as running: home if it is
-// one and has not much more to do than others, else whoever has least.
-func (g *Group) claimLoop(home int) *loop {
+// claimLoop chooses the loop of a wire, which then counts as running: the home of its
+// downstream socket if that was assigned or has not much more to do than others, else
+// whoever has least.
+func (g *Group) claimLoop(down *netconn.Socket) *loop {
 	ls := &g.loops
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -61,8 +59,10 @@ func (g *Group) claimLoop(home int) *loop {
 			least = l
 		}
 	}
-	if home >= 0 && home < len(ls.all) && ls.all[home].count <= least.count+least.count/8+1 {
-		least = ls.all[home]
+	if n, ok := down.Home(); ok && n < len(ls.all) {
+		if home := ls.all[n]; down.Assigned() || home.count <= least.count+least.count/8+1 {
+			least = home
+		}
 	}
 	least.count++
 	return least

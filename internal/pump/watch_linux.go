@@ -9,6 +9,7 @@ import (
 
 // A watch is a listening socket in the eyes of one loop.
 type watch struct {
+	netconn.Batch
 	ready func(*netconn.Turn) (more bool)
 }
 
@@ -16,8 +17,10 @@ type watch struct {
 // was left.
 type turn struct {
 	netconn.Turn
-	loop *loop
-	left bool
+	loop  *loop
+	watch *watch
+	taken int // connections of this event before the present one
+	left  bool
 }
 
 func newTurn(l *loop) *turn {
@@ -30,6 +33,7 @@ func newTurn(l *loop) *turn {
 func (t *turn) leave() {
 	if !t.left {
 		t.left = true
+		t.watch.Ended(t.taken + 1)
 		t.loop.turn = nil
 		go t.loop.run()
 	}
@@ -39,7 +43,7 @@ var _ netconn.Watcher = (*Group)(nil)
 
 // Watch implements netconn.Watcher: all loops watch fd, and one of them, which has
 // time, takes a connection.
-func (g *Group) Watch(fd int, ready func(*netconn.Turn) bool) (stop func(), err error) {
+func (g *Group) Watch(fd int, b netconn.Batch, ready func(*netconn.Turn) bool) (stop func(), err error) {
 	if g.Loops <= 0 {
 		return nil, netconn.ErrNoLoops
 	}
@@ -58,7 +62,7 @@ func (g *Group) Watch(fd int, ready func(*netconn.Turn) bool) (stop func(), err 
 		}
 	}
 	for _, l := range all {
-		slot, err := l.watchListener(fd, ready)
+		slot, err := l.watchListener(fd, &watch{b, ready})
 		if err != nil {
 			stop()
 			return nil, err
@@ -68,7 +72,7 @@ func (g *Group) Watch(fd int, ready func(*netconn.Turn) bool) (stop func(), err 
 	return stop, nil
 }
 
-func (l *loop) watchListener(fd int, ready func(*netconn.Turn) bool) (slot int32, err error) {
+func (l *loop) watchListener(fd int, w *watch) (slot int32, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for slot = 0; int(slot) < len(l.watches) && l.watches[slot] != nil; slot++ {
@@ -82,7 +86,7 @@ func (l *loop) watchListener(fd int, ready func(*netconn.Turn) bool) (slot int32
 	if int(slot) == len(l.watches) {
 		l.watches = append(l.watches, nil)
 	}
-	l.watches[slot] = &watch{ready}
+	l.watches[slot] = w
 	return slot, nil
 }
 
@@ -109,12 +113,12 @@ func (l *loop) accept(slot int32) bool {
 	if w == nil { // it was stopped in this round
 		return true
 	}
-	for n := 0; n <= l.round/acceptShare; n++ {
-		t := l.turn
-		if t == nil {
-			t = newTurn(l)
-			l.turn = t
-		}
+	taken, most := 0, l.round/acceptShare+1
+	if w.Most > 0 {
+		most = min(most, w.Most)
+	}
+	for ; taken < most; taken++ {
+		t := l.turnOf(w, taken)
 		more := w.ready(&t.Turn)
 		if t.left { // what follows is another goroutine's
 			return false
@@ -124,5 +128,15 @@ func (l *loop) accept(slot int32) bool {
 			break
 		}
 	}
+	w.Ended(taken)
 	return true
+}
+
+// turnOf returns the turn of the next connection of an event.
+func (l *loop) turnOf(w *watch, taken int) *turn {
+	if l.turn == nil {
+		l.turn = newTurn(l)
+	}
+	l.turn.watch, l.turn.taken = w, taken
+	return l.turn
 }
