@@ -239,7 +239,7 @@ func compileReply(s *extension.Scope, m *hcmv3.LocalReplyConfig) (out replyOptio
 			when:    accesslog.CompileCondition(s.Field("filter"), x.GetFilter()),
 			status:  int(x.GetStatusCode().GetValue()),
 			format:  compileBody(s.Field("body_format_override"), x.GetBodyFormatOverride()),
-			headers: route.CompileMutations(s, "headers", x.GetHeadersToAdd(), nil),
+			headers: route.CompileMutations(s, "headers", x.GetHeadersToAdd(), nil, state.Options{}),
 		}
 		if c := x.GetStatusCode(); c != nil && (c.Value < 200 || c.Value > 599) {
 			s.Field("status_code").Errorf("must be from 200 to 599, not %d", c.Value)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/route"
+	"github.com/ginnel/ginnel/internal/state"
 )
 
 var (
@@ -129,7 +130,7 @@ func compileEarly(s *extension.Scope, list []*corev3.TypedExtensionConfig) (out 
 			continue
 		}
 		earlyFields.Check(at, m)
-		out = append(out, route.CompileSteps(at.Field("mutations"), m.GetMutations())...)
+		out = append(out, route.CompileSteps(at.Field("mutations"), m.GetMutations(), state.Options{})...)
 	}
 	return out
 }

@@ -75,7 +75,7 @@ func TestReplyMappers(t *testing.T) {
 	gone := "gone"
 	var report extension.Report
 	add := route.CompileMutations(extension.NewScope(&report, &extension.Registry{}, nil), "headers", []*corev3.HeaderValueOption{
-		{Header: &corev3.HeaderValue{Key: "x-m", Value: "first"}}}, nil)
+		{Header: &corev3.HeaderValue{Key: "x-m", Value: "first"}}}, nil, state.Options{})
 	o := replyOptions{
 		mappers: []mapper{
 			{when: status(404), status: 410, body: &gone, headers: add},

@@ -111,6 +111,10 @@ func (a *addition) overwrites() bool {
 // compileHeaders compiles the mutations of one level: <what>_to_add and <what>_to_remove. It
 // returns nil for none.
 func compileHeaders(s *extension.Scope, what string, add []*corev3.HeaderValueOption, remove []string) *mutation {
+	return compileMutation(s, what, add, remove, state.Options{})
+}
+
+func compileMutation(s *extension.Scope, what string, add []*corev3.HeaderValueOption, remove []string, o state.Options) *mutation {
 	if len(add)+len(remove) == 0 {
 		return nil
 	}
@@ -121,31 +125,32 @@ func compileHeaders(s *extension.Scope, what string, add []*corev3.HeaderValueOp
 		}
 		m.remove = append(m.remove, lowerCase(name))
 	}
-	for i, o := range add {
-		m.add = append(m.add, compileAddition(s.Field(what+"_to_add").Index(i), o))
+	for i, v := range add {
+		m.add = append(m.add, compileAddition(s.Field(what+"_to_add").Index(i), v, o))
 	}
 	return m
 }
 
 // CompileMutations compiles headers to add and to remove, as they stand in the fields
-// <what>_to_add and <what>_to_remove of the message at s.
-func CompileMutations(s *extension.Scope, what string, add []*corev3.HeaderValueOption, remove []string) Mutations {
-	if m := compileHeaders(s, what, add, remove); m != nil {
+// <what>_to_add and <what>_to_remove of the message at s. Of the options of their formats
+// OmitEmpty does not count: a missing value is empty.
+func CompileMutations(s *extension.Scope, what string, add []*corev3.HeaderValueOption, remove []string, o state.Options) Mutations {
+	if m := compileMutation(s, what, add, remove, o); m != nil {
 		return Mutations{m}
 	}
 	return nil
 }
 
-// CompileSteps compiles mutations that work one after the other.
-func CompileSteps(s *extension.Scope, list []*mutationv3.HeaderMutation) Mutations {
+// CompileSteps compiles mutations that work one after the other; options as for CompileMutations.
+func CompileSteps(s *extension.Scope, list []*mutationv3.HeaderMutation, o state.Options) Mutations {
 	var out Mutations
 	for i, m := range list {
-		out = append(out, compileStep(s.Index(i), m))
+		out = append(out, compileStep(s.Index(i), m, o))
 	}
 	return out
 }
 
-func compileStep(s *extension.Scope, m *mutationv3.HeaderMutation) *mutation {
+func compileStep(s *extension.Scope, m *mutationv3.HeaderMutation, o state.Options) *mutation {
 	stepFields.Check(s, m)
 	switch a := m.GetAction().(type) {
 	case *mutationv3.HeaderMutation_Remove:
@@ -154,7 +159,7 @@ func compileStep(s *extension.Scope, m *mutationv3.HeaderMutation) *mutation {
 		}
 		return &mutation{remove: []string{lowerCase(a.Remove)}}
 	case *mutationv3.HeaderMutation_Append:
-		return &mutation{add: []addition{compileAddition(s.Field("append"), a.Append)}}
+		return &mutation{add: []addition{compileAddition(s.Field("append"), a.Append, o)}}
 	case *mutationv3.HeaderMutation_RemoveOnMatch_:
 		return &mutation{removeIf: httpmatch.String(s.Field("remove_on_match.key_matcher"), a.RemoveOnMatch.GetKeyMatcher())}
 	}
@@ -165,9 +170,9 @@ func compileStep(s *extension.Scope, m *mutationv3.HeaderMutation) *mutation {
 // fixed reports whether a header may not be changed.
 func fixed(name string) bool { return strings.HasPrefix(name, ":") || lowerCase(name) == "host" }
 
-func compileAddition(s *extension.Scope, o *corev3.HeaderValueOption) addition {
-	optionFields.Check(s, o)
-	h := o.GetHeader()
+func compileAddition(s *extension.Scope, m *corev3.HeaderValueOption, o state.Options) addition {
+	optionFields.Check(s, m)
+	h := m.GetHeader()
 	if h == nil {
 		s.Field("header").Errorf("is required")
 		return addition{}
@@ -176,9 +181,9 @@ func compileAddition(s *extension.Scope, o *corev3.HeaderValueOption) addition {
 	if fixed(h.Key) {
 		s.Field("header.key").Errorf(":-prefixed or host headers may not be modified")
 	}
-	a := addition{name: lowerCase(h.Key), action: o.GetAppendAction(), keepEmpty: o.GetKeepEmptyValue()}
-	a.value, _ = compileValue(s.Field("header.value"), h.Value)
-	if v := o.GetAppend(); v != nil { //nolint:staticcheck // deprecated, and in use
+	a := addition{name: lowerCase(h.Key), action: m.GetAppendAction(), keepEmpty: m.GetKeepEmptyValue()}
+	a.value, _ = compileFormat(s.Field("header.value"), h.Value, o)
+	if v := m.GetAppend(); v != nil { //nolint:staticcheck // deprecated, and in use
 		if a.action != 0 {
 			s.Errorf("Both append and append_action are set and it's not allowed")
 		}
@@ -191,11 +196,16 @@ func compileAddition(s *extension.Scope, o *corev3.HeaderValueOption) addition {
 
 // compileValue compiles a format of which missing values are empty.
 func compileValue(s *extension.Scope, text string) (value, bool) {
+	return compileFormat(s, text, state.Options{})
+}
+
+func compileFormat(s *extension.Scope, text string, o state.Options) (value, bool) {
 	text = modern(text)
 	if !strings.Contains(text, "%") {
 		return value{text: text}, true
 	}
-	f, ok := state.CompileText(s, text, state.Options{OmitEmpty: true})
+	o.OmitEmpty = true
+	f, ok := state.CompileText(s, text, o)
 	if !ok {
 		return value{}, false
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/httpmatch"
+	"github.com/ginnel/ginnel/internal/state"
 )
 
 // A MirrorPolicy sends copies of requests to another cluster.
@@ -64,7 +65,7 @@ func mirrors(s *extension.Scope, list []*routev3.RouteAction_RequestMirrorPolicy
 			Cluster:       m.GetCluster(),
 			ClusterHeader: lowerCase(m.GetClusterHeader()),
 			Fraction:      httpmatch.CompileFraction(m.GetRuntimeFraction()),
-			Headers:       CompileSteps(s.Field("request_headers_mutations"), m.GetRequestHeadersMutations()),
+			Headers:       CompileSteps(s.Field("request_headers_mutations"), m.GetRequestHeadersMutations(), state.Options{}),
 			host:          m.GetHostRewriteLiteral(),
 			keep:          m.GetDisableShadowHostSuffixAppend(),
 		})

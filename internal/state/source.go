@@ -36,8 +36,8 @@ func Support() []*extension.Fields { return []*extension.Fields{&formatFields, &
 // what is wrong and then returns false.
 func CompileFormat(s *extension.Scope, m *corev3.SubstitutionFormatString) (Formatter, bool) {
 	formatFields.Check(s, m)
-	o := Options{OmitEmpty: m.GetOmitEmptyValues()}
-	o.formatters(s.Field("formatters"), m.GetFormatters())
+	o := CompileFormatters(s.Field("formatters"), m.GetFormatters())
+	o.OmitEmpty = m.GetOmitEmptyValues()
 	switch f := m.GetFormat().(type) {
 	case *corev3.SubstitutionFormatString_TextFormat:
 		return CompileText(s.Field("text_format"), f.TextFormat, o)
@@ -55,8 +55,9 @@ func CompileFormat(s *extension.Scope, m *corev3.SubstitutionFormatString) (Form
 	return nil, false
 }
 
-// formatters admits the extensions that add operators.
-func (o *Options) formatters(s *extension.Scope, list []*corev3.TypedExtensionConfig) {
+// CompileFormatters returns options that admit the operators of extensions; s is the place of
+// the list.
+func CompileFormatters(s *extension.Scope, list []*corev3.TypedExtensionConfig) (o Options) {
 	for i, f := range list {
 		s := s.Index(i).Field("typed_config")
 		if f.GetTypedConfig() == nil {
@@ -75,6 +76,7 @@ func (o *Options) formatters(s *extension.Scope, list []*corev3.TypedExtensionCo
 			s.Errorf("formatter %s (%q) is not supported yet", m.ProtoReflect().Descriptor().FullName(), f.Name)
 		}
 	}
+	return o
 }
 
 // CompileText compiles a text format at its place.

@@ -28,7 +28,7 @@ type Tunnel struct {
 
 var tunnelFields = extension.Fields{
 	Message: &tcpproxyv3.TcpProxy_TunnelingConfig{},
-	Obeyed:  []string{"hostname", "use_post", "post_path", "headers_to_add", "propagate_response_headers", "propagate_response_trailers"},
+	Obeyed:  []string{"hostname", "use_post", "post_path", "headers_to_add", "formatters", "propagate_response_headers", "propagate_response_trailers"},
 }
 
 func compileTunnel(s *extension.Scope, m *tcpproxyv3.TcpProxy_TunnelingConfig) *Tunnel {
@@ -36,14 +36,15 @@ func compileTunnel(s *extension.Scope, m *tcpproxyv3.TcpProxy_TunnelingConfig) *
 		return nil
 	}
 	tunnelFields.Check(s, m)
+	o := state.CompileFormatters(s.Field("formatters"), m.Formatters)
 	t := &Tunnel{
 		KeepHeaders: m.PropagateResponseHeaders, KeepTrailers: m.PropagateResponseTrailers,
-		Headers: route.CompileMutations(s, "headers", m.HeadersToAdd, nil),
+		Headers: route.CompileMutations(s, "headers", m.HeadersToAdd, nil, o),
 	}
 	if m.Hostname == "" {
 		s.Field("hostname").Errorf("value length must be at least 1 characters")
 	}
-	t.Host, _ = state.CompileText(s.Field("hostname"), m.Hostname, state.Options{})
+	t.Host, _ = state.CompileText(s.Field("hostname"), m.Hostname, o)
 	switch {
 	case m.PostPath != "" && !m.UsePost:
 		s.Field("post_path").Errorf("Can't set a post path when POST method isn't used")

@@ -12,6 +12,7 @@ import (
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/route"
+	"github.com/ginnel/ginnel/internal/state"
 )
 
 var filterFields = extension.Fields{
@@ -27,7 +28,7 @@ var routeFields = extension.Fields{
 var mutationsFields = extension.Fields{
 	Message: &headermutationv3.Mutations{},
 	Obeyed: []string{"request_mutations", "query_parameter_mutations", "response_mutations",
-		"response_trailers_mutations", "request_trailers_mutations"},
+		"response_trailers_mutations", "request_trailers_mutations", "formatters"},
 }
 
 // Support returns what is done with the fields of the messages read here.
@@ -66,15 +67,16 @@ func compile(s *extension.Scope, m *headermutationv3.Mutations) *mutations {
 		return &mutations{}
 	}
 	mutationsFields.Check(s, m)
+	o := state.CompileFormatters(s.Field("formatters"), m.GetFormatters())
 	steps := func(field string, list []*mutationv3.HeaderMutation) route.Mutations {
-		return route.CompileSteps(s.Field(field), list)
+		return route.CompileSteps(s.Field(field), list, o)
 	}
 	return &mutations{
 		request:         steps("request_mutations", m.RequestMutations),
 		response:        steps("response_mutations", m.ResponseMutations),
 		requestTrailer:  steps("request_trailers_mutations", m.RequestTrailersMutations),
 		responseTrailer: steps("response_trailers_mutations", m.ResponseTrailersMutations),
-		query:           compileQuery(s.Field("query_parameter_mutations"), m.QueryParameterMutations),
+		query:           compileQuery(s.Field("query_parameter_mutations"), m.QueryParameterMutations, o),
 	}
 }
 

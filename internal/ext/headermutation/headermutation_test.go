@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/file_content/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 
 	"github.com/ginnel/ginnel/extension"
@@ -135,6 +136,11 @@ func TestErrors(t *testing.T) {
 		{`"query_parameter_mutations": [{"append": {"record": {"value": "1"}}}]`, "query_parameter_mutations[0].append.record.key", "is required"},
 		{`"query_parameter_mutations": [{"append": {"record": {"key": "a", "value": "%NOPE%"}}}]`,
 			"query_parameter_mutations[0].append.record.value", "Not supported field in StreamInfo: NOPE"},
+		{`"formatters": [{"name": "f", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.formatter.file_content.v3.FileContent"}}]`,
+			"formatters[0].typed_config", `formatter envoy.extensions.formatter.file_content.v3.FileContent ("f") is not supported yet`},
+		{`"formatters": [{"name": "f"}]`, "formatters[0].typed_config", "is required"},
+		{`"request_mutations": [{"append": {"header": {"key": "a", "value": "%REQ_WITHOUT_QUERY(:path)%"}}}]`,
+			"request_mutations[0].append.header.value", "Not supported field in StreamInfo: REQ_WITHOUT_QUERY"},
 		{`"response_mutations": [{}]`, "response_mutations[0]", "an action is required"},
 	} {
 		_, issues := testcompile.JSON(t, headermutation.Register, extension.HTTPFilter, &headermutationv3.HeaderMutation{}, `{"mutations": {`+c.mutations+`}}`)

@@ -35,15 +35,16 @@ type parameter struct {
 	value  state.Formatter
 }
 
-func compileQuery(s *extension.Scope, list []*corev3.KeyValueMutation) []parameter {
+func compileQuery(s *extension.Scope, list []*corev3.KeyValueMutation, o state.Options) []parameter {
+	o.OmitEmpty = true
 	var out []parameter
 	for i, m := range list {
-		out = append(out, compileParameter(s.Index(i), m))
+		out = append(out, compileParameter(s.Index(i), m, o))
 	}
 	return out
 }
 
-func compileParameter(s *extension.Scope, m *corev3.KeyValueMutation) parameter {
+func compileParameter(s *extension.Scope, m *corev3.KeyValueMutation, o state.Options) parameter {
 	parameterFields.Check(s, m)
 	a := m.GetAppend()
 	switch {
@@ -54,12 +55,12 @@ func compileParameter(s *extension.Scope, m *corev3.KeyValueMutation) parameter 
 	case a == nil:
 		s.Errorf("One of 'append'/'remove' must be specified.")
 	default:
-		return compileAppend(s.Field("append"), a)
+		return compileAppend(s.Field("append"), a, o)
 	}
 	return parameter{}
 }
 
-func compileAppend(s *extension.Scope, m *corev3.KeyValueAppend) parameter {
+func compileAppend(s *extension.Scope, m *corev3.KeyValueAppend, o state.Options) parameter {
 	appendFields.Check(s, m)
 	r, s := m.GetRecord(), s.Field("record")
 	if r == nil {
@@ -76,7 +77,7 @@ func compileAppend(s *extension.Scope, m *corev3.KeyValueAppend) parameter {
 		return parameter{}
 	}
 	p := parameter{name: r.GetKey(), action: m.GetAction()}
-	p.value, _ = state.CompileText(s.Field("value"), text.StringValue, state.Options{OmitEmpty: true})
+	p.value, _ = state.CompileText(s.Field("value"), text.StringValue, o)
 	return p
 }
 

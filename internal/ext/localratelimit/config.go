@@ -12,6 +12,7 @@ import (
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/internal/httpmatch"
 	"github.com/ginnel/ginnel/internal/route"
+	"github.com/ginnel/ginnel/internal/state"
 )
 
 const noRouteLimits = "rate_limits of routes and virtual hosts, which it is about, are refused themselves"
@@ -85,8 +86,8 @@ func compile(s *extension.Scope, m *localv3.LocalRateLimit) *config {
 		prefix: m.GetStatPrefix(), status: 429,
 		enabled:       compileFraction(m.GetFilterEnabled()),
 		enforced:      compileFraction(m.GetFilterEnforced()),
-		forwarded:     route.CompileMutations(s, "request_headers_when_not_enforced", m.GetRequestHeadersToAddWhenNotEnforced(), nil),
-		refused:       route.CompileMutations(s, "response_headers", m.GetResponseHeadersToAdd(), nil),
+		forwarded:     route.CompileMutations(s, "request_headers_when_not_enforced", m.GetRequestHeadersToAddWhenNotEnforced(), nil, state.Options{}),
+		refused:       route.CompileMutations(s, "response_headers", m.GetResponseHeadersToAdd(), nil, state.Options{}),
 		limits:        compileLimits(s.Field("rate_limits"), m.GetRateLimits()),
 		most:          20,
 		alwaysDefault: m.GetAlwaysConsumeDefaultTokenBucket() == nil || m.AlwaysConsumeDefaultTokenBucket.Value,
