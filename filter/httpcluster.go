@@ -25,9 +25,21 @@ type HTTPCluster interface {
 	Retry(high bool) (done func(), ok bool)
 	// Stats is the scope cluster.<name>. for what the router counts.
 	Stats() Scope
-	// Maintenance reports that the runtime wants no requests (upstream.maintenance_mode).
-	Maintenance() bool
+	// Refuses tells whether a request is to be refused before a host is chosen for it. It
+	// is asked once for each request, not for its retries: chance may decide.
+	Refuses() Refusal
 }
+
+// A Refusal is why a cluster gets no request, whatever its hosts are like.
+type Refusal uint8
+
+// The refusals.
+const (
+	NotRefused    Refusal = iota
+	InMaintenance         // the runtime wants no requests (upstream.maintenance_mode)
+	Dropped               // this one is of the part that whoever delivers the hosts wants dropped (drop_overloads)
+	AllDropped            // that part is the whole
+)
 
 // A Membership is a Cluster that counts its hosts: all of them, and those that are
 // healthy or degraded.

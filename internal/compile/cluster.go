@@ -59,6 +59,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Transports:     transportMatches(s.Field("transport_socket_matches"), c.GetTransportSocketMatches()),
 		Bind:           upstreamBind(s.Field("upstream_bind_config"), c.GetUpstreamBindConfig(), "Cluster "+c.GetName()),
 		Keepalive:      upstreamKeepalive(s.Field("upstream_connection_options"), c.GetUpstreamConnectionOptions()),
+		TryOrder:       tryOrder(s.Field("upstream_connection_options.happy_eyeballs_config"), c.GetUpstreamConnectionOptions().GetHappyEyeballsConfig()),
 		Lookup:         t.lookup.String(),
 		OriginalDst:    originalDst(s, c, t),
 		DNS:            lookups(s, c, t),
@@ -179,6 +180,25 @@ func threshold(s *extension.Scope, b *plan.Breaker, t *clusterv3.CircuitBreakers
 			b.RetryBudget.Percent = p.GetValue()
 		}
 	}
+}
+
+func tryOrder(s *extension.Scope, m *clusterv3.UpstreamConnectionOptions_HappyEyeballsConfig) plan.TryOrder {
+	if m == nil {
+		return plan.TryOrder{}
+	}
+	happyEyeballsFields.Check(s, m)
+	o := plan.TryOrder{Count: int(m.GetFirstAddressFamilyCount().GetValue())}
+	switch m.GetFirstAddressFamilyVersion() {
+	case clusterv3.UpstreamConnectionOptions_V4:
+		o.First = plan.IPv4Family
+	case clusterv3.UpstreamConnectionOptions_V6:
+		o.First = plan.IPv6Family
+	case clusterv3.UpstreamConnectionOptions_PIPE:
+		o.First = plan.PipeFamily
+	case clusterv3.UpstreamConnectionOptions_INTERNAL:
+		o.First = plan.InternalFamily
+	}
+	return o
 }
 
 // upstreamKeepalive returns nil when keep-alive is off.

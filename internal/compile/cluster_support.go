@@ -82,7 +82,12 @@ var trackStatsFields = extension.Fields{
 
 var connectionOptionsFields = extension.Fields{
 	Message: &clusterv3.UpstreamConnectionOptions{},
-	Obeyed:  []string{"tcp_keepalive"},
+	Obeyed:  []string{"tcp_keepalive", "happy_eyeballs_config"},
+}
+
+var happyEyeballsFields = extension.Fields{
+	Message: &clusterv3.UpstreamConnectionOptions_HappyEyeballsConfig{},
+	Obeyed:  []string{"first_address_family_version", "first_address_family_count"},
 }
 
 var transportMatchFields = extension.Fields{
@@ -119,7 +124,13 @@ var edsFields = extension.Fields{
 
 var assignmentPolicyFields = extension.Fields{
 	Message: &endpointv3.ClusterLoadAssignment_Policy{},
-	Obeyed:  []string{"overprovisioning_factor", "weighted_priority_health", "endpoint_stale_after"},
+	Obeyed:  []string{"overprovisioning_factor", "weighted_priority_health", "endpoint_stale_after", "drop_overloads"},
+}
+
+var dropFields = extension.Fields{
+	Message: &endpointv3.ClusterLoadAssignment_Policy_DropOverload{},
+	Obeyed:  []string{"drop_percentage"},
+	Ignored: map[string]string{"category": "only load reports tell of it, and cluster_manager.load_stats_config is refused"},
 }
 
 var localityFields = extension.Fields{
@@ -247,11 +258,11 @@ func clusterSupport() []*extension.Fields {
 	return append([]*extension.Fields{
 		&httpOptionsFields, &explicitFields, &useDownstreamFields, &autoFields, &commonHTTPFields, &upstreamHTTPFields,
 		&http1Fields, &preserveCaseFields, &http2Fields, &http2settings.Fields, &pingFields, &preconnectFields, &retryBudgetFields, &outlierFields,
-		&healthCheckFields, &eventSinkFields, &httpCheckFields, &tcpCheckFields, &checkProxyFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
+		&healthCheckFields, &checkTLSFields, &eventSinkFields, &httpCheckFields, &tcpCheckFields, &checkProxyFields, &grpcCheckFields, &endpointCheckFields, &checkHeaderFields,
 		&clusterFields, &customTypeFields, &originalDstFields, &failureRateFields, &dnsClusterFields, &forwardFields,
-		&trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields,
+		&trackStatsFields, &bindFields, &extraSourceFields, &selectorFields, &connectionOptionsFields, &happyEyeballsFields,
 		&transportMatchFields, &breakersFields, &thresholdsFields,
-		&assignmentFields, &edsFields, &assignmentPolicyFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
+		&assignmentFields, &edsFields, &assignmentPolicyFields, &dropFields, &localityFields, &lbEndpointFields, &endpointFields, &additionalAddressFields,
 		&commonLBFields, &localityWeightedFields, &zoneAwareFields, &hashingFields,
 		&roundRobinFields, &leastRequestFields, &ringHashFields, &maglevFields, &lbPolicyFields,
 		&typedRoundRobinFields, &typedLeastRequestFields, &typedRandomFields, &typedRingHashFields, &typedMaglevFields,

@@ -7,6 +7,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/ginnel/ginnel/extension"
 	"github.com/ginnel/ginnel/filter"
@@ -33,12 +34,35 @@ func assignment(s *extension.Scope, m *endpointv3.ClusterLoadAssignment, lookup 
 		if lookup == clusterv3.Cluster_EDS { // Envoy: those that stand in a cluster do not age
 			a.StaleAfter = p.GetEndpointStaleAfter().AsDuration()
 		}
+		a.DropsOfMillion = drops(s.Field("policy.drop_overloads"), p.GetDropOverloads())
 	}
 	h := hosts{lookup}
 	for i, l := range m.GetEndpoints() {
 		a.Localities = append(a.Localities, h.locality(s.Field("endpoints").Index(i), l))
 	}
 	return a
+}
+
+// drops returns how many of a million requests are refused.
+func drops(s *extension.Scope, in []*endpointv3.ClusterLoadAssignment_Policy_DropOverload) uint32 {
+	if len(in) > 1 {
+		s.Errorf("Cluster drop_overloads config has %d categories. Envoy only support one.", len(in))
+		return 0
+	}
+	for i, d := range in {
+		at := s.Index(i)
+		dropFields.Check(at, d)
+		percent := d.GetDropPercentage()
+		of, ok := map[typev3.FractionalPercent_DenominatorType]uint64{
+			typev3.FractionalPercent_HUNDRED: 100, typev3.FractionalPercent_TEN_THOUSAND: 10_000, typev3.FractionalPercent_MILLION: plan.Million,
+		}[percent.GetDenominator()]
+		if !ok {
+			at.Field("drop_percentage.denominator").Errorf("unknown denominator %d", percent.GetDenominator())
+			return 0
+		}
+		return uint32(min(uint64(percent.GetNumerator())*(plan.Million/of), plan.Million))
+	}
+	return 0
 }
 
 // locality compiles one list of endpoints. Priorities may have gaps and places may

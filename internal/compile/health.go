@@ -36,13 +36,17 @@ func healthCheck(s *extension.Scope, c *clusterv3.Cluster) *plan.HealthCheck {
 		Healthy: max(m.GetHealthyThreshold().GetValue(), 1), Unhealthy: max(m.GetUnhealthyThreshold().GetValue(), 1),
 		OneConnection: m.GetReuseConnection() != nil && !m.GetReuseConnection().GetValue(),
 		AltPort:       uint16(m.GetAltPort().GetValue()),
-		NoTraffic:     durationOr(m.GetNoTrafficInterval(), defaultNoTraffic), UnhealthyAfter: durationOr(m.GetUnhealthyInterval(), interval),
+		Protocols:     m.GetTlsOptions().GetAlpnProtocols(), Transport: m.GetTransportSocketMatchCriteria(),
+		NoTraffic: durationOr(m.GetNoTrafficInterval(), defaultNoTraffic), UnhealthyAfter: durationOr(m.GetUnhealthyInterval(), interval),
 		HealthyEdge:   durationOr(m.GetHealthyEdgeInterval(), interval),
 		InitialJitter: durationOr(m.GetInitialJitter(), 0), IntervalJitter: durationOr(m.GetIntervalJitter(), 0),
 		JitterPercent: m.GetIntervalJitterPercent(),
 		ExcludeNew:    c.GetCommonLbConfig().GetIgnoreNewHostsUntilFirstHc(),
 		EventLogs:     eventLogs(s, m),
 		LogFailures:   m.GetAlwaysLogHealthCheckFailures(), LogSuccesses: m.GetAlwaysLogHealthCheckSuccess(),
+	}
+	if t := m.GetTlsOptions(); t != nil {
+		checkTLSFields.Check(s.Field("tls_options"), t)
 	}
 	p.NoTrafficHealthy = durationOr(m.GetNoTrafficHealthyInterval(), p.NoTraffic)
 	p.UnhealthyEdge = durationOr(m.GetUnhealthyEdgeInterval(), p.UnhealthyAfter)
@@ -245,7 +249,12 @@ var (
 			"healthy_threshold", "alt_port", "reuse_connection", "http_health_check", "tcp_health_check", "grpc_health_check",
 			"no_traffic_interval", "no_traffic_healthy_interval", "unhealthy_interval", "unhealthy_edge_interval", "healthy_edge_interval",
 			"event_log_path", "event_logger", "always_log_health_check_failures", "always_log_health_check_success",
+			"tls_options", "transport_socket_match_criteria",
 		},
+	}
+	checkTLSFields = extension.Fields{
+		Message: &corev3.HealthCheck_TlsOptions{},
+		Obeyed:  []string{"alpn_protocols"},
 	}
 	eventSinkFields = extension.Fields{
 		Message: &sinkv3.HealthCheckEventFileSink{},

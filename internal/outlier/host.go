@@ -22,6 +22,7 @@ type Host struct {
 	returned  time.Time // from it; zero: it never did
 	ejections uint32    // all there were
 	gone      bool      // it is watched no more
+	shown     bool      // the gauge counts it as ejected
 	backoff   int       // how many times the base time an ejection takes
 	jitter    time.Duration
 }
@@ -40,16 +41,24 @@ func (t *tally) count(good bool) {
 }
 
 // Continue lets the host go on as a host of another detector: ejected for as long as it would
-// have been there, and as near to an ejection. It reports whether it is ejected.
-func (h *Host) Continue(was *Host) bool {
+// have been there, and as near to an ejection. It reports whether it is ejected. shares tells
+// that the statistics of both are the same, which then count it for this one alone.
+func (h *Host) Continue(was *Host, shares bool) bool {
 	was.detector.mu.Lock()
 	ejected, since, backoff, jitter := was.ejected.Load(), was.since, was.backoff, was.jitter
 	returned, ejections := was.returned, was.ejections
+	shown := shares && was.shown
+	if shown {
+		was.shown = false
+	}
 	was.detector.mu.Unlock()
 	d := h.detector
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || h.gone || h.ejected.Load() {
+		if shown {
+			d.stats.active.Add(-1)
+		}
 		return false
 	}
 	h.since, h.backoff, h.jitter = since, backoff, jitter
@@ -60,7 +69,9 @@ func (h *Host) Continue(was *Host) bool {
 	if ejected {
 		h.ejected.Store(true)
 		d.ejected++
-		d.stats.active.Add(1)
+		if h.shown = true; !shown {
+			d.stats.active.Add(1)
+		}
 	}
 	return ejected
 }

@@ -83,7 +83,9 @@ func (d *Detector) Close() {
 	d.mu.Lock()
 	was := d.closed
 	d.closed = true
-	d.stats.active.Add(-int64(d.ejected))
+	for _, h := range d.hosts {
+		d.hide(h)
+	}
 	d.ejected = 0
 	d.mu.Unlock()
 	if !was {
@@ -157,6 +159,7 @@ func (d *Detector) found(h *Host, f finding, now time.Time) bool {
 		return false
 	}
 	d.ejected++
+	h.shown = true
 	d.stats.active.Add(1)
 	d.stats.enforced[kind].Add(1)
 	d.stats.enforcedTotal.Add(1)
@@ -176,11 +179,19 @@ func (d *Detector) found(h *Host, f finding, now time.Time) bool {
 // unject lets a host be used again. d.mu is held.
 func (d *Detector) unject(h *Host) {
 	d.ejected--
-	d.stats.active.Add(-1)
+	d.hide(h)
 	h.ejected.Store(false)
 	h.fives.Store(0) // a few errors more must not eject it at once
 	h.gateways.Store(0)
 	h.locals.Store(0)
+}
+
+// hide takes a host out of the gauge. d.mu is held.
+func (d *Detector) hide(h *Host) {
+	if h.shown {
+		h.shown = false
+		d.stats.active.Add(-1)
+	}
 }
 
 // back lets a host be used again whose time is over, or that was found well. d.mu is held.

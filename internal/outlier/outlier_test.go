@@ -230,3 +230,48 @@ func TestHealthCheckReturns(t *testing.T) {
 		}
 	})
 }
+
+// A host that goes on in another version of its cluster is counted as ejected once where the
+// versions share their statistics, whichever ends first, and never below 0.
+func TestContinueIsCountedOnce(t *testing.T) {
+	for _, nextEndsFirst := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := teststats.New()
+			version := func() *Detector { return New(Options{Plan: envoy(), Stats: c, Changed: func() {}}, 1) }
+			active := func() int64 { return c.Value("outlier_detection.ejections_active") }
+			was, next := version(), version()
+			fail(was.Host(0), 500, 5)
+			if !next.Host(0).Continue(was.Host(0), true) || active() != 1 {
+				t.Errorf("%d ejected while there are two versions", active())
+			}
+			first, second, left := was, next, int64(1)
+			if nextEndsFirst {
+				first, second, left = next, was, 0
+			}
+			first.Close()
+			if active() != left {
+				t.Errorf("%d ejected when one has ended, want %d", active(), left)
+			}
+			second.Close()
+			if active() != 0 {
+				t.Errorf("%d ejected at the end", active())
+			}
+		})
+	}
+}
+
+// Statistics of its own, as after a change of alt_stat_name, count it for themselves.
+func TestContinueElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := teststats.New(), teststats.New()
+		was := New(Options{Plan: envoy(), Stats: a, Changed: func() {}}, 1)
+		next := New(Options{Plan: envoy(), Stats: b, Changed: func() {}}, 1)
+		fail(was.Host(0), 500, 5)
+		next.Host(0).Continue(was.Host(0), false)
+		if x, y := a.Value("outlier_detection.ejections_active"), b.Value("outlier_detection.ejections_active"); x != 1 || y != 1 {
+			t.Errorf("%d and %d ejected", x, y)
+		}
+		was.Close()
+		next.Close()
+	})
+}

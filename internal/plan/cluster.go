@@ -63,3 +63,21 @@ type NameServers struct {
 	Tries    int              // of a question, at all servers together; 0: 4
 	Rotate   bool             // questions begin with another server each
 }
+
+// TryOrder says in which order the addresses of a host are tried.
+type TryOrder struct {
+	First AddressFamily
+	Count int // addresses of it that are tried before another family has its turn; 0: 1
+}
+
+// AddressFamily is a kind of addresses.
+type AddressFamily uint8
+
+// The families.
+const (
+	FirstFamily AddressFamily = iota // that of the first address
+	IPv4Family
+	IPv6Family
+	PipeFamily
+	InternalFamily
+)

@@ -4,6 +4,8 @@ import (
 	"net"
 	"time"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"github.com/ginnel/ginnel/httpmsg"
 )
 
@@ -18,6 +20,9 @@ type HealthCheck struct {
 	Healthy, Unhealthy uint32 // results in a row that change the health of a host
 	OneConnection      bool   // each check has a connection of its own
 	AltPort            uint16 // 0: the host's
+
+	Protocols []string         // offered by ALPN, whatever the transport offers elsewhere; nil: what it offers
+	Transport *structpb.Struct // what chooses the transport in place of the host's metadata; nil: that does
 
 	Interval         time.Duration // after a check of a healthy host
 	HealthyEdge      time.Duration // of an unhealthy one that passed, but not often enough yet

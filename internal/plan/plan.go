@@ -182,6 +182,7 @@ type Cluster struct {
 	Transports           []TransportMatch
 	Bind                 *BindConfig
 	Keepalive            *Keepalive
+	TryOrder             TryOrder
 	Lookup               string       // cluster type as Envoy names it: "STATIC"
 	OriginalDst          *OriginalDst // nil: its hosts are those of Assignment
 	DNS                  *DNS         // nil: hosts of Assignment have no names
@@ -232,7 +233,11 @@ type Assignment struct {
 	// instead of their number.
 	WeightedHealth bool
 	StaleAfter     time.Duration // hosts that were delivered are gone after this time; 0: never
+	DropsOfMillion uint32        // of Million requests so many are refused (drop_overloads); 0: none
 }
+
+// Million is what DropsOfMillion counts of.
+const Million = 1_000_000
 
 // A Locality is the endpoints of one place at one priority.
 type Locality struct {

@@ -51,14 +51,29 @@ func TestWithoutCluster(t *testing.T) {
 	}
 }
 
-// A cluster in maintenance gets nothing.
-func TestMaintenance(t *testing.T) {
-	w := newWorld(t, &Config{}, plain)
-	w.c.maintenance = true
-	r := w.get("/")
-	if r.status != 503 || r.body != "maintenance mode" || r.flags != "UO" || r.header.Get("x-envoy-overloaded") != "true" ||
-		w.counts.value("cluster.c.upstream_rq_maintenance_mode") != 1 || w.counts.value("cluster.c.upstream_rq_503") != 1 {
-		t.Errorf("got %+v", r)
+// A cluster that refuses requests gets none.
+func TestRefused(t *testing.T) {
+	for _, x := range []struct {
+		why                          filter.Refusal
+		body, header, flags, details string
+		maintenance                  int64
+	}{
+		{filter.InMaintenance, "maintenance mode", "x-envoy-overloaded", "UO", "maintenance_mode", 1},
+		{filter.Dropped, "drop overload", "x-envoy-drop-overload", "DO", "drop_overload", 0},
+		{filter.AllDropped, "unconditional drop overload", "x-envoy-unconditional-drop-overload", "UDO", "unconditional_drop_overload", 0},
+	} {
+		w := newWorld(t, &Config{}, plain)
+		w.c.refuses = x.why
+		r := w.get("/")
+		if r.status != 503 || r.body != x.body || r.flags != x.flags || r.details != x.details || r.header.Get(x.header) != "true" ||
+			w.counts.value("cluster.c.upstream_rq_maintenance_mode") != x.maintenance || w.counts.value("cluster.c.upstream_rq_503") != 1 {
+			t.Errorf("%s: got %+v", x.body, r)
+		}
+		w = newWorld(t, &Config{Quiet: true}, plain)
+		w.c.refuses = x.why
+		if r := w.get("/"); r.status != 503 || r.header.Has(x.header) {
+			t.Errorf("%s: got %+v", x.body, r)
+		}
 	}
 }
 
@@ -344,6 +359,8 @@ func TestInternalRedirect(t *testing.T) {
 		{"followed without who asks", "http://user:word@other/to?q", 200, 2, "cluster.c.upstream_internal_redirect_succeeded_total"},
 		{"to no authority", "http://user@/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
 		{"to an odd authority", "http://a\x80b/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
+		{"to an odd port", "http://a:1:2/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
+		{"with a query alone", "http://other?to", 302, 1, "http.p.passthrough_internal_redirect_no_route"},
 		{"to a direct response", "http://other/direct", 207, 1, "cluster.c.upstream_internal_redirect_succeeded_total"},
 		{"twice", "http://other/from", 302, 2, "http.p.passthrough_internal_redirect_too_many_redirects"},
 		{"relative", "/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},

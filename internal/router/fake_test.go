@@ -145,13 +145,13 @@ func (c counter) Add(n uint64) { c.count.Add(int64(n)) }
 
 // A cluster answers each try by the next of its scripts.
 type cluster struct {
-	world       *world
-	info        filter.ClusterInfo
-	stats       filter.Scope
-	maintenance bool
-	retries     int  // under way
-	full        bool // no retry is allowed
-	dial        func(r *filter.ConnectRequest) error
+	world   *world
+	info    filter.ClusterInfo
+	stats   filter.Scope
+	refuses filter.Refusal
+	retries int  // under way
+	full    bool // no retry is allowed
+	dial    func(r *filter.ConnectRequest) error
 
 	mu      sync.Mutex
 	scripts []script
@@ -209,7 +209,7 @@ func (c *cluster) Name() string                           { return c.info.Name }
 func (c *cluster) AttemptsExceeded()                      {}
 func (c *cluster) Info() *filter.ClusterInfo              { return &c.info }
 func (c *cluster) Stats() filter.Scope                    { return c.stats }
-func (c *cluster) Maintenance() bool                      { return c.maintenance }
+func (c *cluster) Refuses() filter.Refusal                { return c.refuses }
 func (c *cluster) Connect(r *filter.ConnectRequest) error { return c.dial(r) }
 
 func (c *cluster) Retry(bool) (func(), bool) {

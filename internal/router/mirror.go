@@ -134,6 +134,9 @@ func (m *reflection) run(ctx context.Context) {
 	}
 	defer context.AfterFunc(ctx, m.end)()
 	defer m.end() // and nothing of it is left
+	if m.refused() {
+		return
+	}
 	up, err := m.cluster.Open(&m.ask)
 	if err != nil {
 		return
@@ -206,10 +209,19 @@ func (m *reflection) exchange(up filter.UpstreamStream) {
 	status, why := drop(up)
 	up.Outcome(status, why)
 	if m.stats != nil && status != 0 {
-		for _, t := range [...]*responses{m.stats.all, m.stats.internal} {
-			t.count(status, false)
+		m.count(status)
+		for _, t := range m.trees() {
 			t.record(time.Since(begun))
 		}
+	}
+}
+
+// trees are where responses to the copy count.
+func (m *reflection) trees() [2]*responses { return [...]*responses{m.stats.all, m.stats.internal} }
+
+func (m *reflection) count(status int) {
+	for _, t := range m.trees() {
+		t.count(status, false)
 	}
 }
 

@@ -41,12 +41,8 @@ func (x *call) prepare() (filter.LocalReply, bool) {
 	if reply, bad := c.check(s.Request); bad {
 		return reply, true
 	}
-	if x.cluster.Maintenance() {
-		x.stats.maintenance.Add(1)
-		x.count(503, nil)
-		return x.overloaded(filter.LocalReply{
-			Status: 503, Body: "maintenance mode", Flags: filter.UpstreamOverflow, Details: "maintenance_mode",
-		}), true
+	if why := x.cluster.Refuses(); why != filter.NotRefused {
+		return x.refuse(why), true
 	}
 	x.ends = x.terminates()
 	x.answer.tunnel = x.ends || s.Request.Tunnel()
@@ -80,14 +76,6 @@ func hasEnvoy(h httpmsg.Header) bool {
 		}
 	}
 	return false
-}
-
-// overloaded adds what tells the client that it was too much.
-func (x *call) overloaded(r filter.LocalReply) filter.LocalReply {
-	if !x.router.config.Quiet {
-		r.Header.Add("x-envoy-overloaded", "true")
-	}
-	return r
 }
 
 // exchange tries until there is a response, or no more is tried.
@@ -198,7 +186,7 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 	x.begins(t)
 	t.outcome(x.verdict(resp), nil)
 	out := s.NewResponse()
-	out.Status, out.Header = resp.Status, append(out.Header, resp.Header...)
+	out.Status, out.Phrase, out.Header = resp.Status, resp.Phrase, append(out.Header, resp.Header...)
 	a.call, a.try, a.canary, a.head = x, t, canaryHeader(out.Header), out
 	if a.tunnel {
 		if reply, refused := x.accept(t, out); refused {

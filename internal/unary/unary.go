@@ -85,6 +85,7 @@ func Compile(s *extension.Scope, m *corev3.GrpcService, timeout time.Duration) *
 var (
 	errNoCluster = errors.New("no such cluster")
 	errNotHTTP   = errors.New("the cluster does not speak HTTP")
+	errRefused   = errors.New("the cluster takes no requests")
 	errTooLong   = errors.New("the answer is too long")
 	errNoMessage = errors.New("the answer is not one message")
 )
@@ -104,6 +105,9 @@ func (v *Service) Call(ctx context.Context, env *filter.Env, conn *filter.Info, 
 	h, ok := c.(filter.HTTPCluster)
 	if !ok {
 		return fmt.Errorf("%s: %w", v.cluster, errNotHTTP)
+	}
+	if h.Refuses() != filter.NotRefused {
+		return fmt.Errorf("%s: %w", v.cluster, errRefused)
 	}
 	body, err := frame(in)
 	if err != nil {

@@ -52,9 +52,12 @@ func TestCompileErrors(t *testing.T) {
 // A cluster answers the one exchange that is opened.
 type cluster struct {
 	filter.HTTPCluster
-	err error // of Open
-	x   exchange
+	refuses filter.Refusal
+	err     error // of Open
+	x       exchange
 }
+
+func (c *cluster) Refuses() filter.Refusal { return c.refuses }
 
 func (c *cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	if c.err != nil {
@@ -222,6 +225,7 @@ func TestNobody(t *testing.T) {
 		{clusters{}, "no such cluster"},
 		{clusters{"c": struct{ filter.Cluster }{}}, "does not speak HTTP"},
 		{clusters{"c": &cluster{err: filter.ErrNoHost}}, filter.ErrNoHost.Error()},
+		{clusters{"c": &cluster{refuses: filter.AllDropped}}, "takes no requests"},
 	} {
 		err := service.Call(t.Context(), &filter.Env{Clusters: c.clusters}, &filter.Info{}, "/p.S/M", wrapperspb.String(""), new(wrapperspb.StringValue))
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -61,16 +61,14 @@ type host struct {
 	filter.Host
 	cluster          *Cluster
 	endpoint         atomic.Pointer[plan.Endpoint]
-	transport        *plan.Transport
 	localityMetadata *corev3.Metadata
-	pass             passthrough
-	secure           filter.UpstreamTransport // nil: the bytes stay as they are
-	internal         bool                     // one of its addresses is
-	place            place
-	slots            slots
-	pools            pools
-	outlier          *outlier.Host // nil: there is no detection
-	check            *health.Host  // nil: it is not asked
+	via
+	internal bool // one of its addresses is
+	place    place
+	slots    slots
+	pools    pools
+	outlier  *outlier.Host // nil: there is no detection
+	check    *health.Host  // nil: it is not asked
 
 	// Guarded by cluster.changing.
 	ill     bool
@@ -79,12 +77,6 @@ type host struct {
 	heir    *host         // what took its place, and its health with it; nil: nothing
 
 	requests requests
-}
-
-// A place is where a host is.
-type place struct {
-	addr net.Addr
-	more []net.Addr // the addresses after the first, in the order they are tried
 }
 
 // requests are a host's, beside those under way; for TCP each connection is one.
@@ -145,13 +137,8 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 	h.endpoint.Store(e)
 	h.Cluster, h.Addr, h.Additional = c.plan.Name, e.Addr, e.Additional
 	h.Hostname, h.Metadata, h.Locality, h.Priority = e.Hostname, e.Metadata, l.Locality, l.Priority
-	h.place = place{e.Addr, tryOrder(e.Addr, e.Additional)}
-	h.transport = transportFor(c.plan, e, l)
-	c.stats.matched(h.transport.Name)
-	if h.transport.Socket != nil {
-		h.pass = newPassthrough(h.transport.Socket, c.plan.Metadata, e.Metadata)
-		h.secure = c.securing(h.transport)
-	}
+	h.place = newPlace(e, c.plan.TryOrder)
+	h.via = c.through(transportFor(c.plan, e.Metadata, l.Metadata), e)
 	h.pools.host = h
 	h.internal = slices.ContainsFunc(append([]net.Addr{e.Addr}, e.Additional...), func(a net.Addr) bool {
 		_, ok := a.(filter.InternalAddr)

@@ -17,7 +17,8 @@ const stagger = 300 * time.Millisecond
 // A dialling is the making of one connection to a host.
 type dialling struct {
 	host  *host
-	at    *place // where to; nil: where the host is when dialAll begins
+	at    *place // where to; nil: where the host is
+	via   *via   // nil: the host's
 	asker asker
 	info  *filter.Info // of who the connection is for
 	route *corev3.Metadata
@@ -81,6 +82,9 @@ func (a *dialling) dialAll() (filter.Stream, net.Addr, error) {
 	if a.at == nil {
 		a.at = &a.host.place
 	}
+	if a.via == nil {
+		a.via = &a.host.via
+	}
 	if len(a.at.more) == 0 {
 		s, err := a.dialOne(a.at.addr)
 		return s, a.at.addr, err
@@ -93,7 +97,7 @@ func (a *dialling) dialOne(to net.Addr) (filter.Stream, error) {
 	if in, ok := to.(filter.InternalAddr); ok {
 		a.to = to
 		s, err := a.dialInternal(in, meta)
-		if err != nil || a.host.secure == nil {
+		if err != nil || a.via.secure == nil {
 			return s, err
 		}
 		a.limit()
@@ -107,7 +111,7 @@ func (a *dialling) dialOne(to net.Addr) (filter.Stream, error) {
 // passing returns the metadata that goes with a connection, and counts what is
 // missing: for sockets too, which pass nothing (Envoy).
 func (a *dialling) passing() filter.Metadata {
-	meta, missing := a.host.pass.metadata(a.info, a.route)
+	meta, missing := a.via.pass.metadata(a.info, a.route)
 	if missing > 0 && !a.uncounted {
 		a.host.cluster.noMetadata.Add(missing)
 	}
@@ -121,7 +125,7 @@ func (a *dialling) dialSocket(to net.Addr, waiting func() <-chan struct{}, block
 	}
 	o.Blocks = blocks
 	s, err := a.host.cluster.set.opts.dial(to, a.deadline, waiting, o)
-	if err != nil || a.host.secure == nil {
+	if err != nil || a.via.secure == nil {
 		return s, err
 	}
 	if blocks != nil {
@@ -141,10 +145,10 @@ func (a *dialling) dialInternal(to filter.InternalAddr, meta filter.Metadata) (f
 		d.From, d.By = nil, "a health check"
 	}
 	d.Cancel = a.cancel // Waiting would say accepted before the inner hop has
-	if a.host.pass.on {
+	if a.via.pass.on {
 		d.Passthrough = filter.Passthrough{Metadata: meta, State: a.shared}
 	}
-	if t := a.host.transport.Socket; t == nil || t.Transparent() {
+	if t := a.via.transport.Socket; t == nil || t.Transparent() {
 		d.Stream, d.Outer = a.stream, a.outer
 	}
 	stream, err := n.Connect(d)
@@ -163,37 +167,4 @@ func (a *dialling) newDial() *inproc.Dial {
 		a.dial = new(inproc.Dial)
 	}
 	return a.dial
-}
-
-// tryOrder returns the additional addresses in the order in which Envoy tries them
-// after the first: families take turns, beginning with another one than the first
-// address has. An address that is not IP is of no family, not even its own.
-func tryOrder(first net.Addr, more []net.Addr) []net.Addr {
-	if len(more) == 0 {
-		return nil
-	}
-	var same, other []net.Addr
-	for _, a := range more {
-		if sameFamily(first, a) {
-			same = append(same, a)
-		} else {
-			other = append(other, a)
-		}
-	}
-	out := make([]net.Addr, 0, len(more))
-	for len(same)+len(other) > 0 {
-		if len(other) > 0 {
-			out, other = append(out, other[0]), other[1:]
-		}
-		if len(same) > 0 {
-			out, same = append(out, same[0]), same[1:]
-		}
-	}
-	return out
-}
-
-func sameFamily(a, b net.Addr) bool {
-	x, ok1 := filter.IP(a)
-	y, ok2 := filter.IP(b)
-	return ok1 && ok2 && x.Addr().Is4() == y.Addr().Is4()
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/ginnel/ginnel/filter"
@@ -20,10 +21,25 @@ func (c *Cluster) Info() *filter.ClusterInfo {
 // Stats implements filter.HTTPCluster.
 func (c *Cluster) Stats() filter.Scope { return c.stats.scope }
 
-// Maintenance implements filter.HTTPCluster.
-func (c *Cluster) Maintenance() bool {
+// Refuses implements filter.HTTPCluster. The runtime may lower what the hosts came with.
+func (c *Cluster) Refuses() filter.Refusal {
 	r := c.set.opts.Runtime
-	return r != nil && r.Enabled(c.maintenance, 0)
+	if r != nil && r.Enabled(c.maintenance, 0) {
+		return filter.InMaintenance
+	}
+	drop := c.roster.Load().assignment.DropsOfMillion
+	if drop > 0 && r != nil {
+		drop = uint32(min(uint64(drop), r.Uint("load_balancing_policy.drop_overload_limit", 100)*(plan.Million/100)))
+	}
+	switch {
+	case drop == 0:
+		return filter.NotRefused
+	case drop >= plan.Million:
+		return filter.AllDropped
+	case rand.Uint32N(plan.Million) < drop:
+		return filter.Dropped
+	}
+	return filter.NotRefused
 }
 
 // Retry implements filter.HTTPCluster.

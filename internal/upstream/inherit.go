@@ -50,7 +50,7 @@ func (c *Cluster) takeOver(from *Cluster) (changed bool) {
 		if h.since != was.since {
 			h.since, changed = was.since, true
 		}
-		if h.outlier != nil && was.outlier != nil && h.outlier.Continue(was.outlier) {
+		if h.outlier != nil && was.outlier != nil && h.outlier.Continue(was.outlier, c.stats == from.stats) {
 			changed = true
 		}
 	}

@@ -10,9 +10,9 @@ import (
 
 // transportFor returns the socket of the first match that the endpoint's metadata
 // contains; else the locality's; else the cluster's own.
-func transportFor(c *plan.Cluster, e *plan.Endpoint, l *plan.Locality) *plan.Transport {
-	for _, meta := range []*corev3.Metadata{e.Metadata, l.Metadata} {
-		have := meta.GetFilterMetadata()["envoy.transport_socket_match"]
+func transportFor(c *plan.Cluster, endpoint, locality *corev3.Metadata) *plan.Transport {
+	for _, meta := range []*corev3.Metadata{endpoint, locality} {
+		have := meta.GetFilterMetadata()[transportMatch]
 		for i := range c.Transports {
 			if contains(have, c.Transports[i].Match) {
 				return &c.Transports[i].Transport
@@ -21,6 +21,9 @@ func transportFor(c *plan.Cluster, e *plan.Endpoint, l *plan.Locality) *plan.Tra
 	}
 	return &c.Transport
 }
+
+// transportMatch is the metadata that says which transport an endpoint wants.
+const transportMatch = "envoy.transport_socket_match"
 
 // contains reports whether have has all fields of want; an empty want always is.
 func contains(have, want *structpb.Struct) bool {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,34 +16,6 @@ import (
 	"github.com/ginnel/ginnel/internal/inproc"
 	"github.com/ginnel/ginnel/internal/netconn"
 )
-
-func TestTryOrder(t *testing.T) {
-	for _, x := range [][2]string{
-		{"4a 4b 4c", "4b 4c"},
-		{"4a 6a 4b 6b", "6a 4b 6b"},
-		{"4a 4b 4c 6a", "6a 4b 4c"},
-		{"6a 6b 4a i", "4a 6b i"},
-		{"4a i 6a 4b", "i 4b 6a"},
-		{"i 4a 4b j", "4a 4b j"},
-	} {
-		var all []net.Addr
-		names := make(map[net.Addr]string)
-		for _, n := range strings.Fields(x[0]) {
-			a := net.Addr(filter.InternalAddr{Listener: n})
-			if n[0] != 'i' && n[0] != 'j' {
-				a = ip(fmt.Sprintf(map[byte]string{'4': "192.0.2.1:%d", '6': "[2001:db8::1]:%d"}[n[0]], n[1]))
-			}
-			all, names[a] = append(all, a), n
-		}
-		var got []string
-		for _, a := range tryOrder(all[0], all[1:]) {
-			got = append(got, names[a])
-		}
-		if strings.Join(got, " ") != x[1] {
-			t.Errorf("%s: then %v, want %s", x[0], got, x[1])
-		}
-	}
-}
 
 // A script says what each address does: its port is the milliseconds until the
 // answer, the third byte what that is.

@@ -9,6 +9,23 @@ import (
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
+// A via is what connections to a host go through.
+type via struct {
+	transport *plan.Transport
+	pass      passthrough
+	secure    filter.UpstreamTransport // nil: the bytes stay as they are
+}
+
+// through returns what connections to an endpoint by a transport go through, and counts that
+// it was chosen.
+func (c *Cluster) through(t *plan.Transport, e *plan.Endpoint) via {
+	c.stats.matched(t.Name)
+	if t.Socket == nil {
+		return via{transport: t}
+	}
+	return via{t, newPassthrough(t.Socket, c.plan.Metadata, e.Metadata), c.securing(t)}
+}
+
 // securing returns what a transport makes of connections; nil: nothing. There is one for all
 // hosts, for sessions and statistics are the cluster's.
 func (c *Cluster) securing(t *plan.Transport) filter.UpstreamTransport {
@@ -59,7 +76,7 @@ func closeTransport(u filter.UpstreamTransport) {
 // wrap puts the transport between a stream that was dialled, which it closes when that
 // fails, and those who use it. Who waits is told so before.
 func (a *dialling) wrap(s filter.Stream, waiting func() <-chan struct{}) (filter.Stream, error) {
-	if a.host.secure == nil || s == nil {
+	if a.via.secure == nil || s == nil {
 		return s, nil
 	}
 	o := filter.TransportOptions{Host: &a.host.Host}
@@ -67,7 +84,7 @@ func (a *dialling) wrap(s filter.Stream, waiting func() <-chan struct{}) (filter
 		o = *a.asks
 		o.Host = &a.host.Host
 	}
-	t, err := a.host.secure.Wrap(s, &o, a.deadline, waiting())
+	t, err := a.via.secure.Wrap(s, &o, a.deadline, waiting())
 	if err != nil {
 		s.Close()
 		return nil, &handshakeError{err}
