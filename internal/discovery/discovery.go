@@ -134,7 +134,11 @@ func (c *Config) Build(build func(*plan.Server) (apply func(context.Context, *pl
 	}
 	for k := range c.kinds {
 		if c.kinds[k].source != nil {
-			c.kinds[k].counts.Show(store.Scope([...]string{"cluster_manager.cds.", "listener_manager.lds."}[k]))
+			scope := store.Scope([...]string{"cluster_manager.cds.", "listener_manager.lds."}[k])
+			c.kinds[k].counts.Show(scope)
+			if Kind(k) == Clusters {
+				c.kinds[k].counts.ShowReloads(scope)
+			}
 		}
 	}
 	return nil
@@ -177,8 +181,12 @@ func (c *Config) Deliver(ctx context.Context, k Kind, d resource.Delivery) error
 		c.log.Warn(fmt.Sprintf("a delivery of %ss is rejected as a whole: %v", k, err), "logger", "config")
 		return err
 	}
+	reloads := differ(s.good, good)
 	s.good, s.rejected = good, nil
 	if bad = append(bad, more...); len(bad) == 0 {
+		if reloads {
+			s.counts.Reloaded()
+		}
 		s.counts.Success(d.Version)
 		return nil
 	}
@@ -193,6 +201,19 @@ func (c *Config) Deliver(ctx context.Context, k Kind, d resource.Delivery) error
 		}
 	}
 	return rejection(k, bad)
+}
+
+// differ reports whether there is anything in next that is new or another one: what is gone
+// does not count as a reload (seen on Envoy 1.40).
+func differ(was, next []*entry) bool {
+	before := make(map[string]*entry, len(was))
+	for _, r := range was {
+		before[r.name] = r
+	}
+	return slices.ContainsFunc(next, func(r *entry) bool {
+		old := before[r.name]
+		return old == nil || old != r && !proto.Equal(old.message, r.message)
+	})
 }
 
 // again applies what is in effect already, for what is told with it.

@@ -11,13 +11,16 @@ import (
 // Counts are a subscription's statistics under Envoy's names. What happens before Show is
 // counted, too. The zero value is ready for use, by one goroutine at a time.
 type Counts struct {
-	Attempts, Successes, Failures, Rejections uint64
-	version                                   string
-	updated                                   time.Time
+	Attempts, Successes, Failures, Rejections, Reloads uint64
+
+	version           string
+	updated, reloaded time.Time
 
 	attempt, success, failure, rejected *stats.Counter
 	time, hash                          *stats.Gauge
 	text                                *stats.Text
+	reloads                             *stats.Counter // nil: not counted
+	reloadTime                          *stats.Gauge
 }
 
 // Show makes the statistics in a scope.
@@ -32,6 +35,23 @@ func (c *Counts) Show(s *stats.Scope) {
 	c.failure.Add(c.Failures)
 	c.rejected.Add(c.Rejections)
 	c.tell()
+}
+
+// ShowReloads makes the statistics of deliveries that changed something, which only some
+// subscriptions have.
+func (c *Counts) ShowReloads(s *stats.Scope) {
+	c.reloads, c.reloadTime = s.Counter("config_reload"), s.Gauge("config_reload_time_ms")
+	if c.reloads.Add(c.Reloads); c.Reloads > 0 {
+		c.reloadTime.Set(uint64(c.reloaded.UnixMilli()))
+	}
+}
+
+// Reloaded counts a delivery that changed something, beside what else it counts as.
+func (c *Counts) Reloaded() {
+	add(&c.Reloads, c.reloads)
+	if c.reloaded = time.Now(); c.reloadTime != nil {
+		c.reloadTime.Set(uint64(c.reloaded.UnixMilli()))
+	}
 }
 
 func (c *Counts) tell() {

@@ -263,8 +263,6 @@ type watch struct {
 	scope           *stats.Scope
 	counts          Counts
 	empty, timeouts *stats.Counter
-	reloads         *stats.Counter // nil: not counted
-	reloaded        *stats.Gauge
 }
 
 func newWatch(h *Hub, r *filter.ResourceRequest) *watch {
@@ -273,7 +271,7 @@ func newWatch(h *Hub, r *filter.ResourceRequest) *watch {
 		empty: s.Counter("update_empty"), timeouts: s.Counter("init_fetch_timeout")}
 	w.counts.Show(s)
 	if r.Kind == filter.RouteResource {
-		w.reloads, w.reloaded = s.Counter("config_reload"), s.Gauge("config_reload_time_ms")
+		w.counts.ShowReloads(s)
 	}
 	return w
 }

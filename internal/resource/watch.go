@@ -53,10 +53,7 @@ func (w *watch) take(d *Delivery) {
 
 func (w *watch) replace(version string, m proto.Message) {
 	w.version, w.message, w.updated = version, m, time.Now()
-	if w.reloads != nil {
-		w.reloads.Add(1)
-		w.reloaded.Set(uint64(w.updated.UnixMilli()))
-	}
+	w.counts.Reloaded()
 }
 
 // find returns the resource of the watch's name.
