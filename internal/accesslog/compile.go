@@ -100,10 +100,8 @@ func compileFile(s *extension.Scope, m *filev3.FileAccessLog) filter.AccessLogFa
 	fileFields.Check(s, m)
 	if m.GetPath() == "" {
 		s.Field("path").Errorf("is required")
-	}
-	dir := filepath.Dir(m.GetPath())
-	if info, err := os.Stat(dir); m.GetPath() != "" && (err != nil || !info.IsDir()) {
-		s.Field("path").Errorf("unable to open file '%s': %s is not a directory", m.GetPath(), dir)
+	} else {
+		checkFolder(s.Field("path"), m.GetPath())
 	}
 	f := &lineFactory{path: m.GetPath()}
 	var ok bool
@@ -123,6 +121,22 @@ func compileFile(s *extension.Scope, m *filev3.FileAccessLog) filter.AccessLogFa
 		f.format, ok = state.CompileText(s, state.DefaultFormat, state.Options{})
 	}
 	return f.orNil(ok)
+}
+
+// File compiles the log of a file in the default format; s is the place of its path, which
+// is not empty.
+func File(s *extension.Scope, path string) (f filter.AccessLogFactory, ok bool) {
+	checkFolder(s, path)
+	format, ok := state.CompileText(s, state.DefaultFormat, state.Options{})
+	return &lineFactory{path: path, format: format}, ok
+}
+
+// checkFolder checks that a file could be made.
+func checkFolder(s *extension.Scope, path string) {
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		s.Errorf("unable to open file '%s': %s is not a directory", path, dir)
+	}
 }
 
 func compileStdout(s *extension.Scope, m *streamv3.StdoutAccessLog) filter.AccessLogFactory {

@@ -18,6 +18,9 @@ import (
 )
 
 // ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.logged(w, r) }
+
+// answer answers a request.
 //
 // Browsers reach addresses that their pages' authors cannot, so two things are
 // refused that Envoy allows: a POST that a page of another origin sends, and, on a
@@ -25,7 +28,7 @@ import (
 // made to point at this machine (DNS rebinding) looks like. The second does not
 // hold for /ready and /stats, which scrapers read through listeners under all
 // kinds of names.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", plain)
 	h.Set("Cache-Control", "no-cache, max-age=0")

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/cli"
 	"github.com/ginnel/ginnel/internal/stats"
 )
@@ -21,6 +22,9 @@ type Options struct {
 	Version string       // of /server_info
 	Flags   *cli.Flags   // for /server_info; nil: defaults
 	Log     *slog.Logger // nil: discard
+	// Logs have an entry of each request that was answered.
+	Logs   []filter.AccessLog
+	NextID func() uint64 // of a connection, for Logs; it is not called without any
 	// Configure applies a bootstrap, which is YAML or JSON: all of it, or on an error
 	// nothing. The error is a *ConfigError if the bootstrap itself is wrong. nil: the
 	// configuration cannot change.
@@ -72,6 +76,9 @@ func New(o Options) *Server {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(o.Log.With("logger", "admin").Handler(), slog.LevelDebug),
 		ConnState:         s.conns.changed,
+	}
+	if len(o.Logs) > 0 {
+		s.http.ConnContext = s.connContext
 	}
 	return s
 }

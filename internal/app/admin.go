@@ -15,6 +15,7 @@ import (
 	"github.com/ginnel/ginnel/internal/admin"
 	"github.com/ginnel/ginnel/internal/config"
 	"github.com/ginnel/ginnel/internal/inproc"
+	"github.com/ginnel/ginnel/internal/listener"
 	"github.com/ginnel/ginnel/internal/netconn"
 	"github.com/ginnel/ginnel/internal/plan"
 	"github.com/ginnel/ginnel/internal/resource"
@@ -28,6 +29,10 @@ func (a *App) bindAdmin() error {
 	if p == nil {
 		return nil
 	}
+	logs, err := a.adminLogs(p)
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
 	var addr net.Addr = filter.IPAddr{AddrPort: p.Address.Addr}
 	if p.Address.Path != "" {
 		addr = filter.UnixAddr{Path: p.Address.Path}
@@ -38,6 +43,7 @@ func (a *App) bindAdmin() error {
 	}
 	a.adminSocket = l
 	o := admin.Options{
+		Logs: logs, NextID: listener.NextID,
 		Proxy: shown{a}, Stats: a.store, Levels: a.opts.Levels,
 		Version: a.opts.Version, Flags: a.opts.Flags, Log: a.log,
 	}
@@ -49,6 +55,19 @@ func (a *App) bindAdmin() error {
 		return os.WriteFile(file, []byte(l.Addr().String()), 0o644)
 	}
 	return nil
+}
+
+// adminLogs opens the logs of what the admin server is asked.
+func (a *App) adminLogs(p *plan.Admin) ([]filter.AccessLog, error) {
+	var logs []filter.AccessLog
+	for _, f := range p.AccessLogs {
+		log, err := f.NewAccessLog(a.env)
+		if err != nil {
+			return nil, err
+		}
+		logs = append(logs, log)
+	}
+	return logs, nil
 }
 
 // configure applies what the admin was given.

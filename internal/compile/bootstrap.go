@@ -115,8 +115,6 @@ func typed(s *extension.Scope, name string, a *anypb.Any) bool {
 	return false
 }
 
-const noAdminLog = "nothing is written: the admin server does not log its requests yet"
-
 // admin returns nil when there is to be no admin server.
 func admin(s *extension.Scope, m *bootstrapv3.Admin) *plan.Admin {
 	if m == nil {
@@ -124,11 +122,10 @@ func admin(s *extension.Scope, m *bootstrapv3.Admin) *plan.Admin {
 	}
 	adminFields.Check(s, m)
 	p := &plan.Admin{AccessLogs: accesslog.Compile(s.Field("access_log"), m.GetAccessLog())}
-	for i := range m.GetAccessLog() {
-		s.Field("access_log").Index(i).Warnf("%s", noAdminLog)
-	}
-	if m.GetAccessLogPath() != "" {
-		s.Field("access_log_path").Warnf("%s", noAdminLog)
+	if path := m.GetAccessLogPath(); path != "" {
+		if f, ok := accesslog.File(s.Field("access_log_path"), path); ok {
+			p.AccessLogs = append(p.AccessLogs, f)
+		}
 	}
 	if m.GetAddress() == nil {
 		return nil

@@ -262,6 +262,18 @@ layered_runtime:
 }
 
 // Messages of a Go program may lack what a file cannot.
+func TestAdminLogs(t *testing.T) {
+	p := bootstrap(t, `
+admin:
+  address: {socket_address: {address: 127.0.0.1, port_value: 1}}
+  access_log_path: /dev/null
+  access_log: [{name: f, typed_config: {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: /dev/null}}]
+`)
+	if p.Admin == nil || len(p.Admin.AccessLogs) != 2 {
+		t.Errorf("%+v", p.Admin)
+	}
+}
+
 func TestHolesDoNotPanic(t *testing.T) {
 	for _, b := range []*bootstrapv3.Bootstrap{
 		nil,

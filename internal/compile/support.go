@@ -81,10 +81,8 @@ var extensionFields = extension.Fields{
 
 var adminFields = extension.Fields{
 	Message: &bootstrapv3.Admin{},
-	Obeyed:  []string{"address"},
+	Obeyed:  []string{"address", "access_log", "access_log_path"},
 	Ignored: map[string]string{
-		"access_log":               "what is asked of the admin server is not logged yet; a warning says so",
-		"access_log_path":          "what is asked of the admin server is not logged yet; a warning says so",
 		"profile_path":             "profiles are served under /debug/pprof/ and not written to files",
 		"ignore_global_conn_limit": "the admin server is outside of the limit in any case",
 	},
@@ -101,10 +99,10 @@ var listenerFields = extension.Fields{
 		"per_connection_buffer_limit_bytes", "per_connection_buffer_high_watermark_timeout", "metadata", "deprecated_v1", "listener_filters", "listener_filters_timeout",
 		"continue_on_listener_filters_timeout", "traffic_direction", "connection_balance_config", "enable_reuse_port",
 		"access_log", "tcp_backlog_size", "bind_to_port", "use_original_dst", "internal_listener", "tcp_keepalive", "drain_type",
-		"socket_options", "transparent", "freebind", "tcp_fast_open_queue_length", "enable_mptcp", "ignore_global_conn_limit", "bypass_overload_manager"},
+		"socket_options", "transparent", "freebind", "tcp_fast_open_queue_length", "enable_mptcp", "ignore_global_conn_limit", "bypass_overload_manager",
+		"max_connections_to_accept_per_socket_event"},
 	Ignored: map[string]string{
 		"reuse_port": "Envoy 1.40 accepts it without effect; enable_reuse_port decides",
-		"max_connections_to_accept_per_socket_event": "connections are accepted one at a time, and a busy listener does not keep others waiting",
 	},
 }
 
@@ -113,11 +111,10 @@ var additionalFields = extension.Fields{
 	Obeyed:  []string{"address", "tcp_keepalive", "socket_options"},
 }
 
-const unbalanced = "goroutines move between processors by themselves: no connection waits behind another one of its worker"
-
 var balanceFields = extension.Fields{
 	Message: &listenerv3.Listener_ConnectionBalanceConfig{},
-	Ignored: map[string]string{"exact_balance": unbalanced, "cpu_locality_balance": unbalanced},
+	Obeyed:  []string{"exact_balance"},
+	Ignored: map[string]string{"cpu_locality_balance": "event loops accept from one queue, whichever has time: there is no socket of a CPU to steer to"},
 }
 
 var deprecatedFields = extension.Fields{

@@ -114,14 +114,3 @@ func (o *internalAddresses) has(a netip.Addr, peer net.Addr) bool {
 	}
 	return within(o.ranges, a)
 }
-
-// machineAddress is the first address of this machine that others can reach.
-func machineAddress() string {
-	addrs, _ := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
-			return n.IP.String()
-		}
-	}
-	return "127.0.0.1"
-}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
+	"github.com/ginnel/ginnel/internal/machine"
 	"github.com/ginnel/ginnel/internal/route"
 )
 
@@ -46,7 +47,7 @@ func (c *Config) NewTerminal(env *filter.Env) (filter.Terminal, error) {
 		sv.stats.rqResolving = s.Histogram("downstream_rq_route_resolution_time_us")
 		sv.stats.rqResolutions = s.Histogram("downstream_rq_route_resolutions")
 	}
-	sv.machine = sync.OnceValue(machineAddress)
+	sv.machine = sync.OnceValue(machine.Address)
 	sv.streams.New = func() any { return newStream() }
 	sv.codec = newCodecs(c.Codecs, env, sv.stats).server
 	sv.local = filter.HTTPLocal{StatPrefix: c.StatPrefix, ServerName: c.Response.serverName, Address: sv.machine}
