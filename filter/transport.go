@@ -3,6 +3,8 @@ package filter
 import (
 	"crypto/x509"
 	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
 // A Transport lies between the bytes of the connections that a filter chain serves and
@@ -48,8 +50,9 @@ type TransportOptions struct {
 // it is. Connections that begin otherwise do not serve each other's requests.
 type Prefacer interface {
 	UpstreamTransport
-	// Preface is what the connection of i to h begins with.
-	Preface(i *Info, h *Host) string
+	// Preface returns what makes the first bytes of connections to a host of some metadata,
+	// of who they are for.
+	Preface(host *corev3.Metadata) func(i *Info) string
 }
 
 // TLS is what is known of a TLS connection. It does not change.

@@ -4,7 +4,9 @@ package dnscache
 
 import (
 	"context"
+	"runtime"
 	"sync"
+	"weak"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/internal/dns"
@@ -15,13 +17,15 @@ import (
 // dns.Resolver's.
 type Lookup func(ctx context.Context, name string, f plan.NameFamily) (dns.Answer, error)
 
-// Caches are those of a proxy. They are safe for concurrent use.
+// Caches are those of a proxy. They are safe for concurrent use. Who uses a cache does not
+// say when that is over: a cache is there for as long as somebody holds it, or one of its
+// hosts waits for its next lookup.
 type Caches struct {
 	stats  filter.Scope
 	lookup func(plan.NameServers) Lookup
 
 	mu    sync.Mutex
-	all   map[key]*Cache
+	all   map[key]weak.Pointer[Cache]
 	ended bool
 }
 
@@ -33,7 +37,7 @@ type key struct {
 
 // New returns caches whose statistics are below root; lookup makes what looks names up.
 func New(root filter.Scope, lookup func(plan.NameServers) Lookup) *Caches {
-	return &Caches{stats: root, lookup: lookup, all: make(map[key]*Cache)}
+	return &Caches{stats: root, lookup: lookup, all: make(map[key]weak.Pointer[Cache])}
 }
 
 // Get returns the cache of a plan, made if there is none. It holds nothing, and shows no
@@ -42,13 +46,23 @@ func (s *Caches) Get(p *plan.DNSCache) *Cache {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := key{p.Name, p.Hash}
-	c := s.all[k]
-	if c == nil {
-		c = newCache(p, s.stats, s.lookup(p.Resolver))
-		c.ended = s.ended
-		s.all[k] = c
+	if c := s.all[k].Value(); c != nil {
+		return c
 	}
+	c := newCache(p, s.stats, s.lookup(p.Resolver))
+	c.ended = s.ended
+	s.all[k] = weak.Make(c)
+	runtime.AddCleanup(c, s.forget, k)
 	return c
+}
+
+// forget is called when nobody has a cache any more.
+func (s *Caches) forget(k key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[k].Value() == nil { // else there is another one meanwhile
+		delete(s.all, k)
+	}
 }
 
 // Close ends all lookups and waits for them; from then on nothing is found.
@@ -56,8 +70,10 @@ func (s *Caches) Close() {
 	s.mu.Lock()
 	s.ended = true
 	all := make([]*Cache, 0, len(s.all))
-	for _, c := range s.all {
-		all = append(all, c)
+	for _, p := range s.all {
+		if c := p.Value(); c != nil {
+			all = append(all, c)
+		}
 	}
 	s.mu.Unlock()
 	for _, c := range all {

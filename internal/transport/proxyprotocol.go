@@ -90,16 +90,19 @@ type heading struct {
 
 // Preface implements filter.Prefacer: what the client's own header said, else its
 // addresses.
-func (t *heading) Preface(i *filter.Info, host *filter.Host) string {
-	st, ok := filter.Get[*proxyproto.State](&i.State, proxyproto.StateKey)
-	if !ok {
-		st = &proxyproto.State{Source: i.Remote, Destination: i.Local}
+func (t *heading) Preface(host *corev3.Metadata) func(*filter.Info) string {
+	own := hostTLVs(host)
+	return func(i *filter.Info) string {
+		st, ok := filter.Get[*proxyproto.State](&i.State, proxyproto.StateKey)
+		if !ok {
+			st = &proxyproto.State{Source: i.Remote, Destination: i.Local}
+		}
+		if t.Version == 1 {
+			return t.header(st, nil)
+		}
+		added := slices.DeleteFunc(t.Added.TLVs(i), func(v proxyproto.TLV) bool { return len(v.Value) == 0 })
+		return t.header(st, proxyproto.Over(own, added))
 	}
-	if t.Version == 1 {
-		return t.header(st, nil)
-	}
-	added := slices.DeleteFunc(t.Added.TLVs(i), func(v proxyproto.TLV) bool { return len(v.Value) == 0 })
-	return t.header(st, proxyproto.Over(hostTLVs(host), added))
 }
 
 // hostKey names the typed metadata of a host that has TLVs of its own (PerHostConfig).
@@ -107,8 +110,8 @@ const hostKey = "envoy.transport_sockets.proxy_protocol"
 
 // hostTLVs returns what the header of connections to a host has besides. Metadata of another
 // type is as none (Envoy).
-func hostTLVs(h *filter.Host) []proxyproto.TLV {
-	a := h.Metadata.GetTypedFilterMetadata()[hostKey]
+func hostTLVs(host *corev3.Metadata) []proxyproto.TLV {
+	a := host.GetTypedFilterMetadata()[hostKey]
 	var m corev3.PerHostConfig
 	if a == nil || a.UnmarshalTo(&m) != nil {
 		return nil

@@ -46,7 +46,7 @@ func TestPreface(t *testing.T) {
 			info.State.Set(filter.Entry{Name: proxyproto.StateKey, Object: c.said})
 		}
 		u := (&transport.ProxyProtocol{Inner: transport.Raw{}, Version: c.version, Pass: all}).NewUpstream(&extension.UpstreamEnv{Stats: counts})
-		if got := u.(filter.Prefacer).Preface(info, new(filter.Host)); got != c.want {
+		if got := u.(filter.Prefacer).Preface(nil)(info); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -63,18 +63,18 @@ func TestHostTLVs(t *testing.T) {
 		{&corev3.PerHostConfig{}, "\x01\x00\x01s\x02\x00\x01s"},
 		{&structpb.Struct{}, "\x01\x00\x01s\x02\x00\x01s"},
 	} {
-		metadata, err := anypb.New(c.own)
+		own, err := anypb.New(c.own)
 		if err != nil {
 			t.Fatal(err)
 		}
-		host := &filter.Host{Metadata: &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{"envoy.transport_sockets.proxy_protocol": metadata}}}
+		metadata := &corev3.Metadata{TypedFilterMetadata: map[string]*anypb.Any{"envoy.transport_sockets.proxy_protocol": own}}
 		info := &filter.Info{Local: addr("5.6.7.8:22"), Remote: addr("1.2.3.4:11")}
 		info.State.Set(filter.Entry{Name: proxyproto.StateKey, Object: &proxyproto.State{
 			Source: info.Remote, Destination: info.Local, TLVs: []proxyproto.TLV{{Type: 1, Value: []byte("s")}, {Type: 2, Value: []byte("s")}},
 		}})
 		pass := proxyproto.CompilePassThrough(extension.NewScope(nil, nil, nil), &corev3.ProxyProtocolPassThroughTLVs{})
 		u := (&transport.ProxyProtocol{Inner: transport.Raw{}, Version: 2, Pass: pass}).NewUpstream(&extension.UpstreamEnv{Stats: teststats.New()})
-		got := u.(filter.Prefacer).Preface(info, host)
+		got := u.(filter.Prefacer).Preface(metadata)(info)
 		if at := len(got) - len(c.want); at < 0 || got[at:] != c.want {
 			t.Errorf("%v: %q, want the end %q", c.own, got, c.want)
 		}

@@ -21,11 +21,11 @@ const (
 // asksOf returns what a connection asks of the host's transport; nil: nothing.
 func (h *host) asksOf(i *filter.Info) *filter.TransportOptions {
 	a := asksOf(&i.State)
-	if p, ok := h.secure.(filter.Prefacer); ok {
+	if h.preface != nil {
 		if a == nil {
 			a = new(filter.TransportOptions)
 		}
-		a.Preface = p.Preface(i, &h.Host)
+		a.Preface = h.preface(i)
 	}
 	return a
 }

@@ -13,7 +13,8 @@ import (
 type via struct {
 	transport *plan.Transport
 	pass      passthrough
-	secure    filter.UpstreamTransport // nil: the bytes stay as they are
+	secure    filter.UpstreamTransport  // nil: the bytes stay as they are
+	preface   func(*filter.Info) string // what connections begin with; nil: nothing
 }
 
 // through returns what connections to an endpoint by a transport go through, and counts that
@@ -23,7 +24,11 @@ func (c *Cluster) through(t *plan.Transport, e *plan.Endpoint) via {
 	if t.Socket == nil {
 		return via{transport: t}
 	}
-	return via{t, newPassthrough(t.Socket, c.plan.Metadata, e.Metadata), c.securing(t)}
+	v := via{transport: t, pass: newPassthrough(t.Socket, c.plan.Metadata, e.Metadata), secure: c.securing(t)}
+	if p, ok := v.secure.(filter.Prefacer); ok {
+		v.preface = p.Preface(e.Metadata)
+	}
+	return v
 }
 
 // securing returns what a transport makes of connections; nil: nothing. There is one for all
