@@ -90,6 +90,8 @@ func (r *Request) pseudo(name string) *string {
 // A Response is the head of a response, and its body.
 type Response struct {
 	Status int
+	// Phrase is the reason phrase that HTTP/1 has behind the status; "": that of the status.
+	Phrase string
 	Header Header // as in a Request
 	// Body is what follows; nil: nothing, and no trailers. Of a tunnel that was accepted
 	// (2xx to CONNECT, 101 to an upgrade) it is the bytes that come back.
