@@ -75,7 +75,8 @@ func (s *stream) find() *route.Route {
 		s.looked = true
 		s.http.RouteLookups++
 		sv := s.conn.service
-		s.query = route.Query{Request: s.handed.Request, Info: &s.info, Random: s.random(), Runtime: sv.env.Runtime}
+		q := &s.query
+		q.Request, q.Info, q.Random, q.Runtime = s.handed.Request, &s.info, s.random(), sv.env.Runtime
 		begun := s.watchRoutes()
 		s.route = s.match(s.routes())
 		s.resolving += s.watchRoutes() - begun

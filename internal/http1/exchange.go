@@ -187,10 +187,14 @@ func (x *exchange) sent(err error) error {
 // sentAll notes that nothing of the request follows. The end of a tunnel waits until it
 // was accepted: before that a FIN would be taken for a client that went away.
 func (x *exchange) sentAll() error {
+	if x.kind != raw {
+		x.ended.Store(true)
+		return nil
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.ended.Store(true)
-	if x.kind == raw && x.accepted {
+	if x.accepted {
 		return x.closeWrite()
 	}
 	return nil

@@ -97,13 +97,13 @@ const spareFields = 16
 // fields makes the lines that scan found in b a header, in the storage of h. s and wire
 // are what text made of b.
 func (k *block) fields(h httpmsg.Header, s, wire string) httpmsg.Header {
-	h = slices.Grow(h[:0], len(k.spans)+spareFields)
-	for _, p := range k.spans {
-		f := httpmsg.Field{Name: s[p.name:p.colon], Value: s[p.value:p.end]}
+	h = slices.Grow(h[:0], len(k.spans)+spareFields)[:len(k.spans)]
+	for i, p := range k.spans {
+		f := &h[i] // in place: to copy one that was just made waits until its parts are in memory
+		f.Name, f.Value, f.Wire = s[p.name:p.colon], s[p.value:p.end], ""
 		if wire != "" {
 			f.Wire = wire[p.name:p.colon]
 		}
-		h = append(h, f)
 	}
 	return h
 }

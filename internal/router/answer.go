@@ -181,7 +181,7 @@ func (x *call) measure(t *try, http *filter.HTTPInfo) {
 func (x *call) linger() (stop func()) {
 	stop = func() {}
 	t := x.answer.try
-	if t == nil {
+	if t == nil || x.answer.whole && t.body == nil {
 		return stop
 	}
 	x.mu.Lock()
