@@ -3,6 +3,7 @@ package router
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -164,9 +165,11 @@ func (x *call) inform(t *try, r *httpmsg.Response) error {
 	return x.stream.Inform(r)
 }
 
-// begins notes that the client gets the answer of t.
-func (x *call) begins(t *try) {
+// begins notes that the client gets the answer of t, and returns when the request was
+// complete, as in x.asked.
+func (x *call) begins(t *try) (asked time.Duration) {
 	x.mu.Lock()
+	asked = x.asked
 	x.answer.begun = true
 	x.due[tryClock] = 0
 	if x.answer.tunnel {
@@ -176,6 +179,7 @@ func (x *call) begins(t *try) {
 	if x.replay != nil {
 		x.replay.last()
 	}
+	return asked
 }
 
 // deliver hands the response of t on.
@@ -183,7 +187,7 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 	s, a := x.stream, &x.answer
 	http := s.Info.HTTP()
 	http.UpstreamFirstByte = x.now()
-	x.begins(t)
+	asked := x.begins(t)
 	t.outcome(x.verdict(resp), nil)
 	out := s.NewResponse()
 	out.Status, out.Phrase, out.Header = resp.Status, resp.Phrase, append(out.Header, resp.Header...)
@@ -194,7 +198,7 @@ func (x *call) deliver(t *try, resp *httpmsg.Response) (*httpmsg.Response, error
 		}
 	}
 	s.Info.UpAttempts = uint32(x.tries)
-	x.describe(t, out)
+	x.describe(out, asked)
 	x.count(out.Status, t.up.Host())
 	s.Info.More().Details = "via_upstream"
 	if resp.Body == nil {
@@ -222,10 +226,7 @@ func (x *call) verdict(r *httpmsg.Response) int {
 var grpcStatus = [...]int{200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401}
 
 // describe adds to a response what the router says of it.
-func (x *call) describe(t *try, out *httpmsg.Response) {
-	x.mu.Lock()
-	asked := x.asked
-	x.mu.Unlock()
+func (x *call) describe(out *httpmsg.Response, asked time.Duration) {
 	if asked != 0 && !x.router.config.Quiet {
 		ms := (x.stream.Info.HTTP().UpstreamFirstByte - asked + 1).Milliseconds()
 		out.Header.Set("x-envoy-upstream-service-time", strconv.FormatInt(max(ms, 0), 10))
