@@ -210,15 +210,6 @@ func (m *meeting) verify(s tls.ConnectionState) (err error) {
 	return err
 }
 
-// keyUsage asks of a certificate that it is for signing, as all handshakes want it that
-// agree on a key by ECDHE.
-func keyUsage(c *x509.Certificate) error {
-	if c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
-		return &flaw{flawKeyUsage, "KEY_USAGE_BIT_INCORRECT", nil}
-	}
-	return nil
-}
-
 // settle notes what is known after the handshake.
 func (m *meeting) settle(c *Conn, info *filter.Info) {
 	s := c.tls.ConnectionState()
@@ -247,41 +238,4 @@ func (m *meeting) unwrapSession(ticket []byte, cs tls.ConnectionState) (*tls.Ses
 		return nil, err
 	}
 	return ss, nil
-}
-
-// shake performs the handshake.
-func shake(c *Conn, deadline time.Time, cancel <-chan struct{}) error {
-	if err := c.SetDeadline(deadline); err != nil {
-		return err
-	}
-	if cancel != nil {
-		done, left := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(left)
-			select {
-			case <-cancel:
-				_ = c.SetDeadline(time.Unix(1, 0))
-			case <-done:
-			}
-		}()
-		defer func() { close(done); <-left }()
-	}
-	deepen(0)
-	err := c.tls.Handshake()
-	select {
-	case <-cancel: // never of nil
-		return filter.ErrCanceled
-	default:
-	}
-	if err != nil {
-		return err
-	}
-	return c.SetDeadline(time.Time{})
-}
-
-func describe(s *tls.ConnectionState) filter.TLS {
-	return filter.TLS{
-		Version: versionName(s.Version), Cipher: cipherName(s.CipherSuite), Group: curveName(s.CurveID),
-		ServerName: s.ServerName, Protocol: s.NegotiatedProtocol, Peer: s.PeerCertificates, Resumed: s.DidResume,
-	}
 }

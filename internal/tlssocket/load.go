@@ -126,7 +126,7 @@ func readPassword(s *extension.Scope, m *tlsv3.TlsCertificate) (string, bool) {
 	if m.GetPassword() == nil {
 		return "", true
 	}
-	return state.ReadSource(s.Field("password"), m.GetPassword())
+	return readSource(s.Field("password"), m.GetPassword())
 }
 
 // where names a source as Envoy does in its errors.
@@ -142,12 +142,22 @@ func where(d *corev3.DataSource) string {
 
 // read returns what a source holds, which must be something.
 func read(s *extension.Scope, d *corev3.DataSource) (string, bool) {
-	text, ok := state.ReadSource(s, d)
+	text, ok := readSource(s, d)
 	if ok && text == "" {
 		s.Errorf("DataSource cannot be empty")
 		return "", false
 	}
 	return text, ok
+}
+
+// readSource reads a source once, as Envoy does whose contexts look at no watched_directory;
+// for secrets of sources, and for trust bundles, files are watched without it.
+func readSource(s *extension.Scope, d *corev3.DataSource) (string, bool) {
+	if d.GetWatchedDirectory() != nil {
+		s.Field("watched_directory").Warnf("it is not looked at here (as in Envoy)")
+		d = &corev3.DataSource{Specifier: d.GetSpecifier()}
+	}
+	return state.ReadSource(s, d)
 }
 
 // parseCertificates reads all certificates and CRLs of a PEM text.

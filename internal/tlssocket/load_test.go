@@ -144,6 +144,22 @@ func TestPKCS12(t *testing.T) {
 	}
 }
 
+// A folder to watch is said not to be looked at, and is no reason to refuse.
+func TestWatchedDirectory(t *testing.T) {
+	own := issue(t, nil, nil)
+	der, err := x509.MarshalPKCS8PrivateKey(own.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chain := inlinePEM("CERTIFICATE", own.Raw)
+	chain.WatchedDirectory = &corev3.WatchedDirectory{Path: "x"}
+	var r extension.Report
+	c := new(common).certificate(extension.NewScope(&r, nil, nil), &tlsv3.TlsCertificate{CertificateChain: chain, PrivateKey: inlinePEM("PRIVATE KEY", der)}, "")
+	if c == nil || len(r.Issues) != 1 || r.Issues[0].Severity == extension.Error || r.Issues[0].Path != "certificate_chain.watched_directory" {
+		t.Error(c, r.Issues)
+	}
+}
+
 // Structures of RFC 7292 without encryption, and without a code.
 type (
 	pfx struct {

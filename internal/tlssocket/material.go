@@ -35,11 +35,7 @@ type supply[T any] struct {
 	have material
 	ends []func() // tells the sources that nothing is asked of them any more
 	lack int      // secrets that have not come yet
-
-	files    filter.FileWatch // nil: nobody tells of files
-	followed string           // the file of trust bundles that is watched; "": none is
-	unfollow func()
-	closed   bool
+	file following
 }
 
 func newSupply[T any](c *common, st *stats, use func(*material) T) *supply[T] {
@@ -50,39 +46,43 @@ func newSupply[T any](c *common, st *stats, use func(*material) T) *supply[T] {
 
 // begin asks the sources.
 func (s *supply[T]) begin(from filter.Secrets) {
-	c := s.common
-	refs := c.fetched
+	refs := s.common.fetched
 	s.show(from)
-	s.files, _ = from.(filter.FileWatch)
+	s.file.from, _ = from.(filter.FileWatch)
 	s.lack = len(refs)
-	s.have.certificates = append(s.have.certificates[:len(s.have.certificates):len(s.have.certificates)], make([]*certificate, c.fetchedCerts())...)
+	s.have.certificates = append(s.have.certificates[:len(s.have.certificates):len(s.have.certificates)], make([]*certificate, s.common.fetchedCerts())...)
 	for i := range refs {
 		if from == nil { // nothing ever comes
 			break
 		}
-		came := false
-		s.ends = append(s.ends, from.Use(refs[i].SecretRef, func(m proto.Message) (func(), error) {
-			put, err := c.read(&refs[i], m.(*tlsv3.Secret))
-			if err != nil {
-				return nil, err
-			}
-			return func() {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				if !came {
-					came = true
-					s.lack--
-				}
-				put(&s.have)
-				s.stats.updated.Add(1)
-				s.renew()
-			}, nil
-		}))
+		s.ends = append(s.ends, from.Use(refs[i].SecretRef, s.check(&refs[i])))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(refs) == 0 {
 		s.renew()
+	}
+}
+
+// check returns what looks at deliveries of one secret.
+func (s *supply[T]) check(f *fetched) func(proto.Message) (take func(), err error) {
+	came := false
+	return func(m proto.Message) (func(), error) {
+		put, err := s.common.read(f, m.(*tlsv3.Secret))
+		if err != nil {
+			return nil, err
+		}
+		return func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if !came {
+				came = true
+				s.lack--
+			}
+			put(&s.have)
+			s.stats.updated.Add(1)
+			s.renew()
+		}, nil
 	}
 }
 
@@ -98,39 +98,23 @@ func (s *supply[T]) renew() {
 	t := s.use(&m)
 	s.used.Store(&m)
 	s.now.Store(&t)
-	s.follow(m.validation)
-}
-
-// follow has the file watched that trust bundles are from. The caller holds mu.
-func (s *supply[T]) follow(v *validation) {
-	path := ""
-	if v != nil && s.files != nil && !s.closed {
-		path = v.bundleFile
-	}
-	if path == s.followed {
-		return
-	}
-	if s.unfollow != nil {
-		s.unfollow()
-		s.unfollow = nil
-	}
-	if s.followed = path; path != "" {
-		s.unfollow = s.files.Watch(path, func() error { return s.reread(path) })
+	if v := m.validation; v != nil {
+		s.file.follow(v.bundleFile, s.reread)
 	}
 }
 
 // reread puts into use what the file of trust bundles holds now. Whatever is wrong with it,
 // what there was stays.
-func (s *supply[T]) reread(path string) error {
+func (s *supply[T]) reread() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.have.validation
-	if s.closed || v == nil || v.bundleFile != path {
-		return nil
+	if s.file.closed || v == nil || v.bundleFile == "" {
+		return nil // this was the last call for a file that is followed no more
 	}
 	next, err := v.again()
 	if err != nil {
-		return fmt.Errorf("SPIFFE trust bundles of %s are not taken: %w", path, err)
+		return fmt.Errorf("SPIFFE trust bundles of %s are not taken: %w", v.bundleFile, err)
 	}
 	if next.digest != v.digest {
 		s.have.validation = next
@@ -146,8 +130,7 @@ func (s *supply[T]) close() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	s.follow(nil)
+	s.file.close()
 }
 
 // A fetched secret comes from a source.

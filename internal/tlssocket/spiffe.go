@@ -30,19 +30,13 @@ func (v *validation) spiffe(s *extension.Scope, m *tlsv3.CertificateValidationCo
 		return
 	}
 	spiffeFields.Check(at, c)
-	switch {
-	case c.GetTrustBundles() != nil:
-		v.bundles(at.Field("trust_bundles"), c.GetTrustBundles())
+	if d := c.GetTrustBundles(); d != nil {
+		v.bundles(at.Field("trust_bundles"), d)
 		if len(c.GetTrustDomains()) > 0 {
 			at.Field("trust_domains").Warnf("trust_bundles takes their place")
 		}
-	case len(c.GetTrustDomains()) == 0:
-		at.Field("trust_domains").Errorf("value must contain at least 1 item(s)")
-	}
-	for i, d := range c.GetTrustDomains() {
-		if c.GetTrustBundles() == nil {
-			v.domain(at.Field("trust_domains").Index(i), d)
-		}
+	} else {
+		v.trustDomains(at.Field("trust_domains"), c.GetTrustDomains())
 	}
 	v.roots = v.pool(v.authorities)
 	for _, o := range []struct {
@@ -56,6 +50,15 @@ func (v *validation) spiffe(s *extension.Scope, m *tlsv3.CertificateValidationCo
 		if o.set {
 			s.Field(o.field).Warnf("envoy.tls.cert_validator.spiffe does not look at it")
 		}
+	}
+}
+
+func (v *validation) trustDomains(s *extension.Scope, list []*tlsv3.SPIFFECertValidatorConfig_TrustDomain) {
+	if len(list) == 0 {
+		s.Errorf("value must contain at least 1 item(s)")
+	}
+	for i, d := range list {
+		v.domain(s.Index(i), d)
 	}
 }
 

@@ -117,6 +117,15 @@ func (t *client) Close() error {
 	return nil
 }
 
+// A calling is one handshake of a client.
+type calling struct {
+	*asking
+	names     askedNames
+	heard     bool // the host has shown a certificate
+	validated bool
+	local     *x509.Certificate // nil: none was asked for
+}
+
 // Wrap implements filter.UpstreamTransport.
 func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time.Time, cancel <-chan struct{}) (filter.Stream, error) {
 	begun := time.Now()
@@ -134,32 +143,17 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 		cfg.NextProtos = o.Fallback
 	}
 	cfg.KeyLogWriter = t.keys.of(s.LocalAddr(), s.RemoteAddr())
-	names := askedNames{list: o.ServerSANs}
-	if names.list == nil && t.plan.checkSNI && cfg.ServerName != "" {
-		names = askedNames{[]string{cfg.ServerName}, true}
+	a := &calling{asking: now, names: askedNames{list: o.ServerSANs}}
+	if a.names.list == nil && t.plan.checkSNI && cfg.ServerName != "" {
+		a.names = askedNames{[]string{cfg.ServerName}, true}
 	}
-	validated, heard := false, false
-	cfg.VerifyConnection = func(cs tls.ConnectionState) (err error) {
-		heard = true
-		if err := keyUsage(cs.PeerCertificates[0]); err != nil {
-			return err
-		}
-		validated, err = now.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, names)
-		return err
-	}
-	var local *x509.Certificate
-	cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if len(now.certificates) == 0 {
-			return new(tls.Certificate), nil
-		}
-		local = now.certificates[0].Leaf
-		return &now.certificates[0].Certificate, nil
-	}
+	cfg.VerifyConnection, cfg.GetClientCertificate = a.verify, a.show
+
 	w := newWire(s)
 	c := &Conn{wire: w, tls: tls.Client(w, cfg)}
 	if err := shake(c, deadline, cancel); err != nil {
 		f := explain(err)
-		if !heard {
+		if !a.heard {
 			f.reason = strings.Replace(f.reason, refusal, refusal+refusedHello, 1)
 		}
 		t.stats.failed(f)
@@ -167,9 +161,29 @@ func (t *client) Wrap(s filter.Stream, o *filter.TransportOptions, deadline time
 	}
 	cs := c.tls.ConnectionState()
 	c.info = describe(&cs)
-	c.info.ServerName, c.info.Validated, c.info.Local, c.info.Took = cfg.ServerName, validated, local, time.Since(begun)
+	c.info.ServerName, c.info.Validated, c.info.Local, c.info.Took = cfg.ServerName, a.validated, a.local, time.Since(begun)
 	t.stats.shook(&c.info, &cs)
 	return c, nil
+}
+
+// verify looks at the host's certificate, also of a session that is resumed.
+func (a *calling) verify(cs tls.ConnectionState) (err error) {
+	a.heard = true
+	if err := keyUsage(cs.PeerCertificates[0]); err != nil {
+		return err
+	}
+	a.validated, err = a.validation.verify(cs.PeerCertificates, x509.ExtKeyUsageServerAuth, a.names)
+	return err
+}
+
+// show returns the certificate that the host has asked for; without one there is none.
+func (a *calling) show(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if len(a.certificates) == 0 {
+		return new(tls.Certificate), nil
+	}
+	own := a.certificates[0]
+	a.local = own.Leaf
+	return &own.Certificate, nil
 }
 
 var refusal = clienthello.AlertName(40) // handshake_failure
