@@ -36,6 +36,7 @@ func TestRefused(t *testing.T) {
 		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"DNS","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context", "without trusted CA is insecure"},
 		{`{"validation_context":{"match_typed_subject_alt_names":[{"san_type":"OTHER_NAME","oid":"x","matcher":{"exact":"a"}}]}}`, "common_tls_context.validation_context.match_typed_subject_alt_names[0].oid", "Failed to create SAN matcher for OTHER_NAME with OID: x"},
 		{`{"validation_context":{"allow_expired_certificate":true}}`, "common_tls_context.validation_context.allow_expired_certificate", "always ignored without trusted CA"},
+		{`{"validation_context":{"system_root_certs":{},"allow_expired_certificate":true}}`, "common_tls_context.validation_context.allow_expired_certificate", "not supported with system_root_certs"},
 		{spiffeConfig(`"trust_bundles":{"filename":"x"}`), spiffePlace + ".trust_bundles.filename", "open x: no such file"},
 		{spiffeConfig(`"trust_bundles":{"inline_string":""}`), spiffePlace + ".trust_bundles", "DataSource cannot be empty"},
 		{spiffeConfig(`"trust_bundles":{"inline_string":"{}"},"trust_domains":[{"name":"not looked at"}]`), spiffePlace + ".trust_bundles", "No trust domains found in SPIFFE bundle"},

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -103,43 +104,62 @@ func (v *validation) digestOf(m *tlsv3.CertificateValidationContext) (sum [sha25
 // trust reads the bundle and the CRLs.
 func (v *validation) trust(s *extension.Scope, m *tlsv3.CertificateValidationContext) {
 	if d := m.GetTrustedCa(); d != nil {
-		at := s.Field("trusted_ca")
-		if text, ok := read(at, d); ok {
-			certs, crls, err := parseCertificates(text)
-			if err != nil || len(certs) == 0 {
-				at.Errorf("Failed to load trusted CA certificates from %s%s", where(d), because(err))
-			}
-			v.authorities, v.crls, v.source = certs, crls, where(d)
-			v.roots = v.pool(certs)
-		}
+		v.bundle(s.Field("trusted_ca"), d)
 	}
 	if m.GetSystemRootCerts() != nil {
-		roots, err := x509.SystemCertPool()
-		switch {
-		case m.GetTrustedCa() != nil:
-			s.Field("system_root_certs").Errorf("not supported yet beside trusted_ca")
-		case err != nil:
-			s.Field("system_root_certs").Errorf("%v", err)
-		default:
-			v.roots, v.authorities = roots, []*x509.Certificate{}
-		}
-		if v.expired {
-			s.Field("allow_expired_certificate").Errorf("not supported yet with system_root_certs")
-		}
+		v.systemRoots(s, m)
 	}
 	if d := m.GetCrl(); d != nil {
-		at := s.Field("crl")
-		if text, ok := read(at, d); ok {
-			_, crls, err := parseCertificates(text)
-			if err != nil || len(crls) == 0 {
-				at.Errorf("Failed to load CRL from %s%s", where(d), because(err))
-			}
-			v.crls = append(v.crls, crls...)
-		}
+		v.revocations(s.Field("crl"), d)
 		if m.GetTrustedCa() == nil {
-			at.Errorf("Failed to load CRL from %s without trusted CA", where(d))
+			s.Field("crl").Errorf("Failed to load CRL from %s without trusted CA", where(d))
 		}
 	}
+}
+
+// bundle reads authorities, and CRLs beside them.
+func (v *validation) bundle(s *extension.Scope, d *corev3.DataSource) {
+	text, ok := read(s, d)
+	if !ok {
+		return
+	}
+	certs, crls, err := parseCertificates(text)
+	if err != nil || len(certs) == 0 {
+		s.Errorf("Failed to load trusted CA certificates from %s%s", where(d), because(err))
+	}
+	v.authorities, v.crls, v.source = certs, crls, where(d)
+	v.roots = v.pool(certs)
+}
+
+// systemRoots trusts whom the system trusts, unless there is a bundle, which then counts alone
+// (the API says so). Envoy does not look at it at all, and verifies nobody.
+func (v *validation) systemRoots(s *extension.Scope, m *tlsv3.CertificateValidationContext) {
+	if m.GetTrustedCa() != nil {
+		s.Field("system_root_certs").Warnf("trusted_ca takes their place")
+		return
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		s.Field("system_root_certs").Errorf("%v", err)
+		return
+	}
+	v.roots, v.authorities = roots, []*x509.Certificate{}
+	if v.expired {
+		s.Field("allow_expired_certificate").Errorf("not supported with system_root_certs")
+	}
+}
+
+// revocations reads CRLs.
+func (v *validation) revocations(s *extension.Scope, d *corev3.DataSource) {
+	text, ok := read(s, d)
+	if !ok {
+		return
+	}
+	_, crls, err := parseCertificates(text)
+	if err != nil || len(crls) == 0 {
+		s.Errorf("Failed to load CRL from %s%s", where(d), because(err))
+	}
+	v.crls = append(v.crls, crls...)
 }
 
 func because(err error) string {
