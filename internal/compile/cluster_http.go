@@ -187,7 +187,7 @@ func preserveCase(s *extension.Scope, m *corev3.TypedExtensionConfig, h *plan.HT
 		return
 	}
 	preserveCaseFields.Check(s, f)
-	h.PreserveCase = true
+	h.PreserveCase, h.ForwardPhrase = true, f.GetForwardReasonPhrase()
 	h.ProperCase = f.GetFormatterTypeOnEnvoyHeaders() == preservecasev3.PreserveCaseFormatterConfig_PROPER_CASE
 }
 

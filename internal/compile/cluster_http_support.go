@@ -64,7 +64,7 @@ var http1Fields = extension.Fields{
 
 var preserveCaseFields = extension.Fields{
 	Message: &preservecasev3.PreserveCaseFormatterConfig{},
-	Obeyed:  []string{"formatter_type_on_envoy_headers"},
+	Obeyed:  []string{"formatter_type_on_envoy_headers", "forward_reason_phrase"},
 }
 
 var http2Fields = extension.Fields{

@@ -65,8 +65,10 @@ func TestClusterHTTP(t *testing.T) {
 		"header case": {
 			typed(`explicit_http_config: {http_protocol_options: {send_fully_qualified_url: true, header_key_format: {stateful_formatter: {name: p, typed_config:
 				{"@type": type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig,
-				formatter_type_on_envoy_headers: PROPER_CASE}}}}}`),
-			func(h *plan.HTTP) { h.HTTP1 = plan.HTTP1{PreserveCase: true, ProperCase: true, FullURL: true} },
+				formatter_type_on_envoy_headers: PROPER_CASE, forward_reason_phrase: true}}}}}`),
+			func(h *plan.HTTP) {
+				h.HTTP1 = plan.HTTP1{PreserveCase: true, ProperCase: true, ForwardPhrase: true, FullURL: true}
+			},
 		},
 		"keep-alive": {
 			typed(`explicit_http_config: {http2_protocol_options: {connection_keepalive: {interval: 30s, timeout: 5s}, allow_connect: true}}`),

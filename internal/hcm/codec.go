@@ -69,7 +69,7 @@ var (
 	}
 	preserveFields = extension.Fields{
 		Message: &preservev3.PreserveCaseFormatterConfig{},
-		Obeyed:  []string{"formatter_type_on_envoy_headers"},
+		Obeyed:  []string{"formatter_type_on_envoy_headers", "forward_reason_phrase"}, // the latter by clusters
 	}
 )
 

@@ -74,7 +74,7 @@ func (p *proxyStatus) mark(resp *httpmsg.Response, i *filter.Info) {
 		}
 		resp.Header.Set("proxy-status", line)
 		if p.status && e.status != 0 {
-			resp.Status = e.status
+			resp.Status, resp.Phrase = e.status, ""
 		}
 		return
 	}

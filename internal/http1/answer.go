@@ -87,7 +87,7 @@ func (a *answer) inform(r *httpmsg.Response) error {
 	}
 	b := a.out.room()
 	from := len(b)
-	b = appendStatus(b, httpmsg.HTTP11, r.Status)
+	b = appendStatus(b, httpmsg.HTTP11, r.Status, r.Phrase)
 	b, err := a.z.fields(b, r.Header, false)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (a *answer) head(r *httpmsg.Response, end bool) (f framed, err error) {
 	tunnel := upgraded || a.req.Connect() && r.Status/100 == 2
 	b := a.out.room()
 	from := len(b)
-	b = appendStatus(b, a.version(), r.Status)
+	b = appendStatus(b, a.version(), r.Status, r.Phrase)
 	b, err = a.z.fields(b, r.Header, !tunnel && r.Status != 204)
 	if err != nil {
 		return f, err

@@ -87,6 +87,8 @@ type KeyFormat struct {
 	// PreserveCase keeps in Field.Wire how the peer wrote a name. A Field.Wire is obeyed
 	// wherever it comes from, as in Envoy.
 	PreserveCase bool
+	// ForwardPhrase keeps the reason phrases of responses in Response.Phrase.
+	ForwardPhrase bool
 }
 
 // Underscores is what is done about header names with underscores, which some servers
@@ -104,6 +106,7 @@ const (
 type rules struct {
 	maxBytes, maxLines int
 	preserve           bool // the case of names
+	phrases            bool // are kept
 	trailers           bool
 	chunkedLength      bool
 	underscores        Underscores
@@ -124,7 +127,8 @@ func (o *ClientOptions) rules() rules {
 	return rules{
 		maxBytes: orDefault(o.MaxResponseHeadersBytes, DefaultMaxResponseHeadersBytes),
 		maxLines: orDefault(o.MaxHeadersCount, DefaultMaxHeadersCount),
-		preserve: o.HeaderKeyFormat.PreserveCase, trailers: o.EnableTrailers,
+		preserve: o.HeaderKeyFormat.PreserveCase, phrases: o.HeaderKeyFormat.ForwardPhrase,
+		trailers:      o.EnableTrailers,
 		chunkedLength: o.AllowChunkedLength,
 	}
 }

@@ -82,6 +82,9 @@ func (p *responseHead) parse(b []byte, a asked) *refusal {
 	s, wire := p.text(b, &p.rules)
 	p.fields = p.block.fields(p.fields, s, wire)
 	p.resp.Status = status
+	if p.phrases {
+		p.resp.Phrase = trim(s[len("HTTP/1.1 200") : end-len("\r\n")])
+	}
 	if p.resp.Header, err = p.hop.split(p.fields, false); err != nil {
 		return err
 	}

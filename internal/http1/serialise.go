@@ -124,9 +124,9 @@ func hasToken(v, token string) bool {
 	return token == "close" && p.close
 }
 
-// appendStatus appends a status line.
-func appendStatus(dst []byte, v httpmsg.Protocol, status int) []byte {
-	if v == httpmsg.HTTP11 && status == 200 {
+// appendStatus appends a status line; phrase "" is that of the status.
+func appendStatus(dst []byte, v httpmsg.Protocol, status int, phrase string) []byte {
+	if v == httpmsg.HTTP11 && status == 200 && phrase == "" {
 		return append(dst, "HTTP/1.1 200 OK\r\n"...)
 	}
 	if v == httpmsg.HTTP10 {
@@ -136,7 +136,10 @@ func appendStatus(dst []byte, v httpmsg.Protocol, status int) []byte {
 	}
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')
-	dst = append(dst, reason(status)...)
+	if phrase == "" {
+		phrase = reason(status)
+	}
+	dst = append(dst, phrase...)
 	return append(dst, "\r\n"...)
 }
 

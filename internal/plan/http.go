@@ -48,6 +48,7 @@ type HTTP1 struct {
 	FullURL            bool // request lines name the whole URL
 	ProperCase         bool // names are sent as Proper-Case
 	PreserveCase       bool // names are sent as they came
+	ForwardPhrase      bool // reason phrases of responses are passed on
 }
 
 // HTTP2 is what is special to HTTP/2 towards a host. 0 is Envoy's default; -1 of a

@@ -29,7 +29,7 @@ type codecs struct {
 func newCodecs(p *plan.HTTP, bufferBytes int, scope filter.Scope, h filter.Hangups) codecs {
 	return codecs{
 		http1: &http1.ClientOptions{
-			HeaderKeyFormat: http1.KeyFormat{ProperCase: p.HTTP1.ProperCase, PreserveCase: p.HTTP1.PreserveCase},
+			HeaderKeyFormat: http1.KeyFormat{ProperCase: p.HTTP1.ProperCase, PreserveCase: p.HTTP1.PreserveCase, ForwardPhrase: p.HTTP1.ForwardPhrase},
 			EnableTrailers:  p.HTTP1.Trailers, AllowChunkedLength: p.HTTP1.AllowChunkedLength,
 			SendFullyQualifiedURL:   p.HTTP1.FullURL,
 			MaxResponseHeadersBytes: p.MaxHeaderBytes, MaxHeadersCount: int(p.MaxHeaders),
