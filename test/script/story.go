@@ -341,7 +341,11 @@ func (a *actor) echo() error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return a.fin()
+			err = a.fin()
+			if errors.Is(err, syscall.ENOTCONN) {
+				return errPeerEnded // a reset came behind the FIN, as of a health check
+			}
+			return err
 		}
 		if err != nil {
 			return errPeerEnded
