@@ -1,7 +1,10 @@
 package script
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -158,6 +161,26 @@ func TestCrashed(t *testing.T) {
 		p.stderr.Write([]byte(c.text))
 		if got := p.crashed() != ""; got != c.want {
 			t.Errorf("%q: crashed is %v", c.text, got)
+		}
+	}
+}
+
+// A number that scripts or answers have is never a port: its name would be put in its place.
+func TestPortsAreNotSaid(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/*/*.[tg]*")
+	if err != nil || len(files) < 100 {
+		t.Fatal(len(files), err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range digits.FindAllString(string(text), -1) {
+			port, _ := strconv.Atoi(n)
+			if len(n) == 5 && port >= firstPort && port <= lastPort && !slices.Contains(said[:], port) {
+				t.Errorf("%s has %s, which is to be listed in said, in ports.go", f, n)
+			}
 		}
 	}
 }

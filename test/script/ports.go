@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -25,6 +26,10 @@ type ports struct {
 	locks  []net.PacketConn
 }
 
+// said are numbers that answers and statistics have for other reasons, such as the timeout of
+// a request and X25519: of a port of that number the name would be put in their place.
+var said = [...]int{12031, 15000, 15001, 16384, 19000, 19001, 20000, 20200, 25519}
+
 func (p *ports) get(name string) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,6 +38,9 @@ func (p *ports) get(name string) (int, error) {
 	}
 	for range 1000 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
+		if slices.Contains(said[:], port) {
+			continue
+		}
 		lock, ok := take(port)
 		if !ok {
 			continue
