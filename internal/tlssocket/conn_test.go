@@ -194,6 +194,57 @@ func TestCloseDoesNotWait(t *testing.T) {
 	})
 }
 
+// A write that there is no room for says so, asks at its deadline, and goes on where it was or
+// ends for good.
+func TestWatchedWrite(t *testing.T) {
+	enough := errors.New("enough")
+	for _, verdict := range []error{nil, enough} {
+		pairs(t, func(t *testing.T, client, server *Conn) {
+			if client.wire.raw == nil {
+				t.Skip("a pipe tells by itself")
+			}
+			full, late, wrote := make(chan struct{}, 1), make(chan struct{}, 1), make(chan error, 1)
+			client.OnFull(func() {
+				select {
+				case full <- struct{}{}:
+				default:
+				}
+			}, func() error {
+				client.SetWriteDeadline(time.Time{})
+				late <- struct{}{}
+				return verdict
+			})
+			data := make([]byte, 4<<20)
+			for i := range data {
+				data[i] = byte(i % 251)
+			}
+			go func() {
+				_, err := client.Write(data)
+				wrote <- err
+			}()
+			<-full
+			client.SetWriteDeadline(time.Unix(1, 0))
+			<-late
+			if verdict != nil {
+				if err := <-wrote; err != enough {
+					t.Error(err)
+				}
+				if _, err := client.Write(data[:1]); err == nil {
+					t.Error("there was another write behind half a record")
+				}
+				return
+			}
+			got := make([]byte, len(data))
+			if _, err := io.ReadFull(server, got); err != nil || !bytes.Equal(got, data) {
+				t.Error("what was written has not come", err)
+			}
+			if err := <-wrote; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestReset(t *testing.T) {
 	pairs(t, func(t *testing.T, client, server *Conn) {
 		if _, ok := client.Below().(*pipe.Conn); !ok {

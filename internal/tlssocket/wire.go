@@ -24,19 +24,24 @@ type wire struct {
 	raw syscall.RawConn // of a socket; nil: Stream is another kind
 
 	// The reader's.
-	in    *block // holds ahead; nil: nothing is
-	ahead []byte
-	class uint8
-	stays bool  // a read takes what is ahead and does not wait
-	over  error // what the socket has said in the end, perhaps once
+	in      *block // holds ahead; nil: nothing is
+	ahead   []byte
+	class   uint8
+	stays   bool                  // a read takes what is ahead and does not wait
+	over    error                 // what the socket has said in the end, perhaps once
+	failed  error                 // of the last fillNow
+	tryFill func(fd uintptr) bool // fillNow, once and not for each read
 
 	closing atomic.Bool // what is written now must not wait
 
 	mu        sync.Mutex
 	gathering bool
 	out       *block
-	filled    []byte // of out
-	err       error  // of a write that failed: records are missing since
+	filled    []byte                // of out
+	err       error                 // of a write that failed: records are missing since
+	left      []byte                // of a write that is watched
+	cut       error                 // why writeLeft has ended
+	tryWrite  func(fd uintptr) bool // writeLeft, once and not for each write
 
 	full func()       // see Conn.OnFull
 	late func() error // see Conn.OnFull
@@ -73,7 +78,7 @@ func newWire(s filter.Stream) *wire {
 	w := &wire{Stream: s}
 	if sock, ok := s.(*netconn.Socket); ok {
 		if raw, err := sock.SyscallConn(); err == nil { // else closed, as Read will tell
-			w.raw = raw
+			w.raw, w.tryFill, w.tryWrite = raw, w.fillNow, w.writeLeft
 		}
 	}
 	return w
@@ -115,30 +120,35 @@ func (w *wire) fill() error {
 	if w.over != nil {
 		return w.over
 	}
-	var failed error
-	err := w.raw.Read(func(fd uintptr) bool {
-		b := takeBlock(w.class)
-		n, err := netconn.ReadNow(fd, b.b)
-		if n > 0 {
-			w.in, w.ahead, failed = b, b.b[:n], nil
-			return true
-		}
-		b.free()
-		failed = endOf(err)
-		return err != unix.EAGAIN
-	})
+	err := w.raw.Read(w.tryFill)
 	switch {
 	case err != nil:
 		return err
-	case failed != nil:
-		w.over = failed
-		return failed
+	case w.failed != nil:
+		w.over = w.failed
+		return w.over
 	case len(w.ahead) == len(w.in.b):
 		w.class = largeRead
 	case len(w.ahead) < blockBytes[smallRead]:
 		w.class = smallRead
 	}
 	return nil
+}
+
+// fillNow reads the socket if it has something; it holds no block when it returns false.
+func (w *wire) fillNow(fd uintptr) bool {
+	b := takeBlock(w.class)
+	n, err := netconn.ReadNow(fd, b.b)
+	if n > 0 {
+		w.in, w.ahead, w.failed = b, b.b[:n], nil
+		return true
+	}
+	b.free()
+	if err == unix.EAGAIN {
+		return false
+	}
+	w.failed = endOf(err)
+	return true
 }
 
 // Write implements io.Writer.
@@ -186,37 +196,40 @@ func (w *wire) write(p []byte) (int, error) {
 
 // writeWatched tells when there is no room, and asks at a deadline whether to go on.
 func (w *wire) writeWatched(p []byte) (n int, err error) {
+	w.left = p
+	defer func() { w.left = nil }()
 	for {
-		var failed error
-		err = w.raw.Write(func(fd uintptr) bool {
-			for n < len(p) {
-				k, err := netconn.WriteNow(fd, p[n:])
-				switch {
-				case k > 0:
-					n += k
-				case err == unix.EAGAIN:
-					w.full()
-					return false
-				default:
-					failed = os.NewSyscallError("write", err)
-					return true
-				}
-			}
-			return true
-		})
+		err = w.raw.Write(w.tryWrite)
+		n = len(p) - len(w.left)
 		switch {
 		case err == nil:
-			return n, failed
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return n, err
-		}
-		if w.closing.Load() {
+			return n, w.cut
+		case !errors.Is(err, os.ErrDeadlineExceeded), w.closing.Load():
 			return n, err
 		}
 		if err = w.late(); err != nil {
 			return n, err
 		}
 	}
+}
+
+// writeLeft writes what there is room for, and returns true if there is nothing to wait for.
+func (w *wire) writeLeft(fd uintptr) bool {
+	w.cut = nil
+	for len(w.left) > 0 {
+		k, err := netconn.WriteNow(fd, w.left)
+		switch {
+		case k > 0:
+			w.left = w.left[k:]
+		case err == unix.EAGAIN:
+			w.full()
+			return false
+		default:
+			w.cut = os.NewSyscallError("write", err)
+			return true
+		}
+	}
+	return true
 }
 
 func (w *wire) flush() error {
