@@ -74,8 +74,8 @@ func (p *hop) split(h httpmsg.Header, request bool) (httpmsg.Header, *refusal) {
 			te = "trailers"
 			f.Value = te
 		}
-		if kept != i {
-			h[kept] = *f
+		if to := &h[kept]; kept != i {
+			to.Name, to.Value, to.Wire = f.Name, f.Value, f.Wire // not *f: see fields
 		}
 		kept++
 	}

@@ -16,7 +16,7 @@ import (
 type rawReader struct {
 	in       *input
 	rc       syscall.RawConn
-	try      func(fd uintptr) bool // attempt, made once
+	try      func(fd uintptr) bool // made once
 	n        int
 	err      error
 	once     bool // what came is looked for, and nobody waits
@@ -36,7 +36,22 @@ func newRawReader(c syscall.Conn, in *input) *rawReader {
 		return nil
 	}
 	r := &rawReader{in: in, rc: rc}
-	r.try = r.attempt
+	// No method: a level of calls around system calls and switches of goroutines costs 10 ns,
+	// for the processor does not know any more where it returns to.
+	r.try = func(fd uintptr) bool {
+		switch {
+		case r.once:
+			r.stirs(fd)
+			return true
+		case r.question == nil:
+			first := r.first
+			r.first = false
+			return r.receive(fd, first && r.patience.wants())
+		case !r.looked && r.stirs(fd):
+			return true
+		}
+		return r.inquire(fd)
+	}
 	return r
 }
 
@@ -108,37 +123,6 @@ func (r *rawReader) ask(out *output, looked bool) (sent, n int, werr, err error)
 	return r.asked, r.n, r.writeErr, err
 }
 
-// put writes the question. It reports whether there is something to wait for.
-func (r *rawReader) put(fd uintptr) bool {
-	out := r.question
-	r.question = nil
-	n, err := netconn.WriteNow(fd, out.buf)
-	if err != nil && err != unix.EAGAIN {
-		r.writeErr = os.NewSyscallError("write", err)
-	}
-	r.asked = max(n, 0)
-	if r.asked < len(out.buf) {
-		return false
-	}
-	out.give()
-	return true
-}
-
-func (r *rawReader) attempt(fd uintptr) bool {
-	switch {
-	case r.once:
-		r.stirs(fd)
-		return true
-	case r.question != nil && !r.looked && r.stirs(fd):
-		return true
-	case r.question != nil:
-		return r.inquire(fd)
-	}
-	first := r.first
-	r.first = false
-	return r.receive(fd, first && r.patience.wants())
-}
-
 // stirs reads no more than tells whether something has come: what it is does not matter.
 func (r *rawReader) stirs(fd uintptr) bool {
 	n, err := netconn.ReadNow(fd, r.scratch[:])
@@ -160,10 +144,17 @@ func (r *rawReader) got(n int, err error) bool {
 // inquire writes the question, and reads if others go first. What comes for it does so
 // behind the registration, so nothing need be read before waiting.
 func (r *rawReader) inquire(fd uintptr) bool {
-	switch {
-	case !r.put(fd):
+	out := r.question
+	r.question = nil
+	n, err := netconn.WriteNow(fd, out.buf)
+	if err != nil && err != unix.EAGAIN {
+		r.writeErr = os.NewSyscallError("write", err)
+	}
+	if r.asked = max(n, 0); r.asked < len(out.buf) {
 		return true
-	case r.patience.wants():
+	}
+	out.give()
+	if r.patience.wants() {
 		return r.receive(fd, true)
 	}
 	r.in.idle()
@@ -205,7 +196,21 @@ func newRawWriter(c syscall.Conn) *rawWriter {
 		return nil
 	}
 	w := &rawWriter{rc: rc}
-	w.try = w.attempt
+	w.try = func(fd uintptr) bool { // as that of a rawReader
+		for {
+			n, err := netconn.WriteAllNow(fd, w.left)
+			switch {
+			case err == unix.EAGAIN:
+				return false
+			case err != nil:
+				w.err = os.NewSyscallError("write", err)
+				return true
+			}
+			if w.skip(n); len(w.left) == 0 {
+				return true
+			}
+		}
+	}
 	return w
 }
 
@@ -218,22 +223,6 @@ func (w *rawWriter) write(pieces [][]byte) error {
 		return err
 	}
 	return w.err
-}
-
-func (w *rawWriter) attempt(fd uintptr) bool {
-	for {
-		n, err := netconn.WriteAllNow(fd, w.left)
-		switch {
-		case err == unix.EAGAIN:
-			return false
-		case err != nil:
-			w.err = os.NewSyscallError("write", err)
-			return true
-		}
-		if w.skip(n); len(w.left) == 0 {
-			return true
-		}
-	}
 }
 
 // skip drops n bytes that were written.
