@@ -67,6 +67,8 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		HTTP:           httpOptions(s, c),
 		Check:          healthCheck(s.Field("health_checks"), c),
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
+
+		PredictivePreconnect: c.GetPreconnectPolicy().GetPredictivePreconnectRatio().GetValue(),
 	}
 	if t.lookup == clusterv3.Cluster_EDS {
 		p.Assignment = plan.Assignment{OverprovisionFactor: defaultOverprovision}

@@ -92,9 +92,8 @@ var pingFields = extension.Fields{
 }
 
 var preconnectFields = extension.Fields{
-	Message:  &clusterv3.Cluster_PreconnectPolicy{},
-	Obeyed:   []string{"per_upstream_preconnect_ratio"},
-	Defaults: map[string]string{"predictive_preconnect_ratio": "1"},
+	Message: &clusterv3.Cluster_PreconnectPolicy{},
+	Obeyed:  []string{"per_upstream_preconnect_ratio", "predictive_preconnect_ratio"},
 }
 
 var retryBudgetFields = extension.Fields{

@@ -75,7 +75,8 @@ func TestClusterFields(t *testing.T) {
 		"upstream_connection_options: {tcp_keepalive: {keepalive_probes: 3, keepalive_time: 4, keepalive_interval: 5}}": func(c *plan.Cluster) any {
 			return *c.Keepalive == plan.Keepalive{Probes: 3, Time: 4 * time.Second, Interval: 5 * time.Second}
 		},
-		"upstream_connection_options: {}": func(c *plan.Cluster) any { return c.Keepalive == nil },
+		"upstream_connection_options: {}":                       func(c *plan.Cluster) any { return c.Keepalive == nil },
+		"preconnect_policy: {predictive_preconnect_ratio: 1.5}": func(c *plan.Cluster) any { return c.PredictivePreconnect == 1.5 && c.HTTP.PerHostPreconnect == 0 },
 	} {
 		if c := compiled(t, fields)[0]; check(c) != true {
 			t.Errorf("%s: %+v", fields, c)

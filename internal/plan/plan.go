@@ -190,6 +190,7 @@ type Cluster struct {
 	EDS                  *EDS         // nil: nobody delivers the hosts
 	Aggregate            []string     // the clusters whose hosts are used in turn; nil: it has its own
 	HTTP                 HTTP
+	PredictivePreconnect float64      // requests to have connections for, by those there are; 0, 1: just as many
 	Outlier              *Outlier     // nil: no host is ejected
 	Check                *HealthCheck // nil: hosts are not asked
 	CloseOnChange        bool         // of hosts: connections end with their requests

@@ -19,7 +19,13 @@ func (c *Cluster) pick(i *filter.Info, q lb.Request) *host {
 	case c.aggregate != nil:
 		h = c.aggregate.choose(q)
 	default:
-		h = c.choose(c.roster.Load(), q)
+		r := c.roster.Load()
+		if q.Tried == nil {
+			h = c.forecast.take(r)
+		}
+		if h == nil {
+			h = c.choose(r, q)
+		}
 	}
 	if h == nil {
 		c.stats.noneHealthy.Add(1)

@@ -34,6 +34,7 @@ type Cluster struct {
 	origin   maker             // nil: the hosts are those of the roster
 
 	aggregate *aggregate            // nil: the hosts are its own
+	forecast  *forecast             // nil: no connection is made in advance
 	sockets   []netconn.DialOptions // by the family of hosts, see socketTo
 
 	over context.Context // ends with the cluster
@@ -92,7 +93,7 @@ func (c *Cluster) init(s *Set) {
 		BufferBytes: p.BufferBytes, HighWatermarkTimeout: p.HighWatermarkTimeout,
 		MaxStreamDuration: p.HTTP.MaxStreamDuration, Policies: p.HTTP.Policies,
 		Hashing: p.LB.Policy == plan.RingHash || p.LB.Policy == plan.Maglev}
-	c.sockets = socketOptions(p)
+	c.sockets, c.forecast = socketOptions(p), newForecast(p)
 	c.codecs = sync.OnceValue(func() codecs { return newCodecs(&p.HTTP, p.BufferBytes, c.stats.scope, s.opts.Hangups) })
 	if passesOn(p) {
 		c.noMetadata = c.stats.scope.Counter("internal_upstream.no_metadata")

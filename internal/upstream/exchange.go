@@ -155,7 +155,7 @@ func (x *exchange) Release() {
 		m.broken()
 	}
 	p.end(m)
-	p.mu.Unlock()
+	p.unlock()
 }
 
 // end settles an exchange that was released.

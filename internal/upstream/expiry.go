@@ -26,7 +26,7 @@ func (p *pool) wake(at time.Duration) {
 // expire closes what was without a request for too long, and lets what is too old end.
 func (p *pool) expire() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if p.gone {
 		return
 	}

@@ -181,6 +181,9 @@ func (h *host) health(configured lb.Health) lb.Health {
 	return configured
 }
 
+// healthy reports whether the host is as well as can be.
+func (h *host) healthy() bool { return h.health(configured(h.endpoint.Load().Health)) == lb.Healthy }
+
 // noStream is told why there was no stream for a request.
 func (h *host) noStream(err error) {
 	if err != filter.ErrCanceled && err != filter.ErrPendingOverflow {

@@ -72,6 +72,7 @@ func (c *Cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	c.tell(r.Info, h)
 	tries(r.Info, h)
 	o := order{r: r, shared: r.Info.State.Shared()}
+	c.foresee(&o)
 	for {
 		p, err := h.pools.get(&o)
 		if err != nil {

@@ -131,7 +131,7 @@ func (p *pool) spoken(s filter.Stream) httpmsg.Protocol {
 // refused settles a connection that could not be made.
 func (p *pool) refused(m *member, o outcome) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	stats := p.host.cluster.stats
 	p.connecting--
 	p.leave(m, o.local)
@@ -161,7 +161,7 @@ const terminated = "connection_termination"
 // connected puts a connection to use.
 func (p *pool) connected(m *member, client httpmsg.Client, local, remote net.Addr) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	set, now := p.host.cluster.set, p.host.cluster.set.now()
 	p.connecting--
 	m.client, m.local, m.remote, m.id = client, local, remote, set.ids.Add(1)
@@ -267,7 +267,7 @@ func (m *member) Changed() {
 		return // Release looks after this
 	}
 	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
+	defer m.pool.unlock()
 	m.refresh()
 	m.pool.serve()
 }
@@ -284,7 +284,7 @@ func (m *member) refresh() {
 func (m *member) Draining() {
 	p := m.pool
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	if m.retired || m.closed {
 		return
 	}
@@ -304,7 +304,7 @@ func (m *member) Draining() {
 // Closed implements httpmsg.ClientOwner.
 func (m *member) Closed(why *httpmsg.ResetError) {
 	m.pool.mu.Lock()
-	defer m.pool.mu.Unlock()
+	defer m.pool.unlock()
 	if m.client == nil {
 		m.closed = true // connected has not been told yet
 		return

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
-	"github.com/ginnel/ginnel/internal/lb"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -39,8 +38,9 @@ type pool struct {
 	draining   bool      // no connection is kept without a request
 	dialled    bool      // it has had a connection
 	gone       bool
-	assumed    int         // requests at once on a connection of which nothing is known yet
-	timer      *time.Timer // nil until first needed
+	told       struct{ streams, provided int } // to the cluster's forecast
+	assumed    int                             // requests at once on a connection of which nothing is known yet
+	timer      *time.Timer                     // nil until first needed
 	wakes      time.Duration
 }
 
@@ -88,7 +88,7 @@ const defaultStreams = 1024
 func (p *pool) open(o *order) (*exchange, error) {
 	p.mu.Lock()
 	if p.gone {
-		p.mu.Unlock()
+		p.unlock()
 		return nil, errGone
 	}
 	s, err := p.take()
@@ -98,12 +98,12 @@ func (p *pool) open(o *order) (*exchange, error) {
 			p.grow()
 		}
 		p.tidy()
-		p.mu.Unlock()
+		p.unlock()
 		return s, err
 	}
 	w, err := p.queue(o)
 	p.tidy()
-	p.mu.Unlock()
+	p.unlock()
 	if err != nil {
 		disown(o.r.Info, p.host)
 		return nil, err
@@ -272,7 +272,7 @@ func (p *pool) abandon(w *waiter) {
 		p.answer(w, result{})
 		p.tidy()
 	}
-	p.mu.Unlock()
+	p.unlock()
 	if r := <-w.result; r.stream != nil {
 		r.stream.Release()
 	}
@@ -290,11 +290,17 @@ func (p *pool) grow() {
 
 func (p *pool) short() bool {
 	ratio := p.preconnect
-	if ratio > 1 && (p.draining || p.host.health(lb.Healthy) != lb.Healthy) {
+	if ratio > 1 && (p.draining || !p.host.healthy()) {
 		ratio = 1
 	}
-	return float64(len(p.waiting)+p.active)*ratio > float64(p.capacity()+p.active)
+	return float64(p.streams())*ratio > float64(p.provided())
 }
+
+// streams is how many requests there are.
+func (p *pool) streams() int { return len(p.waiting) + p.active }
+
+// provided is how many requests the connections have, or have room for.
+func (p *pool) provided() int { return p.capacity() + p.active }
 
 // capacity is how many more requests the connections can take that there are, or that
 // are being made.
@@ -375,7 +381,7 @@ func (p *pool) spare() bool {
 	if !p.mu.TryLock() {
 		return false
 	}
-	defer p.mu.Unlock()
+	defer p.unlock()
 	for m := range p.ready.all {
 		if m.active == 0 {
 			m.close()
@@ -402,14 +408,14 @@ func (p *pool) tidy() {
 func (p *pool) drain() {
 	p.mu.Lock()
 	p.draining = true
-	p.mu.Unlock()
+	p.unlock()
 	p.renew()
 }
 
 // renew lets the connections that there are end with their requests.
 func (p *pool) renew() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	for m := range p.births.all {
 		if m.client != nil && !m.closed {
 			m.retire()
@@ -429,7 +435,7 @@ func (p *pool) close() {
 		}
 	}
 	p.tidy()
-	p.mu.Unlock()
+	p.unlock()
 	for _, c := range ending {
 		c.Close(&httpmsg.ResetError{Reason: httpmsg.LocalReset})
 	}
@@ -438,7 +444,7 @@ func (p *pool) close() {
 // settle counts the bytes of all connections so far.
 func (p *pool) settle() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	defer p.unlock()
 	for m := range p.births.all {
 		if m.client != nil {
 			m.settle()
