@@ -1,15 +1,10 @@
 package router
 
 import (
-	"context"
 	"io"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/ginnel/ginnel/filter"
 	"github.com/ginnel/ginnel/httpmsg"
@@ -144,46 +139,6 @@ func TestStatistics(t *testing.T) {
 	}
 }
 
-// The cluster's max_stream_duration ends a try, before and in its response.
-func TestMaxStreamDuration(t *testing.T) {
-	for _, x := range []struct {
-		events []event
-		status int
-		body   string
-	}{{nil, 504, "upstream max stream duration reached"}, {[]event{opens(200), data("x")}, 200, "x"}} {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, &Config{}, plain)
-			w.c.info.MaxStreamDuration = 3 * time.Second
-			w.c.then(x.events...)
-			r := w.get("/")
-			if r.status != x.status || r.body != x.body || r.flags != "UMSDR" || r.details != "upstream_max_stream_duration_reached" || r.took != 3*time.Second {
-				t.Errorf("got %+v", r)
-			}
-			if w.counts.value("cluster.c.upstream_rq_max_duration_reached") != 1 {
-				t.Error("not counted")
-			}
-			w.c.released()
-		})
-	}
-}
-
-// The time for a response begins when the request is complete.
-func TestTimeoutBeginsWithTheEndOfTheRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &Config{}, plain)
-		w.c.then()
-		b := newBody(false, "a")
-		go func() {
-			time.Sleep(time.Minute)
-			close(b.pieces)
-		}()
-		if r := w.client(post("/", b)).do(); r.status != 504 || r.took != 75*time.Second {
-			t.Errorf("got %+v", r)
-		}
-		w.c.released()
-	})
-}
-
 // A response before the end of the request ends both; what is left of the request is not
 // wanted.
 func TestEarlyResponse(t *testing.T) {
@@ -240,177 +195,6 @@ func TestResetBehindInformational(t *testing.T) {
 	})
 }
 
-// grpc-timeout bounds gRPC requests where the route says so.
-func TestGRPCTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "maxGrpcTimeout": "10s", "grpcTimeoutOffset": "1s"}}`)
-		w.c.scripts = make([]script, 2)
-		if r := w.get("/", "content-type", "application/grpc", "grpc-timeout", "5S"); r.took != 4*time.Second {
-			t.Errorf("got %+v", r)
-		}
-		if got := w.c.opened[0].request.Header.Get("grpc-timeout"); got != "4000m" {
-			t.Errorf("the host is told %s", got)
-		}
-		if r := w.get("/", "content-type", "application/grpc", "grpc-timeout", "5H"); r.took != 10*time.Second {
-			t.Errorf("got %+v", r)
-		}
-	})
-}
-
-// A mirror gets the request with a host of its own, and its end is nobody's concern.
-func TestMirror(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "requestMirrorPolicies": [{"cluster": "m"}, {"cluster": "bad"}]}}`)
-		m, bad := w.cluster("m"), w.cluster("bad")
-		w.clusters["m"], w.clusters["bad"] = m, bad
-		w.c.then(event{head: head(200), end: true, request: true})
-		m.then(later(5*time.Second, status(200)))
-		bad.scripts = []script{{err: filter.ErrNoHost}}
-		req := post("/p", newBody(true, "one ", "two"))
-		req.Authority = "h:80"
-		c := w.client(req)
-		c.stream.Info.MergeMetadata(filter.Metadata{"envoy.lb": &structpb.Struct{}})
-		if r := c.do(); r.status != 200 || r.took != 0 || r.flags != "-" {
-			t.Errorf("got %+v", r)
-		}
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
-		u := m.opened[0]
-		if m.asked[0].Info.Metadata["envoy.lb"] == nil {
-			t.Error("the mirror has no metadata")
-		}
-		if u.request.Authority != "h-shadow:80" || u.request.Path != "/p" || string(u.body) != "one two" || !u.complete ||
-			u.request.Header.Get("x-envoy-internal") != "true" || w.c.opened[0].request.Header.Has("x-envoy-internal") {
-			t.Errorf("the mirror got %+v %q", u.request, u.body)
-		}
-		m.released()
-	})
-}
-
-// A mirror that does not answer ends with the route's timeout, or with the request.
-func TestMirrorEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "timeout": "3s", "requestMirrorPolicies": [{"cluster": "m"}]}}`)
-		m := w.cluster("m")
-		w.clusters["m"] = m
-		m.then()
-		m.then()
-		w.c.then(status(200))
-		w.c.then(status(413))
-		w.get("/")
-		w.client(post("/", newBody(false, "a"))).do()
-		time.Sleep(4 * time.Second)
-		synctest.Wait()
-		m.released()
-	})
-}
-
-// The mirror of a request without a timeout goes on for some time after it, or until the
-// proxy ends.
-func TestMirrorWithoutTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "timeout": "0s", "requestMirrorPolicies": [{"cluster": "m"}]}}`)
-		m := w.cluster("m")
-		w.clusters["m"] = m
-		m.then()
-		w.c.then(later(time.Hour, status(200)))
-		w.get("/")
-		time.Sleep(orphanTime - time.Second)
-		synctest.Wait()
-		u := m.opened[0]
-		u.mu.Lock()
-		if u.released != 0 {
-			t.Error("the mirror has ended early")
-		}
-		u.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		m.released()
-
-		ctx, end := context.WithCancel(t.Context())
-		var tasks sync.WaitGroup
-		w.handler.(*Router).env.Background = func(f func(context.Context)) bool {
-			tasks.Go(func() { f(ctx) })
-			return true
-		}
-		m.then()
-		w.c.then(status(200))
-		w.get("/")
-		synctest.Wait()
-		end()
-		tasks.Wait()
-		m.released()
-	})
-}
-
-// Internal redirects are followed once by default, and only where they may be.
-func TestInternalRedirect(t *testing.T) {
-	const routes = `{"match": {"path": "/from"}, "route": {"cluster": "c", "internalRedirectPolicy": {"responseHeadersToCopy": ["copied"]}}},
-		{"match": {"path": "/to"}, "route": {"cluster": "c"}}, {"match": {"path": "/direct"}, "directResponse": {"status": 207}}`
-	moved := func(to string) script {
-		return script{events: []event{{head: head(302, "location", to, "copied", "1"), end: true, request: true}}}
-	}
-	for _, x := range []struct {
-		name, location string
-		status, tries  int
-		counter        string
-	}{
-		{"followed", "http://other/to?q#f", 200, 2, "cluster.c.upstream_internal_redirect_succeeded_total"},
-		{"followed without who asks", "http://user:word@other/to?q", 200, 2, "cluster.c.upstream_internal_redirect_succeeded_total"},
-		{"to no authority", "http://user@/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
-		{"to an odd authority", "http://a\x80b/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
-		{"to an odd port", "http://a:1:2/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
-		{"with a query alone", "http://other?to", 302, 1, "http.p.passthrough_internal_redirect_no_route"},
-		{"to a direct response", "http://other/direct", 207, 1, "cluster.c.upstream_internal_redirect_succeeded_total"},
-		{"twice", "http://other/from", 302, 2, "http.p.passthrough_internal_redirect_too_many_redirects"},
-		{"relative", "/to", 302, 1, "http.p.passthrough_internal_redirect_bad_location"},
-		{"to https", "https://other/to", 302, 1, "http.p.passthrough_internal_redirect_unsafe_scheme"},
-		{"to nowhere", "http://other/none", 302, 1, "http.p.passthrough_internal_redirect_no_route"},
-	} {
-		t.Run(x.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, &Config{}, routes)
-				next := script{events: []event{{head: head(200), end: true, request: true}}}
-				if x.name == "twice" {
-					next = moved(x.location)
-				}
-				w.c.scripts = []script{moved(x.location), next}
-				r := w.client(post("/from", newBody(true, "body"))).do()
-				if r.status != x.status || len(w.c.asked) != x.tries || w.counts.value(x.counter) != 1 {
-					t.Errorf("got %+v after %d tries, counted %d", r, len(w.c.asked), w.counts.value(x.counter))
-				}
-				if strings.HasPrefix(x.name, "followed") {
-					u := w.c.opened[1]
-					if h := u.request.Header; u.request.Path != "/to?q" || u.request.Authority != "other" || string(u.body) != "body" ||
-						h.Get("x-envoy-original-url") != "http://h/from" || h.Get("copied") != "1" {
-						t.Errorf("sent %+v %q", u.request, u.body)
-					}
-				}
-				w.c.released()
-			})
-		})
-	}
-	synctest.Test(t, func(t *testing.T) { // 303 has the answer fetched
-		w := newWorld(t, &Config{}, `{"match": {"prefix": "/"}, "route": {"cluster": "c", "internalRedirectPolicy": {"redirectResponseCodes": [303]}}}`)
-		w.c.then(event{head: head(303, "location", "http://other/to"), end: true, request: true})
-		w.c.then(status(200))
-		req := post("/", newBody(true, "body"))
-		req.Header.Set("content-length", "4")
-		w.client(req).do()
-		if u := w.c.opened[1]; u.request.Method != "GET" || len(u.body) != 0 || u.request.Header.Has("content-length") || !u.complete {
-			t.Errorf("sent %+v", u.request)
-		}
-	})
-}
-
-// A logger of tries.
-type tryLog struct{ lines []string }
-
-func (l *tryLog) NewAccessLog(*filter.Env) (filter.AccessLog, error) { return l, nil }
-func (l *tryLog) Log(i *filter.Info, t filter.AccessLogType) {
-	l.lines = append(l.lines, t.String()+" "+i.Flags.String()+" "+i.Rest().Details+" "+httpmsg.HTTP11.String())
-}
-
 // Outlier detection is told what gRPC means by its 200.
 func TestOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -452,23 +236,5 @@ func TestHeadGoesAhead(t *testing.T) {
 			f()
 		}
 		w.c.released()
-	})
-}
-
-// Each try has an entry in the upstream logs.
-func TestUpstreamLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &tryLog{}
-		w := newWorld(t, &Config{Logs: []filter.AccessLogFactory{l}}, retrying("5xx", ""))
-		w.c.then(reset(httpmsg.RemoteReset))
-		w.c.then(opens(200), last("x"))
-		w.get("/")
-		want := []string{
-			"UpstreamEnd UR upstream_reset_before_response_started{remote_reset} HTTP/1.1",
-			"UpstreamEnd - via_upstream HTTP/1.1",
-		}
-		if len(l.lines) != 2 || l.lines[0] != want[0] || l.lines[1] != want[1] {
-			t.Errorf("logged %q", l.lines)
-		}
 	})
 }
