@@ -6,11 +6,14 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/ginnel/ginnel/extension"
+	"github.com/ginnel/ginnel/internal/httpmatch"
 	"github.com/ginnel/ginnel/internal/plan"
 )
 
@@ -69,6 +72,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		Outlier:        outlier(s.Field("outlier_detection"), c.GetOutlierDetection()),
 
 		PredictivePreconnect: c.GetPreconnectPolicy().GetPredictivePreconnectRatio().GetValue(),
+		PreconnectHost:       preconnectHost(s.Field("preconnect_policy.preconnect_enabled_metadata"), c.GetPreconnectPolicy().GetPreconnectEnabledMetadata()),
 	}
 	if t.lookup == clusterv3.Cluster_EDS {
 		p.Assignment = plan.Assignment{OverprovisionFactor: defaultOverprovision}
@@ -88,6 +92,15 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	p.HighWatermarkTimeout = highWatermarkTimeout(s, c, p.BufferBytes)
 	p.Hash = withSecrets(s, hash(c), asked)
 	return p
+}
+
+// preconnectHost returns nil where any host will do.
+func preconnectHost(s *extension.Scope, m *matcherv3.MetadataMatcher) func(*corev3.Metadata) bool {
+	if m == nil {
+		return nil
+	}
+	fits := httpmatch.CompileMetadata(s, m)
+	return func(host *corev3.Metadata) bool { return fits.Match(host.GetFilterMetadata()) }
 }
 
 // highWatermarkTimeout reads the timeout of a listener or a cluster, which Envoy takes

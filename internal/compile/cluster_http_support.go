@@ -93,7 +93,7 @@ var pingFields = extension.Fields{
 
 var preconnectFields = extension.Fields{
 	Message: &clusterv3.Cluster_PreconnectPolicy{},
-	Obeyed:  []string{"per_upstream_preconnect_ratio", "predictive_preconnect_ratio"},
+	Obeyed:  []string{"per_upstream_preconnect_ratio", "predictive_preconnect_ratio", "preconnect_enabled_metadata"},
 }
 
 var retryBudgetFields = extension.Fields{

@@ -75,8 +75,16 @@ func TestClusterFields(t *testing.T) {
 		"upstream_connection_options: {tcp_keepalive: {keepalive_probes: 3, keepalive_time: 4, keepalive_interval: 5}}": func(c *plan.Cluster) any {
 			return *c.Keepalive == plan.Keepalive{Probes: 3, Time: 4 * time.Second, Interval: 5 * time.Second}
 		},
-		"upstream_connection_options: {}":                       func(c *plan.Cluster) any { return c.Keepalive == nil },
-		"preconnect_policy: {predictive_preconnect_ratio: 1.5}": func(c *plan.Cluster) any { return c.PredictivePreconnect == 1.5 && c.HTTP.PerHostPreconnect == 0 },
+		"upstream_connection_options: {}": func(c *plan.Cluster) any { return c.Keepalive == nil },
+		"preconnect_policy: {predictive_preconnect_ratio: 1.5}": func(c *plan.Cluster) any {
+			return c.PredictivePreconnect == 1.5 && c.HTTP.PerHostPreconnect == 0 && c.PreconnectHost == nil
+		},
+		"preconnect_policy: {preconnect_enabled_metadata: {filter: l, path: [{key: k}], value: {present_match: true}}}": func(c *plan.Cluster) any {
+			m := named("l")
+			without := c.PreconnectHost(m)
+			m.FilterMetadata["l"].Fields = map[string]*structpb.Value{"k": structpb.NewBoolValue(false)}
+			return !without && c.PreconnectHost(m) && !c.PreconnectHost(nil)
+		},
 	} {
 		if c := compiled(t, fields)[0]; check(c) != true {
 			t.Errorf("%s: %+v", fields, c)

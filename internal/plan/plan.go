@@ -190,10 +190,13 @@ type Cluster struct {
 	EDS                  *EDS         // nil: nobody delivers the hosts
 	Aggregate            []string     // the clusters whose hosts are used in turn; nil: it has its own
 	HTTP                 HTTP
-	PredictivePreconnect float64      // requests to have connections for, by those there are; 0, 1: just as many
-	Outlier              *Outlier     // nil: no host is ejected
-	Check                *HealthCheck // nil: hosts are not asked
-	CloseOnChange        bool         // of hosts: connections end with their requests
+	PredictivePreconnect float64 // requests to have connections for, by those there are; 0, 1: just as many
+	// PreconnectHost reports whether a host of some metadata gets connections in advance; nil:
+	// each does.
+	PreconnectHost func(*corev3.Metadata) bool
+	Outlier        *Outlier     // nil: no host is ejected
+	Check          *HealthCheck // nil: hosts are not asked
+	CloseOnChange  bool         // of hosts: connections end with their requests
 	// IgnoreHealthOnRemoval lets hosts go at once that are gone, though they pass health checks.
 	IgnoreHealthOnRemoval bool
 }

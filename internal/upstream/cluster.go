@@ -68,6 +68,7 @@ type host struct {
 	place    place
 	slots    slots
 	pools    pools
+	ahead    bool          // it gets connections that no request waits for
 	outlier  *outlier.Host // nil: there is no detection
 	check    *health.Host  // nil: it is not asked
 
@@ -141,6 +142,7 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 	h.place = newPlace(e, c.plan.TryOrder)
 	h.via = c.through(transportFor(c.plan, e.Metadata, l.Metadata), e)
 	h.pools.host = h
+	h.ahead = c.plan.PreconnectHost == nil || c.plan.PreconnectHost(e.Metadata)
 	h.internal = slices.ContainsFunc(append([]net.Addr{e.Addr}, e.Additional...), func(a net.Addr) bool {
 		_, ok := a.(filter.InternalAddr)
 		return ok

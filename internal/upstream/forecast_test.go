@@ -74,6 +74,55 @@ func TestPredictivePreconnect(t *testing.T) {
 	}
 }
 
+// Hosts that are not meant to have connections in advance get none, which is counted.
+func TestPreconnectHosts(t *testing.T) {
+	only := func(m *corev3.Metadata) bool { return m != nil }
+	for name, x := range map[string]struct {
+		perHost, ratio float64
+		metadata       *corev3.Metadata
+		want, skipped  int64
+	}{
+		"each":         {2, 1, &corev3.Metadata{}, 2, 0},
+		"none":         {2, 1, nil, 1, 1},
+		"ahead":        {1, 2, &corev3.Metadata{}, 2, 0},
+		"none, ahead":  {1, 2, nil, 1, 1},
+		"on demand":    {1, 1, nil, 1, 0},
+		"none of both": {2, 2, nil, 1, 2},
+	} {
+		pooled(t, func(t *testing.T, l *land) {
+			p := foreseeing(x.ratio, "a", "b")
+			p.HTTP.PerHostPreconnect, p.PreconnectHost = x.perHost, only
+			for i := range p.Assignment.Localities[0].Endpoints {
+				p.Assignment.Localities[0].Endpoints[i].Metadata = x.metadata
+			}
+			s, c := l.serve(p)
+			a := newRequester().ask(s)
+			a.on(t)
+			synctest.Wait()
+			if got := c.of("c"); got["upstream_cx_total"] != x.want || got["upstream_cx_preconnect_skipped"] != x.skipped {
+				t.Errorf("%s: %d connections, %d skipped; want %d, %d", name, got["upstream_cx_total"], got["upstream_cx_preconnect_skipped"], x.want, x.skipped)
+			}
+			a.s.Release()
+		})
+	}
+}
+
+// A circuit breaker is for connections in advance, too: none is closed for them.
+func TestPreconnectWithinTheBreaker(t *testing.T) {
+	pooled(t, func(t *testing.T, l *land) {
+		p := foreseeing(3, "a", "b", "c")
+		p.Breakers[0].MaxConnections = 1
+		s, c := l.serve(p)
+		a := newRequester().ask(s)
+		a.on(t)
+		synctest.Wait()
+		if got := c.of("c"); got["upstream_cx_active"] > 2 || got["upstream_cx_destroy"] != 0 {
+			t.Error(got)
+		}
+		a.s.Release()
+	})
+}
+
 // Requests get the hosts that were expected, where a connection waits for them; then none is
 // made any more.
 func TestForeseenHosts(t *testing.T) {

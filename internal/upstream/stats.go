@@ -22,7 +22,7 @@ type stats struct {
 	received, sent, paused, resumed                  filter.Counter
 	noneHealthy, panics, attemptsExceeded, bind      filter.Counter
 	requests, pendingTotal, pendingOverflow          filter.Counter
-	ejected, canceled                                filter.Counter
+	ejected, canceled, preconnectSkipped             filter.Counter
 	active, requestsActive, pendingActive            filter.Gauge
 	connectMillis, lengthMillis                      filter.Histogram
 	http                                             httpStats
@@ -66,7 +66,8 @@ func newStats(root filter.Scope, p *plan.Cluster) *stats {
 		pendingTotal: s.Counter("upstream_rq_pending_total"), pendingActive: s.Gauge("upstream_rq_pending_active"),
 		pendingOverflow: s.Counter("upstream_rq_pending_overflow"),
 		ejected:         s.Counter("upstream_rq_pending_failure_eject"), canceled: s.Counter("upstream_rq_cancelled"),
-		http: newHTTPStats(s), subsets: newSubsetStats(s),
+		preconnectSkipped: s.Counter("upstream_cx_preconnect_skipped"),
+		http:              newHTTPStats(s), subsets: newSubsetStats(s),
 		connectMillis: s.Histogram("upstream_cx_connect_ms"), lengthMillis: s.Histogram("upstream_cx_length_ms"),
 	}
 }
@@ -81,7 +82,7 @@ func unmoved(s filter.Scope) {
 		lb_zone_routing_cross_zone lb_zone_routing_sampled membership_change
 		original_dst_host_invalid retry_or_shadow_abandoned
 		update_attempt update_empty update_failure update_no_rebuild update_success
-		upstream_cx_connect_with_0_rtt upstream_cx_http3_total upstream_cx_preconnect_skipped
+		upstream_cx_connect_with_0_rtt upstream_cx_http3_total
 		upstream_flow_control_backed_up_total upstream_flow_control_drained_total upstream_http3_broken
 		upstream_internal_redirect_failed_total upstream_internal_redirect_succeeded_total
 		upstream_rq_0rtt upstream_rq_completed
