@@ -191,29 +191,31 @@ func (l *Listener) accept(s *netconn.Listener) {
 	}
 }
 
-// take enters an accepted connection; nil if there is no room for it. If the listener
-// was stopped after all, it is its heir's, who may have none.
+// take enters an accepted connection; nil if there is no room for it.
 func (l *Listener) take(s *netconn.Socket) *conn {
 	c := l.fromSocket(s)
 	full := l.over(l.enter(c))
 	l.assign(c)
-	if stopped, heir := l.isStopped(); stopped && heir != nil {
+	heir, ended := l.late()
+	switch {
+	case heir != nil:
 		l.leave(c)
 		return heir.take(s)
-	} else if full == nil && !stopped {
-		return c
-	}
-	if full != nil {
+	case full != nil:
 		full.Add(1)
+	case !ended:
+		return c
 	}
 	c.drop()
 	return nil
 }
 
-func (l *Listener) isStopped() (bool, *Listener) {
+// late tells who serves what was accepted, or dialled, just when the listener stopped: its
+// heir; if there is none the listener itself, unless its connections are being ended.
+func (l *Listener) late() (heir *Listener, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.stopped, l.heir
+	return l.heir, l.stopped && l.closing != ""
 }
 
 // Stop ends accepting: the addresses are given back. It reports whether there was

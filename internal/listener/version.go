@@ -246,7 +246,7 @@ func (v *version) ServeInternal(d *inproc.Dial) error {
 	l := v.listener
 	c := l.fromDial(d)
 	l.enter(c) // from now on it is waited for
-	if stopped, heir := l.isStopped(); stopped && heir != nil {
+	if heir, _ := l.late(); heir != nil {
 		l.leave(c)
 		return inproc.ErrMoved
 	}

@@ -77,8 +77,8 @@ func (l *loop) watchListener(fd int, w *watch) (slot int32, err error) {
 	defer l.mu.Unlock()
 	for slot = 0; int(slot) < len(l.watches) && l.watches[slot] != nil; slot++ {
 	}
-	// Level-triggered, for ready takes one connection; and exclusive, for one loop is
-	// to wake up for it.
+	// Level-triggered, for an event does not empty the queue; and exclusive, for one loop
+	// is to wake up for it.
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: firstWatch - slot}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return 0, os.NewSyscallError("epoll_ctl", err)
