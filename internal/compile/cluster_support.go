@@ -113,7 +113,7 @@ var assignmentFields = extension.Fields{
 	Obeyed:  []string{"endpoints", "policy"},
 	Ignored: map[string]string{
 		"cluster_name":    "inside of a cluster its name is known; a source is asked by it",
-		"named_endpoints": "only endpoint_name, which is refused, leads to them",
+		"named_endpoints": "only endpoint_name leads to them, which Envoy refuses as well",
 	},
 }
 

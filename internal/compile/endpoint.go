@@ -45,24 +45,22 @@ func assignment(s *extension.Scope, m *endpointv3.ClusterLoadAssignment, lookup 
 
 // drops returns how many of a million requests are refused.
 func drops(s *extension.Scope, in []*endpointv3.ClusterLoadAssignment_Policy_DropOverload) uint32 {
-	if len(in) > 1 {
+	switch {
+	case len(in) == 0:
+		return 0
+	case len(in) > 1:
 		s.Errorf("Cluster drop_overloads config has %d categories. Envoy only support one.", len(in))
 		return 0
 	}
-	for i, d := range in {
-		at := s.Index(i)
-		dropFields.Check(at, d)
-		percent := d.GetDropPercentage()
-		of, ok := map[typev3.FractionalPercent_DenominatorType]uint64{
-			typev3.FractionalPercent_HUNDRED: 100, typev3.FractionalPercent_TEN_THOUSAND: 10_000, typev3.FractionalPercent_MILLION: plan.Million,
-		}[percent.GetDenominator()]
-		if !ok {
-			at.Field("drop_percentage.denominator").Errorf("unknown denominator %d", percent.GetDenominator())
-			return 0
-		}
-		return uint32(min(uint64(percent.GetNumerator())*(plan.Million/of), plan.Million))
+	dropFields.Check(s.Index(0), in[0])
+	percent, scale := in[0].GetDropPercentage(), uint64(1)
+	switch percent.GetDenominator() {
+	case typev3.FractionalPercent_HUNDRED:
+		scale = plan.Million / 100
+	case typev3.FractionalPercent_TEN_THOUSAND:
+		scale = plan.Million / 10_000
 	}
-	return 0
+	return uint32(min(uint64(percent.GetNumerator())*scale, plan.Million))
 }
 
 // locality compiles one list of endpoints. Priorities may have gaps and places may
