@@ -114,6 +114,22 @@ func TestAutoHostRewrite(t *testing.T) {
 	}
 }
 
+// Where the scheme is to match, it says how the host of each try is reached.
+func TestSchemeOfHost(t *testing.T) {
+	w := newWorld(t, &Config{}, retrying("5xx", ""))
+	w.c.scripts = []script{{events: []event{status(500)}, tls: &filter.TLS{}}, {events: []event{status(200)}}}
+	c := w.client(get("/"))
+	c.stream.Info.HTTP().SchemeOfHost = true
+	if r := c.do(); r.status != 200 {
+		t.Errorf("%+v", r)
+	}
+	for i, want := range []string{"https", "http"} {
+		if got := w.c.opened[i].request.Scheme; got != want {
+			t.Errorf("try %d: %s, want %s", i+1, got, want)
+		}
+	}
+}
+
 // Statistics of virtual clusters, of routes with a prefix, and of canaries.
 func TestStatistics(t *testing.T) {
 	w := newHost(t, &Config{}, `"virtualClusters": [{"name": "vc", "headers": [{"name": ":path", "stringMatch": {"prefix": "/v"}}]}],

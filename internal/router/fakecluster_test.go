@@ -33,6 +33,7 @@ type script struct {
 	events []event
 	stuck  bool // takes no byte of a body
 	host   *filter.Host
+	tls    *filter.TLS // of the connection; nil: there is none
 }
 
 // An event is one thing that comes from a host.
@@ -118,6 +119,7 @@ func (c *cluster) Open(r *filter.StreamRequest) (filter.UpstreamStream, error) {
 	}
 	r.Info.Up.Host, r.Info.Up.ClusterInfo = h, &c.info
 	r.Info.UpAttempts++
+	r.Info.More().UpTLS = s.tls
 	u := &upstream{script: s, host: h, gone: make(chan struct{}), done: make(chan struct{}), out: make(chan struct{})}
 	c.mu.Lock()
 	c.opened = append(c.opened, u)

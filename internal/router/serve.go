@@ -61,9 +61,6 @@ func (x *call) prepare() (filter.LocalReply, bool) {
 		s.Request.Header.Set("x-envoy-attempt-count", "1")
 	}
 	x.route.Forward(s.Request, s.Info, !c.Quiet)
-	if s.Info.HTTP().SchemeOfHost {
-		s.Request.Scheme = "http" // no host is reached by TLS yet
-	}
 	x.mirror()
 	x.keep()
 	return filter.LocalReply{}, false

@@ -206,6 +206,12 @@ func (t *try) write() failure {
 		x.nameHost(t.head, t.up.Host())
 	}
 	http := t.info.HTTP()
+	if http.SchemeOfHost {
+		t.head.Scheme = "http"
+		if t.info.Rest().UpTLS != nil {
+			t.head.Scheme = "https"
+		}
+	}
 	if err := t.up.WriteRequest(t.head, t.body == nil); err != nil {
 		return t.judge(err, resetFailure)
 	}
