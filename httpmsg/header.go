@@ -74,7 +74,11 @@ func (h Header) Joined(name string) (string, bool) {
 }
 
 // Add appends a line.
-func (h *Header) Add(name, value string) { *h = append(*h, Field{Name: name, Value: value}) }
+func (h *Header) Add(name, value string) {
+	*h = append(*h, Field{})
+	f := &(*h)[len(*h)-1] // in place: to copy one that was just made waits until its parts are in memory
+	f.Name, f.Value = name, value
+}
 
 // Set gives a name one line: the first one it has, else a new last one.
 func (h *Header) Set(name, value string) {
