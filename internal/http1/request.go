@@ -67,10 +67,13 @@ type requestHead struct {
 
 // line is the places of the parts of a request line.
 type line struct {
-	method, target, targetEnd int
-	version                   httpmsg.Protocol
-	end                       int // behind the line
+	method, targetEnd int // where they end
+	version           httpmsg.Protocol
+	end               int // behind the line
 }
+
+// target is where it begins. It is no field: four of them go in registers.
+func (l line) target() int { return l.method + 1 }
 
 // startLine cuts the request line at the start of b, which holds all of it. The version
 // is 0 where HTTP is not what is spoken.
@@ -85,12 +88,11 @@ func startLine(b []byte) (l line, err *refusal) {
 	if l.method <= 0 {
 		return l, errLine
 	}
-	l.target = l.method + 1
 	last := bytes.LastIndexByte(b, ' ')
 	if last == l.method {
 		// HTTP/0.9 has no version.
 		l.targetEnd, l.version = len(b), httpmsg.HTTP10
-		if l.target == l.targetEnd {
+		if l.target() == l.targetEnd {
 			return l, errLine
 		}
 		return l, errLowVersion
@@ -155,8 +157,8 @@ func (p *requestHead) understood(b []byte, l line) {
 	if l.method > 0 && httptext.Token(string(b[:l.method])) {
 		p.req.Method = string(b[:l.method])
 	}
-	if l.targetEnd > l.target && isTarget(string(b[l.target:l.targetEnd])) {
-		p.req.Path = string(b[l.target:l.targetEnd])
+	if l.targetEnd > l.target() && isTarget(string(b[l.target():l.targetEnd])) {
+		p.req.Path = string(b[l.target():l.targetEnd])
 	}
 }
 
@@ -175,7 +177,7 @@ func (p *requestHead) setStart(s string, l line) *refusal {
 			return errMethod
 		}
 	}
-	return p.setTarget(s[l.target:l.targetEnd])
+	return p.setTarget(s[l.target():l.targetEnd])
 }
 
 // setTarget takes the target apart, in one of its four forms.
