@@ -26,10 +26,11 @@ func aggregate(s *extension.Scope, m *aggregatev3.ClusterConfig) clusterType {
 func (t clusterType) hostsOfItsOwn(s *extension.Scope, c *clusterv3.Cluster) plan.Assignment {
 	at := s.Field("load_assignment")
 	if t.aggregate != nil {
-		if c.GetLoadAssignment() != nil {
-			at.Warnf("not used: an aggregate cluster has the hosts of others")
+		m := c.GetLoadAssignment()
+		if len(m.GetEndpoints()) > 0 {
+			at.Field("endpoints").Warnf("not used: an aggregate cluster has the hosts of others")
 		}
-		return plan.Assignment{}
+		return plan.Assignment{DropsOfMillion: drops(at.Field("policy.drop_overloads"), m.GetPolicy().GetDropOverloads())}
 	}
 	return assignment(at, c.GetLoadAssignment(), t.lookup)
 }
