@@ -133,7 +133,7 @@ func (c *Change) Warm(ctx context.Context, there func(listener string) bool) err
 			c.late = append(c.late, x)
 			return false
 		}
-		x.check()
+		x.start()
 		switch {
 		case x.ready():
 		case x.eds != nil || x.plan.Dynamic:
@@ -262,7 +262,7 @@ func (s *Set) promote(x *Cluster) {
 // listeners are there, and returns when each was checked once, or ctx has ended.
 func (c *Change) WarmLate(ctx context.Context) error {
 	for _, x := range c.late {
-		x.check()
+		x.start()
 	}
 	late := c.late
 	c.late = nil
@@ -275,7 +275,7 @@ func (c *Change) Finish() {
 	s := c.set
 	if s.hasBegun() {
 		for _, x := range slices.Concat(c.late, c.fresh) {
-			x.check() // those that nobody has warmed
+			x.start() // those that nobody has warmed
 		}
 	}
 	s.clusters.Store(&c.next)

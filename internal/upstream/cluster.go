@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -143,10 +142,7 @@ func (c *Cluster) newHost(l *plan.Locality, e *plan.Endpoint) *host {
 	h.via = c.through(transportFor(c.plan, e.Metadata, l.Metadata), e)
 	h.pools.host = h
 	h.ahead = c.plan.PreconnectHost == nil || c.plan.PreconnectHost(e.Metadata)
-	h.internal = slices.ContainsFunc(append([]net.Addr{e.Addr}, e.Additional...), func(a net.Addr) bool {
-		_, ok := a.(filter.InternalAddr)
-		return ok
-	})
+	h.internal = isInternal(e.Addr) || slices.ContainsFunc(e.Additional, isInternal)
 	h.slots.limit = c.plan.Breakers[0].PerHostMaxConnections
 	return h
 }

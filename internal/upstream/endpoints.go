@@ -109,7 +109,7 @@ func (e *endpoints) expire() {
 }
 
 // ready reports whether the first answer is not to be waited for any more.
-func (e *endpoints) ready() bool { return e.subscription == nil || over(e.subscription.Ready()) }
+func (e *endpoints) ready() bool { return e.subscription == nil || isClosed(e.subscription.Ready()) }
 
 func (e *endpoints) close() {
 	if e.subscription != nil {

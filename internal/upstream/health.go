@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"slices"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/ginnel/ginnel/internal/outlier"
 )
 
-// watch makes what looks after the hosts' health; the checks begin with check.
+// watch makes what looks after the hosts' health; the checks begin with start.
 func (c *Cluster) watch() {
 	if p := c.plan.Outlier; p != nil {
 		c.detector = outlier.New(outlier.Options{
@@ -75,64 +74,6 @@ func (c *Cluster) unwatch() {
 	}
 	if c.detector != nil {
 		c.detector.Close()
-	}
-}
-
-// check begins to find hosts, and the active health checks of those that are known then;
-// further calls do nothing.
-func (c *Cluster) check() {
-	switch {
-	case c.names != nil:
-		c.names.begin()
-	case c.eds != nil:
-		c.eds.begin()
-	default:
-		c.beginChecks()
-	}
-}
-
-// await returns when the cluster is ready: each name has been looked up, or the source of
-// the hosts has answered, and each host has been checked once; or ctx has ended.
-func (c *Cluster) await(ctx context.Context) error {
-	for _, w := range c.awaits() {
-		select {
-		case <-w:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
-// ready reports that await has nothing to wait for.
-func (c *Cluster) ready() bool {
-	return !slices.ContainsFunc(c.awaits(), func(w <-chan struct{}) bool { return !over(w) })
-}
-
-// awaits returns what is closed when the cluster is ready.
-func (c *Cluster) awaits() (all []<-chan struct{}) {
-	if c.names != nil {
-		if c.names.plan.NoWait {
-			return nil
-		}
-		all = append(all, c.names.first)
-	}
-	if c.eds != nil && c.eds.subscription != nil {
-		all = append(all, c.eds.subscription.Ready())
-	}
-	if c.checker != nil {
-		all = append(all, c.checker.Checked())
-	}
-	return all
-}
-
-// over reports that a channel has been closed.
-func over(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
 	}
 }
 

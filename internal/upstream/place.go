@@ -69,3 +69,5 @@ func family(a net.Addr) plan.AddressFamily {
 	}
 	return plan.InternalFamily
 }
+
+func isInternal(a net.Addr) bool { return family(a) == plan.InternalFamily }

@@ -138,7 +138,7 @@ func (s *Set) Start(ctx context.Context) {
 	s.begun = true
 	for _, c := range order {
 		if !was {
-			c.check()
+			c.start()
 		}
 	}
 	s.mu.Unlock()
