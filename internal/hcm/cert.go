@@ -26,7 +26,7 @@ const (
 )
 
 // certDetails is set_current_client_cert_details.
-type certDetails struct{ cert, chain, subject, uri, dns bool }
+type certDetails struct{ cert, chain, subject, uri, dns, issuer bool }
 
 func (r *requestOptions) certs(s *extension.Scope, m *hcmv3.HttpConnectionManager) {
 	switch m.GetForwardClientCertDetails() {
@@ -41,7 +41,9 @@ func (r *requestOptions) certs(s *extension.Scope, m *hcmv3.HttpConnectionManage
 	}
 	d := m.GetSetCurrentClientCertDetails()
 	certFields.Check(s.Field("set_current_client_cert_details"), d)
-	r.certDetails = certDetails{cert: d.GetCert(), chain: d.GetChain(), subject: d.GetSubject().GetValue(), uri: d.GetUri(), dns: d.GetDns()}
+	r.certDetails = certDetails{
+		cert: d.GetCert(), chain: d.GetChain(), subject: d.GetSubject().GetValue(), uri: d.GetUri(), dns: d.GetDns(), issuer: d.GetIssuer(),
+	}
 }
 
 // tls is what is known of the client's TLS; nil: it has none.
@@ -99,7 +101,11 @@ func (d certDetails) element(t *filter.TLS) string {
 	if d.subject {
 		parts = append(parts, `Subject="`+certtext.Name(leaf.RawSubject)+`"`)
 	}
-	return strings.Join(append(parts, d.names(leaf)...), ";")
+	parts = append(parts, d.names(leaf)...)
+	if d.issuer {
+		parts = append(parts, `Issuer="`+certtext.Name(leaf.RawIssuer)+`"`)
+	}
+	return strings.Join(parts, ";")
 }
 
 func (d certDetails) names(leaf *x509.Certificate) (parts []string) {

@@ -65,7 +65,7 @@ var (
 	}
 	certFields = extension.Fields{
 		Message: &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{},
-		Obeyed:  []string{"subject", "cert", "chain", "dns", "uri"},
+		Obeyed:  []string{"subject", "cert", "chain", "dns", "uri", "issuer"},
 	}
 	logFields = extension.Fields{
 		Message: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{},
