@@ -107,6 +107,7 @@ func (t *server) Close() error {
 type meeting struct {
 	*serving
 	server    *server
+	wire      *wire
 	local     *certificate
 	validated bool
 	met       *filter.TLS // what is known of a client whose certificate was not accepted
@@ -128,9 +129,11 @@ func (t *server) Wrap(s filter.Stream, info *filter.Info, deadline time.Time) (f
 	cfg.WrapSession, cfg.UnwrapSession = m.wrapSession, m.unwrapSession
 	cfg.KeyLogWriter = t.keys.of(info.Local, info.Remote)
 
-	w := newWire(s)
-	c := &Conn{wire: w, tls: tls.Server(w, cfg)}
-	if err := shake(c, deadline, nil); err != nil {
+	m.wire = newWire(s)
+	c := &Conn{wire: m.wire, tls: tls.Server(m.wire, cfg)}
+	err := shake(c, deadline, nil)
+	m.wire.holdNoMore()
+	if err != nil {
 		f := explain(err)
 		if c.tls.ConnectionState().Version == 0 {
 			f = explainHello(err)
@@ -226,6 +229,9 @@ func (m *meeting) settle(c *Conn, info *filter.Info) {
 }
 
 func (m *meeting) wrapSession(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+	if cs.Version == tls.VersionTLS13 {
+		m.wire.hold()
+	}
 	ss.Extra = append(ss.Extra, sessionStamp(m.id, time.Now()))
 	return m.config.EncryptTicket(cs, ss)
 }
