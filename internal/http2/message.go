@@ -1,9 +1,10 @@
 package http2
 
 import (
+	"slices"
+
 	"github.com/ginnel/ginnel/httpmsg"
 	"github.com/ginnel/ginnel/internal/httptext"
-	"slices"
 )
 
 func (b *block) has(kind class) bool { return b.seen&(1<<kind) != 0 }
