@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,29 @@ func TestTicketWaits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestLastRecord(t *testing.T) {
+	record := func(n int) string {
+		return "\x17\x03\x03" + string([]byte{byte(n >> 8), byte(n)}) + strings.Repeat("x", n)
+	}
+	for _, c := range []struct {
+		p    string
+		want int
+	}{
+		{"", 0},
+		{record(0), 0},
+		{record(300), 0},
+		{record(300) + record(1), 305},
+		{record(1) + record(2) + record(600), 13},
+		{record(1)[:5], 5},              // cut off
+		{record(1) + record(2)[:4], 10}, // in the header
+		{record(1) + "xxxxx", 11},
+	} {
+		if got := lastRecord([]byte(c.p)); got != c.want {
+			t.Errorf("%q: %d, want %d", c.p, got, c.want)
+		}
 	}
 }
 
