@@ -227,7 +227,16 @@ func transport(h2, anew bool) *http.Transport {
 }
 
 func get(client *http.Client, addr string) error {
-	resp, err := client.Get("http://" + addr + "/")
+	r, err := http.NewRequest("GET", "http://"+addr+"/", nil)
+	if err != nil {
+		return err
+	}
+	return send(client, r)
+}
+
+// send sends a request, to which the answer is to be whole.
+func send(client *http.Client, r *http.Request) error {
+	resp, err := client.Do(r)
 	if err != nil {
 		return err
 	}
