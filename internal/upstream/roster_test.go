@@ -142,6 +142,7 @@ func TestUpdateOfCheckedHosts(t *testing.T) {
 			s, counts := run(t, Options{Network: w}, p)
 			c := s.get(t, "c").(*Cluster)
 			s.Start(t.Context())
+			w.mu.Lock() // no check is answered
 			c.Update(assigned(internal("b", ""), internal("n", "")))
 			want := "b n a"
 			if ignore {
@@ -153,6 +154,7 @@ func TestUpdateOfCheckedHosts(t *testing.T) {
 			if h := c.roster.Load().hosts[1]; !h.check.Failed() {
 				t.Error("used before it was checked")
 			}
+			w.mu.Unlock()
 			synctest.Wait()
 			if got := members(counts)["membership_healthy"]; got != int64(len(hostNames(c))) {
 				t.Errorf("%d are healthy", got)
