@@ -97,7 +97,7 @@ func (p *pool) ahead(o *order, f *forecast) bool {
 	p.mu.Lock()
 	defer p.unlock()
 	defer p.tidy() // it may have been made for this
-	if p.gone || p.draining || !p.host.healthy() || !f.short(p.streams(), p.provided()) || !p.mayPreconnect() {
+	if p.gone || p.draining || p.key.unique || !p.host.healthy() || !f.short(p.streams(), p.provided()) || !p.mayPreconnect() {
 		return false
 	}
 	p.origin = newOrigin(o)

@@ -82,6 +82,24 @@ func TestIncomparable(t *testing.T) {
 	})
 }
 
+// Nor is one made in advance for it, which nobody could use.
+func TestIncomparableInAdvance(t *testing.T) {
+	pooled(t, func(t *testing.T, l *land) {
+		p := foreseeing(3, "a", "b")
+		p.HTTP.PerHostPreconnect = 3
+		s, _ := l.serve(p)
+		for range 3 {
+			x := newRequester().as(list{1})
+			x.ask(s).on(t)
+			x.s.Release()
+			synctest.Wait()
+		}
+		if n := len(s.live.all()); l.count() != 3 || n != 0 {
+			t.Errorf("%d connections, %d pools are left", l.count(), n)
+		}
+	})
+}
+
 // Metadata that requests pass on tells their connections apart, too.
 func TestRequestMetadata(t *testing.T) {
 	pooled(t, func(t *testing.T, l *land) {

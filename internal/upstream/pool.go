@@ -58,7 +58,7 @@ func newPool(h *host, key poolKey, b *breaker) *pool {
 	cfg := &h.cluster.plan.HTTP
 	p := &pool{host: h, key: key, breaker: b, preconnect: max(cfg.PerHostPreconnect, 1)}
 	if p.perMember = cfg.MaxRequests; key.unique {
-		p.perMember = 1 // nobody else could use the connection
+		p.perMember, p.preconnect = 1, 1 // nobody else could use the connection, or one beside it
 	}
 	p.assume(key.protocol)
 	p.births.link, p.ready.link = birthLink, readyLink
