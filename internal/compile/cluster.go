@@ -51,7 +51,7 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 	}
 	p := &plan.Cluster{
 		Name: c.GetName(), StatName: cmp.Or(c.GetAltStatName(), c.GetName()), Proto: c,
-		ConnectTimeout: defaultConnectTimeout,
+		ConnectTimeout: durationOr(c.GetConnectTimeout(), defaultConnectTimeout),
 		BufferBytes:    int(valueOr(c.GetPerConnectionBufferLimitBytes(), defaultClusterBuffer)),
 		Metadata:       c.GetMetadata(),
 		Assignment:     t.hostsOfItsOwn(s, c),
@@ -78,9 +78,6 @@ func cluster(s *extension.Scope, c *clusterv3.Cluster) *plan.Cluster {
 		p.Assignment = plan.Assignment{OverprovisionFactor: defaultOverprovision}
 	}
 	t.checkTyped(s, c, &p.LB)
-	if d := c.GetConnectTimeout(); d != nil {
-		p.ConnectTimeout = d.AsDuration()
-	}
 	t.forwards(s, c, p)
 	checksHTTP2(s, p)
 	checkALPN(s, c, p)
