@@ -182,9 +182,9 @@ func (c *Change) Apply() {
 		all[name] = x
 	}
 	for _, x := range slices.Concat(c.fresh, c.waits) {
-		switch old := c.before[x.plan.Name]; {
-		case s.warming[x.plan.Name] == x: // counted when it began to
-		case old == nil:
+		switch old, waited := c.before[x.plan.Name], s.warming[x.plan.Name]; {
+		case waited == x: // counted when it began to
+		case old == nil && waited == nil:
 			s.stats.added.Add(1)
 		default:
 			s.stats.modified.Add(1)

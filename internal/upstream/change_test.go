@@ -19,7 +19,7 @@ func TestWhoWaits(t *testing.T) {
 			p.Name, p.Dynamic = name, delivered
 			return p
 		}
-		s, _ := run(t, Options{Lookup: d.Lookup}, version("d", "a", 1, true))
+		s, counts := run(t, Options{Lookup: d.Lookup}, version("d", "a", 1, true))
 		s.Start(t.Context())
 		old := s.get(t, "d").(*Cluster)
 		begun := time.Now()
@@ -38,6 +38,14 @@ func TestWhoWaits(t *testing.T) {
 		warm(next)
 		if time.Since(begun) != 0 || s.get(t, "d") != old {
 			t.Error("a delivered cluster is not waited for, and takes no place before it is ready")
+		}
+		fresh := version("f", "b", 1, true)
+		warm(next, fresh)
+		warm(next, version("f", "a", 2, true)) // in the place of one that has none
+		warm(next)
+		got := counts.manager()
+		if got["cluster_manager.cluster_added"] != 2 || got["cluster_manager.cluster_modified"] != 2 || got["cluster_manager.cluster_removed"] != 1 {
+			t.Errorf("counted %v", got)
 		}
 		if w := s.Warming(); len(w) != 1 || w[0].Plan != next {
 			t.Errorf("it does not show that it waits: %+v", w)

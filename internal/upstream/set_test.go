@@ -23,16 +23,19 @@ func hashed(p *plan.Cluster, hash uint64) *plan.Cluster {
 	return p
 }
 
+// manager is what is counted of all clusters together.
+func (c counts) manager() map[string]int64 {
+	c.all.Lock()
+	defer c.all.Unlock()
+	out := maps.Clone(c.all.values)
+	maps.DeleteFunc(out, func(name string, v int64) bool { return v == 0 || name[:min(len(name), 16)] != "cluster_manager." })
+	return out
+}
+
 func TestApply(t *testing.T) {
 	a, b, c := hashed(cluster("a", internal("1", "")), 1), hashed(cluster("b", internal("1", "")), 1), hashed(cluster("c"), 1)
 	s, stats := run(t, Options{Network: always}, a, b)
-	manager := func() map[string]int64 {
-		stats.all.Lock()
-		defer stats.all.Unlock()
-		out := maps.Clone(stats.all.values)
-		maps.DeleteFunc(out, func(name string, v int64) bool { return v == 0 || name[:min(len(name), 16)] != "cluster_manager." })
-		return out
-	}
+	manager := stats.manager
 	if want := map[string]int64{"cluster_manager.cluster_added": 2, "cluster_manager.active_clusters": 2}; !maps.Equal(manager(), want) {
 		t.Error(manager())
 	}
