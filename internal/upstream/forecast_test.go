@@ -110,6 +110,7 @@ func TestPreconnectHosts(t *testing.T) {
 // A circuit breaker is for connections in advance, too: none is closed for them.
 func TestPreconnectWithinTheBreaker(t *testing.T) {
 	pooled(t, func(t *testing.T, l *land) {
+		l.takes = 1 // or the request may close one that is there before it
 		p := foreseeing(3, "a", "b", "c")
 		p.Breakers[0].MaxConnections = 1
 		s, c := l.serve(p)
