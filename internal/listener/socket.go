@@ -195,7 +195,6 @@ func (l *Listener) accept(s *netconn.Listener) {
 func (l *Listener) take(s *netconn.Socket) *conn {
 	c := l.fromSocket(s)
 	full := l.over(l.enter(c))
-	l.assign(c)
 	heir, ended := l.late()
 	switch {
 	case heir != nil:
@@ -204,6 +203,7 @@ func (l *Listener) take(s *netconn.Socket) *conn {
 	case full != nil:
 		full.Add(1)
 	case !ended:
+		l.assign(c)
 		return c
 	}
 	c.drop()
