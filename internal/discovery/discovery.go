@@ -120,7 +120,9 @@ func (c *Config) Build(build func(*plan.Server) (apply func(context.Context, *pl
 		return err
 	}
 	s := &c.kinds[Listeners]
-	good, bad, err := c.settle(context.Background(), Listeners, s.good)
+	first := s.good
+	s.good = nil // none is in effect
+	good, bad, err := c.settle(context.Background(), Listeners, first)
 	c.apply = apply
 	if err != nil {
 		return err
@@ -215,10 +217,11 @@ func differ(was, next []*entry) bool {
 	})
 }
 
-// again applies what is in effect already, for what is told with it.
+// again applies what is in effect already, for what is told with it. Where a file that it
+// names is no longer good, it stays as it is.
 func (c *Config) again(ctx context.Context) error {
-	p, _, err := c.compile(c.bootstrap, Listeners, c.kinds[Listeners].good)
-	if err != nil {
+	p, faults, err := c.compile(c.bootstrap, Listeners, c.kinds[Listeners].good)
+	if err != nil || len(faults) > 0 {
 		return err
 	}
 	return c.apply(ctx, p)

@@ -250,6 +250,32 @@ func TestRejectedAsAWhole(t *testing.T) {
 	}
 }
 
+// What is in effect stays where a file that it names is no longer good, whatever else is
+// delivered.
+func TestFileThatGoes(t *testing.T) {
+	w := newWorld(t)
+	said := filepath.Join(w.dir, "said")
+	if err := os.WriteFile(said, []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says := strings.Replace(listenerText("a", ""), "filters.network.echo.v3.Echo", "filters.network.direct_response.v3.Config, response: {filename: "+said+"}", 1)
+	w.put("lds.yaml", "old", says, listenerText("b", ""))
+	w.put("cds.yaml", "c1")
+	w.begin("")
+	w.has("a old", "b old")
+	if err := os.Remove(said); err != nil {
+		t.Fatal(err)
+	}
+	w.put("lds.yaml", "v", says, listenerText("b", "per_connection_buffer_limit_bytes: 1024,"))
+	w.read(context.Background(), Listeners)
+	w.has("a old", "b old")
+	w.counts(Listeners, "2 1 1 0")
+	if err := w.again(context.Background()); err != nil {
+		t.Error(err)
+	}
+	w.has("a old", "b old")
+}
+
 // A cluster that cannot be made, as one whose file of events cannot be opened, leaves the
 // others applied.
 func TestClusterThatCannotBeMade(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 )
 
 // settle applies resources of a kind, without those for which that fails; what there was
-// of their names is kept. An error is that of the whole.
+// of their names is kept. An error is that of the whole: also what is in effect fails where
+// a file that it names is no longer good, and must not go for that.
 func (c *Config) settle(ctx context.Context, k Kind, next []*entry) (good []*entry, bad []plan.Rejected, err error) {
 	for {
 		p, faults, err := c.compile(c.bootstrap, k, next)
@@ -44,7 +45,11 @@ func (c *Config) settle(ctx context.Context, k Kind, next []*entry) (good []*ent
 				continue
 			}
 			bad = append(bad, rejected(r, why))
-			if old := c.keep(k, r.name, nil); len(old) > 0 && old[0] != r {
+			switch old := c.keep(k, r.name, nil); {
+			case len(old) == 0:
+			case old[0] == r:
+				return nil, nil, fmt.Errorf("%s %q, which is in effect: %s", k, r.name, why)
+			default:
 				rest = append(rest, old[0])
 			}
 		}
