@@ -20,8 +20,9 @@ type output struct {
 	buf   []byte // what was held back; nil: no buffer is held
 	err   error  // final
 	sock  *rawWriter
-	pipe  chunkWriter // nil: not a pipe
-	chunk *pipe.Chunk // what buf is the room of; nil: it is not
+	pipe  chunkWriter      // nil: not a pipe
+	chunk *pipe.Chunk      // what buf is the room of; nil: it is not
+	line  [spareBytes]byte // what was held back, where that is little before a large piece
 	iov   [3][]byte
 	end   []byte        // the tail of write, as bytes
 	total atomic.Uint64 // bytes written
@@ -92,8 +93,14 @@ func (o *output) send(p []byte, tail string) error {
 	if o.sock == nil {
 		return o.sendEach(p, o.end)
 	}
+	held := o.buf
+	if len(p) > 0 && len(held) <= len(o.line) {
+		// A chunk's line: a peer that takes nothing does not keep a whole buffer for it.
+		held = o.line[:copy(o.line[:], held)]
+		o.give()
+	}
 	pieces := o.iov[:0]
-	for _, b := range [...][]byte{o.buf, p, o.end} {
+	for _, b := range [...][]byte{held, p, o.end} {
 		if len(b) > 0 {
 			pieces = append(pieces, b)
 		}

@@ -141,12 +141,12 @@ func TestWireAndActive(t *testing.T) {
 // TestOnReset: f is called once, also for what has happened already, and not after it
 // was taken back.
 func TestOnReset(t *testing.T) {
-	done := make(chan []httpmsg.Reason, 1)
+	taken, done := make(chan struct{}), make(chan []httpmsg.Reason, 1)
 	p := newPair(t, nil, nil, &handler{answer: func(_ *httpmsg.Request, w httpmsg.Responder) {
 		told := make(chan *httpmsg.ResetError, 3)
-		taken := func(*httpmsg.ResetError) { told <- &httpmsg.ResetError{Reason: httpmsg.Overflow} }
-		w.OnReset(taken)
+		w.OnReset(func(*httpmsg.ResetError) { told <- &httpmsg.ResetError{Reason: httpmsg.Overflow} })
 		w.OnReset(nil)
+		close(taken)
 		w.OnReset(func(why *httpmsg.ResetError) { told <- why })
 		reasons := []httpmsg.Reason{(<-told).Reason}
 		w.OnReset(func(why *httpmsg.ResetError) { told <- why })
@@ -156,8 +156,32 @@ func TestOnReset(t *testing.T) {
 	}})
 	x := p.client.Open()
 	_ = x.WriteRequest(get("/"), false)
+	<-taken
 	x.Release()
 	if got := <-done; !slices.Equal(got, []httpmsg.Reason{httpmsg.RemoteReset, httpmsg.RemoteReset}) {
 		t.Error(got)
 	}
+}
+
+// TestOnResetMeanwhile: who asks while another one is told is told, too.
+func TestOnResetMeanwhile(t *testing.T) {
+	asks, told := make(chan struct{}), make(chan struct{})
+	p := newPair(t, nil, nil, &handler{answer: func(_ *httpmsg.Request, w httpmsg.Responder) {
+		under, on := make(chan struct{}), make(chan struct{})
+		w.OnReset(func(*httpmsg.ResetError) {
+			close(under)
+			<-on
+		})
+		close(asks)
+		<-under
+		w.OnReset(func(*httpmsg.ResetError) { close(told) })
+		close(on)
+		<-told
+		w.OnReset(nil)
+	}})
+	x := p.client.Open()
+	_ = x.WriteRequest(get("/"), false)
+	<-asks
+	x.Release()
+	<-told
 }

@@ -14,17 +14,20 @@ type piece struct {
 	next  *piece
 }
 
-// Sizes of pieces: what a stalled stream holds beyond the bytes it was sent is less than
-// the larger one.
+// Sizes of pieces. Of those of a stalled stream the first may have been taken before it was
+// full, and the last is not larger than what can still come needs: what it holds beyond the
+// bytes it was sent is hardly more than a middle one.
 const (
-	smallPiece = 1 << 10
-	largePiece = 16 << 10
+	smallPiece  = 1 << 10
+	middlePiece = 8 << 10
+	largePiece  = 16 << 10
 )
 
 var (
-	smallPieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, smallPiece)} }}
-	largePieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, largePiece)} }}
-	lentPieces  = sync.Pool{New: func() any { return new(piece) }}
+	smallPieces  = sync.Pool{New: func() any { return &piece{buf: make([]byte, smallPiece)} }}
+	middlePieces = sync.Pool{New: func() any { return &piece{buf: make([]byte, middlePiece)} }}
+	largePieces  = sync.Pool{New: func() any { return &piece{buf: make([]byte, largePiece)} }}
+	lentPieces   = sync.Pool{New: func() any { return new(piece) }}
 )
 
 // What comes over a pipe is passed on where it lies, if it is leastLent bytes or more, in up
@@ -43,9 +46,13 @@ func lentPiece(k *pipe.Chunk, p []byte) *piece {
 	return l
 }
 
-func newPiece(n int) *piece {
-	if n <= smallPiece {
+// newPiece returns one for n bytes, or for as many of them as the largest takes.
+func newPiece(n int64) *piece {
+	switch {
+	case n <= smallPiece:
 		return smallPieces.Get().(*piece)
+	case n <= middlePiece:
+		return middlePieces.Get().(*piece)
 	}
 	return largePieces.Get().(*piece)
 }
@@ -61,6 +68,8 @@ func (k *piece) free() {
 		lentPieces.Put(k)
 	case len(k.buf) == smallPiece:
 		smallPieces.Put(k)
+	case len(k.buf) == middlePiece:
+		middlePieces.Put(k)
 	default:
 		largePieces.Put(k)
 	}
@@ -69,14 +78,15 @@ func (k *piece) free() {
 // pieces are a queue of them.
 type pieces struct{ first, last *piece }
 
-// append copies p into the queue. It reports whether the queue was empty.
-func (q *pieces) append(p []byte) (first bool) {
+// append copies p into the queue, behind which about more bytes may come before any are
+// read. It reports whether the queue was empty.
+func (q *pieces) append(p []byte, more int64) (first bool) {
 	first = q.first == nil
 	for len(p) > 0 {
 		if q.last == nil || q.last.w == len(q.last.buf) {
-			n := len(p)
+			n := int64(len(p))
 			if q.last != nil {
-				n = largePiece // more will come
+				n += more
 			}
 			q.push(newPiece(n))
 		}

@@ -248,7 +248,7 @@ func (s *stream) deliver(p []byte) {
 		s.readable.Signal()
 		return
 	}
-	if s.pieces.append(p) {
+	if s.pieces.append(p, s.recv) {
 		s.readable.Signal()
 	}
 }

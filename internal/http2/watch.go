@@ -49,17 +49,19 @@ func (w *watch) note(why *httpmsg.ResetError) bool {
 	return true
 }
 
-// tell calls who wants to know of a reset. It does not hold mu.
+// tell calls who wants to know of a reset, and who asked for it meanwhile. It does not hold
+// mu.
 func (s *stream) tell(why *httpmsg.ResetError) {
+	w := &s.watch
 	s.c.mu.Lock()
-	f := s.watch.notify
-	s.watch.notify = nil
-	s.c.mu.Unlock()
-	if f != nil {
+	defer s.c.mu.Unlock()
+	for w.notify != nil {
+		f := w.notify
+		w.notify = nil
+		s.c.mu.Unlock()
 		f(why)
+		s.c.mu.Lock()
 	}
-	s.c.mu.Lock()
-	s.watch.telling = false
-	s.watch.quiet.Broadcast()
-	s.c.mu.Unlock()
+	w.telling = false
+	w.quiet.Broadcast()
 }
