@@ -188,14 +188,21 @@ func TestWatchedConnection(t *testing.T) {
 	}
 }
 
+// watchedClient returns a client on a socket that hears of hang-ups, and the server's end.
+func watchedClient(t *testing.T) (*Client, filter.Stream, *owner) {
+	hangups := new(netconn.Hangups)
+	cc, sc := socketPair(t)
+	t.Cleanup(func() {
+		sc.Close()
+		hangups.Close()
+	})
+	own := newOwner()
+	return NewClient(cc, &ClientOptions{Hangups: hangups}, own), sc, own
+}
+
 // TestRestedConnection: bytes that came to a connection while it rested cost no request.
 func TestRestedConnection(t *testing.T) {
-	var hangups netconn.Hangups
-	defer hangups.Close()
-	cc, sc := socketPair(t)
-	defer sc.Close()
-	own := newOwner()
-	c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
+	c, sc, own := watchedClient(t)
 	whole(t, c, own, sc)
 	_, _ = io.WriteString(sc, "\r\n") // as old servers send behind an answer
 	rest(c, time.Hour)
@@ -208,12 +215,7 @@ func TestRestedConnection(t *testing.T) {
 // TestLookedAt: a connection that has rested is looked at before it is used again, and
 // serves as one that has not.
 func TestLookedAt(t *testing.T) {
-	var hangups netconn.Hangups
-	defer hangups.Close()
-	cc, sc := socketPair(t)
-	defer sc.Close()
-	own := newOwner()
-	c := NewClient(cc, &ClientOptions{Hangups: &hangups}, own)
+	c, sc, own := watchedClient(t)
 	for range 20 { // as often as it takes for others to go first, or not
 		whole(t, c, own, sc)
 		rest(c, time.Hour)
